@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+/* The CPU backend: memory, GEMM by CBLAS, scatter-add, the walk over steps. It never starts a compiler.
+ *
+ * Buffers are host memory; run() is done when it returns. OpenMP loops and OpenBLAS's OpenMP flavour share one pool.
+ */
+#include <dlfcn.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "backends/cpu/cpu.h"
+
+/* CBLAS, the same in every BLAS */
+enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
+void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
+
+static int cpu_open(cg_device **out, const char *spec, cg_error *err)
+{
+    const char *mode = secure_getenv("CG_CPU");
+    if (*spec)
+        return cg__fail(err, CG_EDEVICE, "CG_DEVICE: 'cpu' takes no ':%s'", spec);
+    if (mode && strcmp(mode, "baseline") != 0)
+        return cg__fail(err, CG_EINVAL, "CG_CPU: '%s' is unknown; there is: baseline", mode);
+    cg_cpu *d = cg__zalloc(sizeof *d);
+    if (!d)
+        return cg__fail(err, CG_ENOMEM, "no memory for a device");
+    bool avx2 = false;
+#ifdef CG_HAVE_AVX2
+    avx2 = !mode && __builtin_cpu_supports("avx2");
+    d->vec = avx2 ? &cg__vec_avx2 : &cg__vec_baseline;
+#else
+    (void)avx2;
+    d->vec = &cg__vec_baseline;
+#endif
+    d->threads = cg__threads();
+    d->failed_step = -1;
+    d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
+    pthread_mutex_init(&d->super.lock, NULL);
+    *out = &d->super;
+    return CG_OK;
+}
+
+static void cpu_close(cg_device *d)
+{
+    pthread_mutex_destroy(&d->lock);
+    cg__free(d);
+}
+
+/* OpenBLAS tells its flavour; other BLAS do not have these symbols. */
+static const char *blas_flavour(void)
+{
+    int (*parallel)(void) = NULL;
+    *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
+    static const char *const names[] = { "OpenBLAS (serial)", "OpenBLAS (pthreads: slower beside OpenMP loops; install libopenblas-openmp-dev and rebuild)", "OpenBLAS (OpenMP)" };
+    const int k = parallel ? parallel() : -1;
+    return k >= 0 && k < CG_LEN(names) ? names[k] : "a BLAS that does not tell its flavour";
+}
+
+static void cpu_describe(cg_strb *out, bool json)
+{
+    const bool avx2 = __builtin_cpu_supports("avx2");
+    if (json)
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"avx2\": %s, \"blas\": \"%s\"}", cg__threads(), avx2 ? "true" : "false", blas_flavour());
+    else
+        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), avx2 ? "AVX2" : "baseline", blas_flavour());
+}
+
+static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)
+{
+    (void)d;
+    b->mem = cg__aligned(bytes);
+    return b->mem ? CG_OK : cg__fail(err, CG_ENOMEM, "cpu: no memory for a buffer of %zu bytes", bytes);
+}
+
+static void cpu_release(cg_device *d, cg_buffer *b)
+{
+    (void)d;
+    cg__aligned_free(b->mem);
+}
+
+static int cpu_write(cg_device *d, cg_buffer *b, size_t off, const void *src, size_t bytes, cg_error *err)
+{
+    (void)d, (void)err;
+    memcpy((char *)b->mem + off, src, bytes);
+    return CG_OK;
+}
+
+static int cpu_read(cg_device *d, cg_buffer *b, size_t off, void *dst, size_t bytes, cg_error *err)
+{
+    (void)d, (void)err;
+    if (bytes)
+        memcpy(dst, (const char *)b->mem + off, bytes);
+    return CG_OK;
+}
+
+static int cpu_prepare(cg_device *d, const cg_plan *p, void **exe, cg_error *err)
+{
+    (void)d, (void)p, (void)err;
+    *exe = NULL;
+    return CG_OK;
+}
+
+static void cpu_unprepare(cg_device *d, void *exe)
+{
+    (void)d, (void)exe;
+}
+
+static char *at(const cg_place *place, int slot, int64_t element, cg_dtype d)
+{
+    return (char *)place[slot].buffer->mem + place[slot].offset + element * (int64_t)cg__dtypes[d].bytes;
+}
+
+/* ---- GEMM */
+
+static void one_gemm(const cg_gemm *g, int64_t m, int64_t n, int64_t k, int lda, int ldb, int ldc, const void *a, const void *b, void *c)
+{
+    const int ta = g->a.trans ? TRANS : NO_TRANS, tb = g->b.trans ? TRANS : NO_TRANS;
+    if (g->dtype == CG_F32)
+        cblas_sgemm(ROW_MAJOR, ta, tb, (int)m, (int)n, (int)k, (float)g->alpha, a, lda, b, ldb, (float)g->beta, c, ldc);
+    else
+        cblas_dgemm(ROW_MAJOR, ta, tb, (int)m, (int)n, (int)k, g->alpha, a, lda, b, ldb, g->beta, c, ldc);
+}
+
+/* C = beta C, without reading C when beta is 0 */
+static void scale_rows(const cg_gemm *g, char *c, int64_t m, int64_t n, int64_t ldc)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            char *x = c + (i * ldc + j) * (int64_t)cg__dtypes[g->dtype].bytes;
+            cg__store_f64(x, g->dtype, g->beta == 0 ? 0 : g->beta * cg__load_f64(x, g->dtype));
+        }
+}
+
+static int ld_of(const int64_t *n, cg_num ld, int64_t least)
+{
+    return (int)(n[ld] > least ? n[ld] : least > 1 ? least : 1);
+}
+
+static int gemm(const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err)
+{
+    const int64_t m = n[g->m], cols = n[g->n], k = n[g->k];
+    const int lda = ld_of(n, g->a.ld, g->a.trans ? m : k), ldb = ld_of(n, g->b.ld, g->b.trans ? k : cols), ldc = ld_of(n, g->c.ld, cols);
+    if (m > INT32_MAX || cols > INT32_MAX || k > INT32_MAX)
+        return cg__fail(err, CG_EUNSUPPORTED, "a matrix has more than 2^31 rows or columns");
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(cg__gemm_threads(m, cols, k));
+    for (int64_t i = 0; i < n[g->batch] && m && cols; i++) {
+        char *c = at(place, g->c.slot, n[g->c.off] + i * n[g->c.batch_stride], g->dtype);
+        if (!k) {
+            scale_rows(g, c, m, cols, ldc);
+            continue;
+        }
+        one_gemm(g, m, cols, k, lda, ldb, ldc, at(place, g->a.slot, n[g->a.off] + i * n[g->a.batch_stride], g->dtype),
+                 at(place, g->b.slot, n[g->b.off] + i * n[g->b.batch_stride], g->dtype), c);
+    }
+    omp_set_num_threads(before);
+    return CG_OK;
+}
+
+/* ---- scatter-add, in the order of the indices */
+
+static void add_row(char *out, const char *src, cg_dtype d, int64_t cols)
+{
+    for (int64_t j = 0; j < cols; j++) {
+        if (d == CG_F32)
+            ((float *)out)[j] += ((const float *)src)[j];
+        else if (d == CG_F64)
+            ((double *)out)[j] += ((const double *)src)[j];
+        else {
+            const int64_t k = j * (int64_t)cg__dtypes[d].bytes;
+            if (cg__is_float(d))
+                cg__store_f64(out + k, d, cg__load_f64(out + k, d) + cg__load_f64(src + k, d));
+            else
+                cg__store_i64(out + k, d, (int64_t)((uint64_t)cg__load_i64(out + k, d) + (uint64_t)cg__load_i64(src + k, d)));
+        }
+    }
+}
+
+static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place)
+{
+    const cg_kernel *k = &p->steps.at[step].kernel;
+    const cg_dtype t = p->slots.at[k->slots[0]].dtype, ti = p->slots.at[k->slots[1]].dtype;
+    const int64_t rows = n[k->nums[0]], cols = n[k->nums[1]], count = n[k->nums[2]];
+    if (rows && cols)
+        memset(at(place, k->slots[0], 0, t), 0, (size_t)(rows * cols) * cg__dtypes[t].bytes);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t r = cg__load_i64(at(place, k->slots[1], i, ti), ti);
+        if (r < -rows || r >= rows) {
+            d->failed_step = d->failed_step < 0 ? step : d->failed_step;
+            continue;
+        }
+        add_row(at(place, k->slots[0], (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], i * cols, t), t, cols);
+    }
+}
+
+/* ---- steps */
+
+static void copy(const cg_plan *p, const cg_copy *c, const int64_t *n, const cg_place *place)
+{
+    const cg_dtype d = p->slots.at[c->from].dtype;
+    if (n[c->count] > 0)
+        memmove(at(place, c->to, n[c->to_off], d), at(place, c->from, n[c->from_off], d), (size_t)n[c->count] * cg__dtypes[d].bytes);
+}
+
+/* Steps from..to-1; a REPEAT's body are the steps after it. Nesting is as deep as loops are nested, not as graphs are deep. */
+static int run_steps(cg_cpu *d, const cg_plan *p, int from, int to, int64_t *n, const cg_place *place, cg_error *err)
+{
+    int rc = CG_OK;
+    for (int i = from; i < to && rc == CG_OK; i++) {
+        const cg_step *s = &p->steps.at[i];
+        switch (s->kind) {
+        case CG_STEP_LOOP: rc = cg__cpu_loop(d, p, i, n, place, err); break;
+        case CG_STEP_GEMM: rc = gemm(&s->gemm, n, place, err); break;
+        case CG_STEP_KERNEL: scatter_add(d, p, i, n, place); break;
+        case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
+        case CG_STEP_REPEAT:
+            for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
+                cg__nums_step(p, n, s->repeat.index, t);
+                rc = run_steps(d, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
+            }
+            i += s->repeat.nbody;
+            break;
+        }
+        d->super.launches++;
+    }
+    return rc;
+}
+
+static int cpu_run(cg_device *d, void *exe, const cg_plan *p, int64_t *n, const cg_place *place, cg_error *err)
+{
+    (void)exe;
+    return run_steps((cg_cpu *)d, p, 0, p->steps.n, n, place, err);
+}
+
+static int cpu_check(cg_device *dev, int *step, cg_error *err)
+{
+    cg_cpu *d = (cg_cpu *)dev;
+    *step = d->failed_step;
+    d->failed_step = -1;
+    return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
+}
+
+static void cpu_kernels(const cg_plan *p, void *exe, cg_strb *out)
+{
+    (void)p, (void)exe;
+    cg__strb(out, "the cpu executor interprets the plan's loops; it has no kernels\n");
+}
+
+const cg_backend cg__cpu_backend = {
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .describe = cpu_describe, .alloc = cpu_alloc, .release = cpu_release,
+    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .check = cpu_check,
+    .kernels = cpu_kernels,
+};

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+/* Whole-array functions from the scalar table, one instance a row and compute type. Compiled twice, for baseline and for
+ * AVX2 (CG_VEC names the table), always with -O3 -ffp-contract=off, so that both give the same bits. */
+#include "backends/cpu/cpu.h"
+#include "kernels/math.h"
+
+#pragma GCC diagnostic ignored "-Wtype-limits"       /* relu of unsigned: a < 0 is never true, and right */
+#pragma GCC diagnostic ignored "-Wconversion"        /* the rows convert to their compute type by design */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+
+/* The arity decides which operand arrays exist. */
+#define GET1 const TA_ a = x[i];
+#define GET2 const TA_ a = x[i]; const T b = y[i];
+#define GET3 const TA_ a = x[i]; const T b = y[i]; const T c = z[i];
+#define FUNCTION(sfx, name, GET, TA, R, expr)                                                                          \
+    static void name##_##sfx(void *restrict po, const void *restrict pa, const void *restrict pb, const void *restrict pc, int n) \
+    {                                                                                                                  \
+        typedef TA TA_;                                                                                                \
+        const TA *restrict x = pa;                                                                                     \
+        const T *restrict y = pb, *restrict z = pc;                                                                    \
+        R *restrict out = po;                                                                                          \
+        (void)y, (void)z;                                                                                              \
+        for (int i = 0; i < n; i++) {                                                                                  \
+            GET                                                                                                        \
+            out[i] = (R)(expr);                                                                                        \
+        }                                                                                                              \
+    }
+#define RES_SAME(sfx, name, GET, expr) FUNCTION(sfx, name, GET, T, T, expr)
+#define RES_BOOL(sfx, name, GET, expr) FUNCTION(sfx, name, GET, T, cg_i32, expr)
+#define RES_BC(sfx, name, GET, expr)   FUNCTION(sfx, name, GET, cg_i32, T, expr)
+
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, f32, name, GET##n, expr)
+#define FOR_ANY(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
+#define FOR_NUM(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
+#define FOR_FLT(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
+#define FOR_INT(R, sfx, name, GET, expr)
+#define T float
+#define M(f) cg_##f##_f32
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, f64, name, GET##n, expr)
+#define T double
+#define M(f) cg_##f##_f64
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+#undef FOR_FLT
+#undef FOR_INT
+#define FOR_FLT(R, sfx, name, GET, expr)
+#define FOR_INT(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, i32, name, GET##n, expr)
+#define T cg_i32
+#define M(f) cg_##f##_i32
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, i64, name, GET##n, expr)
+#define T cg_i64
+#define M(f) cg_##f##_i64
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, u32, name, GET##n, expr)
+#define T cg_u32
+#define M(f) cg_##f##_u32
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, u64, name, GET##n, expr)
+#define T cg_u64
+#define M(f) cg_##f##_u64
+#include "core/base/elemwise.def"
+#undef T
+#undef M
+
+/* ---- conversions */
+
+#define CONVERT(TO, FROM) { TO *o = out; const FROM *s = in; for (int i = 0; i < n; i++) o[i] = (TO)s[i]; break; }
+#define CONVERT_FROM(TO)                                                                                               \
+    switch (from) {                                                                                                    \
+    case CG_F32: CONVERT(TO, float)                                                                                    \
+    case CG_F64: CONVERT(TO, double)                                                                                   \
+    case CG_I64: CONVERT(TO, cg_i64)                                                                                   \
+    case CG_U64: CONVERT(TO, cg_u64)                                                                                   \
+    case CG_U32: CONVERT(TO, cg_u32)                                                                                   \
+    default: CONVERT(TO, cg_i32)                                                                                       \
+    }                                                                                                                  \
+    break;
+#define NARROW(C, S) { C *o = out; for (int i = 0; i < n; i++) o[i] = (C)(S)o[i]; break; }
+
+static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n)
+{
+    if (to == CG_BOOL) {
+#define TRUTH(FROM) { cg_i32 *o = out; const FROM *s = in; for (int i = 0; i < n; i++) o[i] = s[i] != 0; break; }
+        switch (from) {
+        case CG_F32: TRUTH(float)
+        case CG_F64: TRUTH(double)
+        case CG_I64: case CG_U64: TRUTH(cg_i64)
+        default: TRUTH(cg_i32)
+        }
+        return;
+    }
+    switch (cg__dtypes[to].compute) {
+    case CG_F32: CONVERT_FROM(float)
+    case CG_F64: CONVERT_FROM(double)
+    case CG_I64: CONVERT_FROM(cg_i64)
+    case CG_U64: CONVERT_FROM(cg_u64)
+    case CG_U32: CONVERT_FROM(cg_u32)
+    default: CONVERT_FROM(cg_i32)
+    }
+    switch (to) {
+    case CG_I8: NARROW(cg_i32, int8_t)
+    case CG_I16: NARROW(cg_i32, int16_t)
+    case CG_U8: NARROW(cg_u32, uint8_t)
+    case CG_U16: NARROW(cg_u32, uint16_t)
+    default: break;
+    }
+}
+
+#define LOAD(C, S)                                                                                                     \
+    {                                                                                                                  \
+        C *o = out;                                                                                                    \
+        const S *s = in;                                                                                               \
+        if (stride == 1)                                                                                               \
+            for (int i = 0; i < n; i++) o[i] = (C)s[i];                                                                \
+        else if (stride == 0) {                                                                                        \
+            const C v = n ? (C)s[0] : 0;                                                                               \
+            for (int i = 0; i < n; i++) o[i] = v;                                                                      \
+        } else                                                                                                         \
+            for (int i = 0; i < n; i++) o[i] = (C)s[i * stride];                                                       \
+        break;                                                                                                         \
+    }
+#define STORE(C, S)                                                                                                    \
+    {                                                                                                                  \
+        S *o = out;                                                                                                    \
+        const C *s = in;                                                                                               \
+        if (stride == 1)                                                                                               \
+            for (int i = 0; i < n; i++) o[i] = (S)s[i];                                                                \
+        else                                                                                                           \
+            for (int i = 0; i < n; i++) o[i * stride] = (S)s[i];                                                       \
+        break;                                                                                                         \
+    }
+#define BY_DTYPE(DO)                                                                                                   \
+    switch (d) {                                                                                                       \
+    case CG_BOOL: DO(cg_i32, uint8_t)                                                                                  \
+    case CG_I8: DO(cg_i32, int8_t)                                                                                     \
+    case CG_I16: DO(cg_i32, int16_t)                                                                                   \
+    case CG_I32: DO(cg_i32, int32_t)                                                                                   \
+    case CG_I64: DO(cg_i64, int64_t)                                                                                   \
+    case CG_U8: DO(cg_u32, uint8_t)                                                                                    \
+    case CG_U16: DO(cg_u32, uint16_t)                                                                                  \
+    case CG_U32: DO(cg_u32, uint32_t)                                                                                  \
+    case CG_U64: DO(cg_u64, uint64_t)                                                                                  \
+    case CG_F32: DO(float, float)                                                                                      \
+    case CG_F64: DO(double, double)                                                                                    \
+    default: break;                                                                                                    \
+    }
+
+static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
+{
+    BY_DTYPE(LOAD)
+    for (int i = 0; (d == CG_F16 || d == CG_BF16) && i < n; i++)
+        ((float *)out)[i] = (float)cg__load_f64((const uint16_t *)in + i * stride, d);
+}
+
+static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
+{
+    BY_DTYPE(STORE)
+    for (int i = 0; (d == CG_F16 || d == CG_BF16) && i < n; i++)
+        cg__store_f64((uint16_t *)out + i * stride, d, (double)((const float *)in)[i]);
+}
+
+/* ---- reductions: combine(x, y) as plan.h defines it */
+
+#define SUM_(x, y)  ((x) + (y))
+#define PROD_(x, y) ((x) * (y))
+#define MAX_(x, y)  ((x) > (y) || (x) != (x) ? (x) : (y))
+#define MIN_(x, y)  ((x) < (y) || (x) != (x) ? (x) : (y))
+#define LANES(C, OP)                                                                                                   \
+    {                                                                                                                  \
+        C *restrict acc = lanes;                                                                                       \
+        const C *restrict s = in;                                                                                      \
+        int i = 0;                                                                                                     \
+        for (; i + CG_LANES <= n; i += CG_LANES)                                                                       \
+            for (int l = 0; l < CG_LANES; l++)                                                                         \
+                acc[l] = OP(acc[l], s[i + l]);                                                                         \
+        for (int l = 0; i + l < n; l++)                                                                                \
+            acc[l] = OP(acc[l], s[i + l]);                                                                             \
+        break;                                                                                                         \
+    }
+#define FOLD(C, OP)                                                                                                    \
+    {                                                                                                                  \
+        C *restrict acc = lanes;                                                                                       \
+        const C *restrict s = in;                                                                                      \
+        for (int i = 0; i < n; i++)                                                                                    \
+            acc[i] = OP(acc[i], s[i]);                                                                                 \
+        break;                                                                                                         \
+    }
+#define BY_OP(DO, C)                                                                                                   \
+    switch (op) {                                                                                                      \
+    case CG_RED_SUM: DO(C, SUM_)                                                                                       \
+    case CG_RED_PROD: DO(C, PROD_)                                                                                     \
+    case CG_RED_MAX: DO(C, MAX_)                                                                                       \
+    default: DO(C, MIN_)                                                                                               \
+    }                                                                                                                  \
+    break;
+#define BY_COMPUTE(DO)                                                                                                 \
+    switch (compute) {                                                                                                 \
+    case CG_F32: BY_OP(DO, float)                                                                                      \
+    case CG_F64: BY_OP(DO, double)                                                                                     \
+    case CG_I64: BY_OP(DO, cg_i64)                                                                                     \
+    case CG_U64: BY_OP(DO, cg_u64)                                                                                     \
+    case CG_U32: BY_OP(DO, cg_u32)                                                                                     \
+    default: BY_OP(DO, cg_i32)                                                                                         \
+    }
+
+static void lanes_(void *lanes, const void *in, cg_dtype compute, int op, int n)
+{
+    BY_COMPUTE(LANES)
+}
+
+static void fold_(void *lanes, const void *in, cg_dtype compute, int op, int n)
+{
+    BY_COMPUTE(FOLD)
+}
+
+#define ROW_ANY(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64, [CG_I32] = name##_i32, [CG_I64] = name##_i64, [CG_U32] = name##_u32, [CG_U64] = name##_u64 }
+#define ROW_NUM(name) ROW_ANY(name)
+#define ROW_FLT(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64 }
+#define ROW_INT(name) { [CG_I32] = name##_i32, [CG_I64] = name##_i64, [CG_U32] = name##_u32, [CG_U64] = name##_u64 }
+const cg_vec CG_VEC_TABLE = {
+    .name = CG_VEC_NAME,
+    .elem = {
+#define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
+#include "core/base/elemwise.def"
+    },
+    .convert = convert, .load = load, .store = store, .lanes = lanes_, .fold = fold_,
+};

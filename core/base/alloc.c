@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+/* The one door for host memory, which tests make fail at the n-th call, and the arena.
+ *
+ * Invariant: a failed allocation changes nothing; NULL is the only sign.
+ */
+#include <stdlib.h>
+#include "core/base/base.h"
+
+static long calls, fail_at;
+static bool fail_sticky;
+
+CG_API void cg__alloc_fail_at(long n, bool sticky)
+{
+    calls = 0;
+    fail_at = n;
+    fail_sticky = sticky;
+}
+
+CG_API long cg__alloc_calls(void)
+{
+    return __atomic_load_n(&calls, __ATOMIC_RELAXED);
+}
+
+static bool fails(void)
+{
+    const long n = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
+    return fail_at && (n == fail_at || (fail_sticky && n > fail_at));
+}
+
+void *cg__realloc(void *p, size_t bytes)
+{
+    if (!bytes) {
+        free(p);
+        return NULL;
+    }
+    return fails() ? NULL : realloc(p, bytes);
+}
+
+void *cg__zalloc(size_t bytes)
+{
+    return fails() ? NULL : calloc(1, bytes ? bytes : 1);
+}
+
+void cg__free(void *p)
+{
+    free(p);
+}
+
+void *cg__aligned(size_t bytes)
+{
+    size_t room;
+    if (fails() || !cg__add_size(bytes < 64 ? 64 : bytes, 63, &room))
+        return NULL;
+    return aligned_alloc(64, room & ~(size_t)63);
+}
+
+void cg__aligned_free(void *p)
+{
+    free(p);
+}
+
+char *cg__strdup(const char *s)
+{
+    const size_t n = strlen(s) + 1;
+    char *t = cg__realloc(NULL, n);
+    return t ? memcpy(t, s, n) : NULL;
+}
+
+bool cg__mul_size(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+bool cg__add_size(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+/* ---- arena: chunks of at least 16 KiB, the newest first */
+
+struct cg_chunk { struct cg_chunk *next; size_t used, cap; };
+enum { CHUNK = 16384, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
+
+void *cg__arena(cg_arena *a, size_t bytes)
+{
+    struct cg_chunk *c = a->head;
+    size_t need;
+    if (!cg__add_size(bytes, 15, &need))
+        return NULL;
+    need &= ~(size_t)15;
+    if (!c || c->cap - c->used < need) {
+        const size_t cap = need > CHUNK ? need : CHUNK;
+        size_t whole;
+        if (!cg__add_size(cap, HEAD, &whole) || !(c = cg__zalloc(whole)))
+            return NULL;
+        c->cap = cap;
+        c->next = a->head;
+        a->head = c;
+    }
+    void *p = (char *)c + HEAD + c->used;
+    c->used += need;
+    return p;
+}
+
+void *cg__arena_copy(cg_arena *a, const void *p, size_t bytes)
+{
+    void *q = cg__arena(a, bytes ? bytes : 1);
+    if (q && bytes)
+        memcpy(q, p, bytes);
+    return q;
+}
+
+char *cg__arena_str(cg_arena *a, const char *s)
+{
+    return cg__arena_copy(a, s, strlen(s) + 1);
+}
+
+void cg__arena_free(cg_arena *a)
+{
+    while (a->head) {
+        struct cg_chunk *next = a->head->next;
+        cg__free(a->head);
+        a->head = next;
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+/* Errors: the first sentence wins, the last failed call of a thread is kept for it. The log hook. */
+#include "core/base/base.h"
+
+#define CG_ERROR_MAP(X)                                                                                                \
+    X(CG_OK, "ok") X(CG_EINVAL, "invalid argument") X(CG_ESHAPE, "shapes do not fit") X(CG_EDTYPE, "dtypes do not fit")  \
+    X(CG_ENOMEM, "out of memory") X(CG_EDEVICE, "device error") X(CG_EBUILD, "kernel build failed")                     \
+    X(CG_EIO, "input/output error") X(CG_EFORMAT, "bad format") X(CG_EUNSUPPORTED, "not supported")                     \
+    X(CG_ERUNTIME, "value out of range")
+
+static _Thread_local cg_error last;
+static void (*log_hook)(void *user, const char *text);
+static void *log_user;
+
+CG_API const cg_error *cg_last_error(void)
+{
+    return &last;
+}
+
+CG_API const char *cg_status_name(cg_status code)
+{
+    static const struct { cg_status code; const char *name; } names[] = {
+#define ROW(code, text) { code, text },
+        CG_ERROR_MAP(ROW)
+#undef ROW
+    };
+    for (int i = 0; i < CG_LEN(names); i++)
+        if (names[i].code == code)
+            return names[i].name;
+    return "unknown error";
+}
+
+int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap)
+{
+    if (err && !err->code) {
+        err->code = code;
+        vsnprintf(err->text, sizeof err->text, fmt, ap);
+    }
+    return code;
+}
+
+int cg__fail(cg_error *err, cg_status code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    cg__fail_v(err, code, fmt, ap);
+    va_end(ap);
+    return code;
+}
+
+cg_error *cg__thread_error(void)
+{
+    return &last;
+}
+
+int cg__set_last(const cg_error *err)
+{
+    last = *err;
+    return err->code;
+}
+
+CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user)
+{
+    log_hook = hook;
+    log_user = user;
+}
+
+void cg__log(const char *fmt, ...)
+{
+    char text[1000];
+    va_list ap;
+    if (!log_hook)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    log_hook(log_user, text);
+}
+
+CG_API void cg_text_free(char *text)
+{
+    cg__free(text);
+}

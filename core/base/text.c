@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+/* The string builder: sticky, so that sixty appends need one check. */
+#include "core/base/base.h"
+
+static bool room(cg_strb *s, size_t more)
+{
+    size_t need, cap = s->cap ? s->cap : 64;
+    if (s->failed || !cg__add_size(s->n + 1, more, &need))
+        return !(s->failed = true);
+    while (cap < need && cap < SIZE_MAX / 2)
+        cap *= 2;
+    if (cap == s->cap)
+        return true;
+    char *p = cg__realloc(s->at, cap);
+    if (!p)
+        return !(s->failed = true);
+    s->at = p;
+    s->cap = cap;
+    return true;
+}
+
+void cg__strb_add(cg_strb *s, const char *text, size_t n)
+{
+    if (!room(s, n))
+        return;
+    memcpy(s->at + s->n, text, n);
+    s->at[s->n += n] = 0;
+}
+
+void cg__strb(cg_strb *s, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n < 0 || !room(s, (size_t)n)) {
+        s->failed = true;
+        return;
+    }
+    va_start(ap, fmt);
+    vsnprintf(s->at + s->n, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    s->n += (size_t)n;
+}
+
+char *cg__strb_take(cg_strb *s)
+{
+    if (!s->failed && !s->at)
+        cg__strb_add(s, "", 0);
+    char *text = s->failed ? NULL : s->at;
+    if (s->failed)
+        cg__free(s->at);
+    *s = (cg_strb){ 0 };
+    return text;
+}
+
+void cg__strb_free(cg_strb *s)
+{
+    cg__free(s->at);
+    *s = (cg_strb){ 0 };
+}

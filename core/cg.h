@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+/* libcg: a tensor graph engine.
+ *
+ * Write an expression over typed variables, ask for its derivatives, compile it, call it:
+ *
+ *     cg_graph *g = cg_graph_new();
+ *     cg_node  *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, 64));
+ *     cg_node  *y = cg_input(g, "y", CG_I64, CG_SHAPE(CG_ANY));
+ *     cg_node  *W = cg_shared(g, "W", w0), *b = cg_shared(g, "b", b0);
+ *     cg_node  *loss = cg_mean(cg_cross_entropy(cg_add(cg_matmul(x, W), b), y), CG_REDUCE());
+ *     cg_node  *dW, *db;
+ *     cg_grad(loss, CG_NODES(W, b), CG_OUT(&dW, &db));
+ *     cg_function *train = cg_compile(g, CG_SPEC(
+ *         .name = "train", CG_INPUTS(x, y), CG_OUTPUTS(loss),
+ *         CG_UPDATES({W, cg_sub(W, cg_scale(dW, 0.1))}, {b, cg_sub(b, cg_scale(db, 0.1))})));
+ *     cg_array *out = NULL;
+ *     cg_call(train, CG_ARRAYS(images, labels), &out);
+ *
+ * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL, and the graph keeps the first
+ * sentence, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
+ * return int give 0 or a negative cg_status; those that return a pointer give NULL; cg_last_error() tells why
+ * (one per thread). Graph building: one thread per graph. Functions may be called from different threads.
+ * Lists are a pointer and a count; CG_SHAPE(3, 4), CG_NODES(a, b)... expand to exactly these two.
+ */
+#ifndef CG_H
+#define CG_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CG_API __attribute__((visibility("default")))
+#define CG_VERSION "0.1.0"
+
+/* ---- Types ---------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    CG_BOOL, CG_I8, CG_I16, CG_I32, CG_I64, CG_U8, CG_U16, CG_U32, CG_U64, CG_F16, CG_BF16, CG_F32, CG_F64, CG_DTYPE_COUNT
+} cg_dtype;
+
+typedef enum {
+    CG_OK = 0,
+    CG_EINVAL = -1,       /* an argument makes no sense */
+    CG_ESHAPE = -2,       /* shapes do not fit */
+    CG_EDTYPE = -3,       /* dtypes do not fit */
+    CG_ENOMEM = -4,       /* host or device memory is exhausted */
+    CG_EDEVICE = -5,      /* the device cannot be had, or failed */
+    CG_EBUILD = -6,       /* a kernel did not compile */
+    CG_EIO = -7,          /* a file could not be read or written */
+    CG_EFORMAT = -8,      /* a file or a text is not what it claims to be */
+    CG_EUNSUPPORTED = -9, /* known, but not done here */
+    CG_ERUNTIME = -10     /* a value was out of range while the function ran */
+} cg_status;
+
+enum { CG_MAX_RANK = 8 };
+#define CG_ANY  ((int64_t)-1)        /* a dim known only at the call */
+#define CG_NONE INT64_MIN            /* an absent bound of a slice */
+
+typedef struct cg_graph cg_graph;
+typedef struct cg_node cg_node;
+typedef struct cg_array cg_array;
+typedef struct cg_function cg_function;
+typedef struct cg_device cg_device;
+
+typedef struct cg_error {
+    cg_status code;
+    char text[1000];
+} cg_error;
+
+/* The last failure of this thread; its code is CG_OK if there was none. */
+CG_API const cg_error *cg_last_error(void);
+CG_API const char *cg_status_name(cg_status code);
+CG_API const char *cg_dtype_name(cg_dtype d);            /* "f32" */
+CG_API size_t cg_dtype_bytes(cg_dtype d);
+/* What the library has to say goes here, one sentence a call; default: nowhere. */
+CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user);
+
+/* ---- Lists ---------------------------------------------------------------------------------------------- */
+
+#define CG_COUNT_(T, ...) ((int)(sizeof((T[]){ 0, __VA_ARGS__ }) / sizeof(T)) - 1)
+#define CG_LIST_(T, ...)  (T[]){ 0, __VA_ARGS__ } + 1, CG_COUNT_(T, __VA_ARGS__)
+#define CG_SHAPE(...)  CG_LIST_(const int64_t, __VA_ARGS__)
+#define CG_AXES(...)   CG_LIST_(const int64_t, __VA_ARGS__)
+#define CG_NODES(...)  CG_LIST_(cg_node *const, __VA_ARGS__)
+#define CG_OUT(...)    CG_LIST_(cg_node **const, __VA_ARGS__)
+#define CG_ARRAYS(...) CG_LIST_(cg_array *const, __VA_ARGS__)
+
+/* ---- Arrays --------------------------------------------------------------------------------------------- */
+
+/* A typed n-d array, dense and row-major. data may be NULL (zeros). The bytes are copied. */
+CG_API cg_array *cg_array_new(cg_dtype d, const int64_t *shape, int rank, const void *data);
+/* The same, but the caller's memory is used, and must outlive the array. */
+CG_API cg_array *cg_array_borrow(cg_dtype d, const int64_t *shape, int rank, void *data);
+CG_API void cg_array_free(cg_array *a);
+CG_API cg_dtype cg_array_dtype(const cg_array *a);
+CG_API int cg_array_rank(const cg_array *a);
+CG_API const int64_t *cg_array_shape(const cg_array *a);
+CG_API int64_t cg_array_count(const cg_array *a);        /* elements */
+/* The values in host memory, read back from the device when needed; NULL on failure. Valid until the array
+ * is written, used by a function that updates it, or freed. */
+CG_API const void *cg_array_data(cg_array *a);
+/* Replaces the values; shape and dtype stay. */
+CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes);
+
+/* ---- Graphs --------------------------------------------------------------------------------------------- */
+
+CG_API cg_graph *cg_graph_new(void);
+CG_API void cg_graph_free(cg_graph *g);
+CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
+CG_API void cg_graph_clear_error(cg_graph *g);
+CG_API int cg_graph_verify(const cg_graph *g);                /* the invariants of ir.h */
+
+CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
+/* A variable that functions read and update; the array must outlive the graph and its functions. */
+CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
+CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
+CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
+CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
+
+CG_API cg_node *cg_name(cg_node *n, const char *name);        /* returns n */
+CG_API const char *cg_node_name(const cg_node *n);            /* "" when it has none */
+CG_API void cg_at(cg_graph *g, const char *file, int line);   /* creation site of what is built next */
+CG_API cg_graph *cg_node_graph(const cg_node *n);
+CG_API cg_dtype cg_node_dtype(const cg_node *n);
+CG_API int cg_node_rank(const cg_node *n);
+CG_API int64_t cg_node_dim(const cg_node *n, int axis);       /* CG_ANY when not known */
+CG_API cg_node *cg_dim(cg_node *n, int axis);                 /* the size as an i64 scalar node */
+
+/* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
+CG_API char *cg_print(cg_node *const *roots, int n);
+/* Reads one expression; names are found among vars by their names. */
+CG_API cg_node *cg_read(cg_graph *g, const char *text, cg_node *const *vars, int nvars);
+/* The operators with operands and attributes, one a line; the caller frees. */
+CG_API char *cg_list_ops(void);
+
+/* ---- Elementwise: NumPy broadcasting; see DESIGN on promotion ---------------------------------------------- */
+
+CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
+#define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
+#define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)
+#define CG_DECLARE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c)
+CG_DECLARE1(neg); CG_DECLARE1(abs); CG_DECLARE1(sign); CG_DECLARE1(square); CG_DECLARE1(reciprocal);
+CG_DECLARE1(sqrt); CG_DECLARE1(exp); CG_DECLARE1(expm1); CG_DECLARE1(log); CG_DECLARE1(log1p);
+CG_DECLARE1(sin); CG_DECLARE1(cos); CG_DECLARE1(tanh); CG_DECLARE1(sigmoid); CG_DECLARE1(softplus);
+CG_DECLARE1(relu); CG_DECLARE1(floor); CG_DECLARE1(ceil); CG_DECLARE1(logical_not); CG_DECLARE1(isnan);
+CG_DECLARE2(add); CG_DECLARE2(sub); CG_DECLARE2(mul); CG_DECLARE2(div); CG_DECLARE2(floor_divide); CG_DECLARE2(mod);
+CG_DECLARE2(power); CG_DECLARE2(maximum); CG_DECLARE2(minimum);
+CG_DECLARE2(equal); CG_DECLARE2(not_equal); CG_DECLARE2(less); CG_DECLARE2(less_equal);
+CG_DECLARE2(greater); CG_DECLARE2(greater_equal); CG_DECLARE2(logical_and); CG_DECLARE2(logical_or);
+CG_DECLARE3(where);                                           /* a ? b : c */
+CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
+
+/* ---- Reductions ------------------------------------------------------------------------------------------ */
+
+typedef struct cg_reduce { int zero_; const int64_t *axes; int naxes; int keepdims; } cg_reduce;   /* no axes: all */
+#define CG_REDUCE(...)    (&(cg_reduce){ .zero_ = 0, __VA_ARGS__ })
+#define CG_OVER(...)      .axes = (const int64_t[]){ 0, __VA_ARGS__ } + 1, .naxes = CG_COUNT_(const int64_t, __VA_ARGS__)
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide */
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins */
+CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
+CG_API cg_node *cg_argmax(cg_node *a, int axis);              /* i64; the first of equals */
+
+/* ---- Shape ----------------------------------------------------------------------------------------------- */
+
+CG_API cg_node *cg_reshape(cg_node *a, const int64_t *shape, int rank);          /* one dim may be CG_ANY: inferred */
+CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank);       /* dims as i64 scalar nodes */
+CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n);            /* n 0: reversed */
+CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
+CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
+/* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
+CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
+CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
+
+/* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
+
+CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules, floats */
+CG_API cg_node *cg_softmax(cg_node *a, int axis);
+CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
+CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
+
+/* ---- Derivatives ------------------------------------------------------------------------------------------ */
+
+/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar. */
+CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout);
+
+/* ---- Functions --------------------------------------------------------------------------------------------- */
+
+typedef struct cg_update { cg_node *var, *value; } cg_update;
+typedef struct cg_spec {
+    size_t struct_size;
+    const char *name;
+    cg_node *const *inputs;  int ninputs;
+    cg_node *const *outputs; int noutputs;
+    const cg_update *updates; int nupdates;       /* simultaneous */
+    cg_device *device;                            /* NULL: CG_DEVICE decides */
+    int strict;                                   /* inputs of another dtype fail rather than convert */
+    int no_rewrites;                              /* the graph as it was written */
+} cg_spec;
+#define CG_SPEC(...)    (&(cg_spec){ .struct_size = sizeof(cg_spec), __VA_ARGS__ })
+#define CG_INPUTS(...)  .inputs = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .ninputs = CG_COUNT_(cg_node *const, __VA_ARGS__)
+#define CG_OUTPUTS(...) .outputs = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .noutputs = CG_COUNT_(cg_node *const, __VA_ARGS__)
+#define CG_UPDATES(...) .updates = (const cg_update[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
+                        .nupdates = (int)(sizeof((const cg_update[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_update)) - 1
+
+CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
+CG_API void cg_function_free(cg_function *f);
+/* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
+ * shared variables keep their values and out is untouched. */
+CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **out);
+typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
+CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
+typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;   /* plan_us: of the last call */
+CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
+
+/* ---- Devices ------------------------------------------------------------------------------------------------ */
+
+/* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
+CG_API cg_device *cg_device_open(const char *spec);
+CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
+CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
+CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
+CG_API void cg_text_free(char *text);
+
+/* ---- Data and files ------------------------------------------------------------------------------------------ */
+
+CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
+/* Strict safetensors, written to a temporary file and renamed. */
+CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+/* The elementwise family: everything comes from the rows of elemwise.def. Also cast, and promotion of dtypes.
+ *
+ * Invariant: operands of an elementwise node have one dtype (where: operands 2 and 3); cg__build puts the casts in.
+ * Shapes broadcast as NumPy's; the gradient sums back to each operand's shape.
+ */
+#include "core/ops/ops.h"
+
+static cg_elem elem_of(const cg_node *n)
+{
+    return (cg_elem)((int)cg__op_id(n) - CG_OP_FIRST_ELEM);
+}
+
+/* ---- dtypes */
+
+static bool promote_ints(cg_dtype a, cg_dtype b, cg_dtype *out)
+{
+    const cg_dtype_row *x = &cg__dtypes[a], *y = &cg__dtypes[b];
+    if (x->kind == y->kind) {
+        *out = x->bytes >= y->bytes ? a : b;
+        return true;
+    }
+    const cg_dtype s = x->kind == CG_KIND_INT ? a : b, u = x->kind == CG_KIND_INT ? b : a;
+    const size_t ub = cg__dtypes[u].bytes, sb = cg__dtypes[s].bytes;
+    if (ub == 8)
+        return false;
+    *out = sb > ub ? s : ub == 1 ? CG_I16 : ub == 2 ? CG_I32 : CG_I64;
+    return true;
+}
+
+bool cg__promote(cg_dtype a, cg_dtype b, cg_dtype *out)
+{
+    if (a == b || b == CG_BOOL)
+        return *out = a, true;
+    if (a == CG_BOOL)
+        return *out = b, true;
+    if (cg__is_float(a) && cg__is_float(b)) {
+        const size_t x = cg__dtypes[a].bytes, y = cg__dtypes[b].bytes;
+        *out = x == y ? CG_F32 : x > y ? a : b;
+        return true;
+    }
+    if (cg__is_float(a) || cg__is_float(b))
+        return *out = cg__is_float(a) ? a : b, true;
+    return promote_ints(a, b, out);
+}
+
+/* A bare number takes the dtype of the others; with integers only if it is one itself. */
+static cg_node *resolve_weak(cg_node *n, cg_dtype d)
+{
+    double v = 0;
+    if (!n->type.weak)
+        return cg_cast(n, d);
+    cg__is_const(n, &v);
+    return cg__splat(n->graph, d, v);
+}
+
+static bool weak_fits(const cg_node *n, cg_dtype d)
+{
+    double v = 0;
+    cg__is_const(n, &v);
+    return cg__is_float(d) || (cg__is_int(d) && v == (double)(int64_t)v) || (d == CG_BOOL && (v == 0 || v == 1));
+}
+
+static bool common_dtype(cg_node *const *in, int n, cg_dtype *out)
+{
+    bool any = false;
+    for (int i = 0; i < n; i++)
+        if (!in[i]->type.weak) {
+            if (any && !cg__promote(*out, in[i]->type.dtype, out))
+                return false;
+            *out = any ? *out : in[i]->type.dtype;
+            any = true;
+        }
+    for (int i = 0; i < n; i++)
+        if (in[i]->type.weak && (!any || !weak_fits(in[i], *out))) {
+            *out = CG_F32;
+            any = true;
+        }
+    return true;
+}
+
+static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin)
+{
+    const cg_elem_row *row = &cg__elems[(int)op - CG_OP_FIRST_ELEM];
+    cg_node *args[3];
+    cg_dtype d = CG_F32;
+    const int from = row->res == CG_RES_BC ? 1 : 0;
+    if (nin != row->arity)
+        return cg__graph_fail(g, CG_EINVAL, "cg_%s: takes %d operands, got %d", row->name, row->arity, nin);
+    if (!common_dtype(in + from, nin - from, &d))
+        return cg__graph_fail(g, CG_EDTYPE, "cg_%s: %s and %s have no common dtype; cast one of them", row->name,
+                              cg__label(in[from]), cg__label(in[from + 1]));
+    if (row->cls == CG_CLS_FLT && !cg__is_float(d))
+        d = CG_F32;
+    if (from)
+        args[0] = resolve_weak(in[0], CG_BOOL);
+    for (int i = from; i < nin; i++)
+        args[i] = resolve_weak(in[i], d);
+    return cg__node(g, op, args, nin, NULL);
+}
+
+cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
+{
+    cg_node *plain[CG_MAX_RANK * 4];
+    if (!g || (nin && cg__graph_of(in, nin) != g))
+        return NULL;
+    if (cg__ops[op].props & CG_ELEMWISE)
+        return build_elem(g, op, in, nin);
+    if (nin > CG_LEN(plain))
+        return cg__graph_fail(g, CG_EINVAL, "cg_%s: too many operands", cg__ops[op].name);
+    for (int i = 0; i < nin; i++)
+        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin ? CG_F32 : CG_I64) : in[i];
+    if (op == CG_OP_matmul && nin == 2) {
+        cg_dtype d = CG_F32;
+        if (!cg__promote(plain[0]->type.dtype, plain[1]->type.dtype, &d))
+            return cg__graph_fail(g, CG_EDTYPE, "cg_matmul: %s and %s have no common dtype", cg__label(plain[0]), cg__label(plain[1]));
+        plain[0] = cg_cast(plain[0], d);
+        plain[1] = cg_cast(plain[1], d);
+    }
+    return cg__node(g, op, plain, nin, attrs);
+}
+
+/* ---- infer, grad, emit */
+
+static int class_ok(cg_cls cls, cg_dtype d)
+{
+    return cls == CG_CLS_ANY || (cls == CG_CLS_NUM && d != CG_BOOL) || (cls == CG_CLS_FLT && cg__is_float(d)) ||
+           (cls == CG_CLS_INT && cg__is_int(d));
+}
+
+CG_DECLARE_INFER(cg__elem_infer)
+{
+    const cg_elem_row *row = &cg__elems[elem_of(n)];
+    const int from = row->res == CG_RES_BC ? 1 : 0;
+    const cg_dtype d = n->in[from]->type.dtype;
+    cg_type t = n->in[0]->type;
+    if (n->nin != row->arity)
+        return cg__fail(err, CG_EINVAL, "cg_%s: takes %d operands, got %d", row->name, row->arity, n->nin);
+    if (!class_ok(row->cls, d))
+        return cg__fail(err, CG_EDTYPE, "cg_%s: is not defined for %s", row->name, cg__label(n->in[from]));
+    for (int i = 1; i < n->nin; i++) {
+        if (i > from && n->in[i]->type.dtype != d)
+            return cg__fail(err, CG_EDTYPE, "cg_%s: operands of two dtypes, %s and %s", row->name, cg__label(n->in[from]), cg__label(n->in[i]));
+        if (!cg__broadcast(n->graph, &t, &n->in[i]->type, &t))
+            return cg__fail(err, CG_ESHAPE, "cg_%s: cannot broadcast %s with %s", row->name, cg__label(n->in[0]), cg__label(n->in[i]));
+    }
+    t.weak = false;
+    t.dtype = row->res == CG_RES_BOOL ? CG_BOOL : d;
+    n->type = t;
+    return CG_OK;
+}
+
+/* One function a row gives its gradients; ZERO and NOGRAD are markers, ONE and NIL constants of the operand's dtype. */
+typedef struct elem_grad { cg_node *out[3]; } elem_grad;
+#define ZERO   CG_ZERO
+#define NOGRAD CG_ZERO
+#define ONE    cg__splat(g->graph, a->type.dtype, 1)
+#define NIL    cg__splat(g->graph, g->type.dtype, 0)
+#define ELEM(name, arity, cls, res, expr, ...)                                                                         \
+    static elem_grad grad_##name(cg_node *g, cg_node *a, cg_node *b, cg_node *c, cg_node *out)                         \
+    {                                                                                                                  \
+        (void)g, (void)a, (void)b, (void)c, (void)out;                                                                 \
+        return (elem_grad){ { __VA_ARGS__ } };                                                                         \
+    }
+#include "core/base/elemwise.def"
+static elem_grad (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg_node *, cg_node *) = {
+#define ELEM(name, ...) [CG_EL_##name] = grad_##name,
+#include "core/base/elemwise.def"
+};
+
+CG_DECLARE_GRAD(cg__elem_grad)
+{
+    cg_node *const *in = n->in;
+    const elem_grad r = grads[elem_of(n)](gout, in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n);
+    for (int i = 0; i < n->nin; i++)
+        gin[i] = need[i] ? cg__sum_to(r.out[i], &in[i]->type) : NULL;
+    return CG_OK;
+}
+
+/* Coordinates of an operand: the trailing axes, where a stretched axis stays at 0. */
+static cg_spot operand_at(const cg_node *n, const cg_node *in, const cg_spot *at)
+{
+    cg_spot out = { 0 };
+    const int lead = n->type.rank - in->type.rank;
+    for (int i = 0; i < in->type.rank; i++)
+        out.axis[i] = cg__dim_is(in->type.dim[i], 1) && !cg__dim_is(n->type.dim[i + lead], 1) ? cg__coord_zero() : at->axis[i + lead];
+    return out;
+}
+
+CG_DECLARE_EMIT(cg__elem_emit)
+{
+    int v[3] = { -1, -1, -1 };
+    for (int i = 0; i < n->nin; i++) {
+        const cg_node *in = n->in[i];
+        const cg_spot there = operand_at(n, in, at);
+        const int lead = n->type.rank - in->type.rank;
+        for (int k = 0; k < in->type.rank; k++)
+            if (!cg__dim_is(in->type.dim[k], 1) && cg__check_dims(cg__loop_lower(b), n, in->type.dim[k], n->type.dim[k + lead]) < 0)
+                return CG_ENOMEM;
+        if ((v[i] = cg__emit(b, in, &there)) < 0)
+            return v[i];
+    }
+    return cg__loop_elem(b, elem_of(n), n->type.dtype, v[0], v[1], v[2]);
+}
+
+/* ---- cast */
+
+CG_DECLARE_INFER(cg__cast_infer)
+{
+    const int64_t d = cg__attr_int(n, 0, -1);
+    if (d < 0 || d >= CG_DTYPE_COUNT)
+        return cg__fail(err, CG_EDTYPE, "cg_cast: no such dtype (%lld)", (long long)d);
+    n->type = n->in[0]->type;
+    n->type.dtype = (cg_dtype)d;
+    n->type.weak = false;
+    return cg__set_ints(n, 0, &d, 1);
+}
+
+CG_DECLARE_GRAD(cg__cast_grad)
+{
+    (void)need;
+    gin[0] = cg__is_float(n->type.dtype) && cg__is_float(n->in[0]->type.dtype) ? cg_cast(gout, n->in[0]->type.dtype) : CG_ZERO;
+    return CG_OK;
+}
+
+CG_DECLARE_EMIT(cg__cast_emit)
+{
+    const int v = cg__emit(b, n->in[0], at);
+    return v < 0 ? v : cg__loop_cast(b, v, n->type.dtype);
+}
+
+CG_API cg_node *cg_cast(cg_node *a, cg_dtype d)
+{
+    double v;
+    if (!a || (a->type.dtype == d && !a->type.weak))
+        return a;
+    if ((unsigned)d < CG_DTYPE_COUNT && a->type.rank == 0 && cg__is_const(a, &v) && cg__dtypes[a->type.dtype].bytes < 8)
+        return cg__splat(a->graph, d, v);
+    if (a->type.weak && cg__is_const(a, &v))
+        return cg__splat(a->graph, d, v);
+    const int64_t to = d;
+    return cg__node(a->graph, CG_OP_cast, &a, 1, &(cg_attr){ 1, &to });
+}
+
+/* ---- the public builders */
+
+static cg_node *public_elem(cg_op_id op, cg_node *a, cg_node *b, cg_node *c, int n)
+{
+    cg_node *in[3] = { a, b, c };
+    cg_graph *g = cg__graph_of(in, n);
+    return g ? cg__build(g, op, in, n, NULL) : NULL;
+}
+
+#define SIGNATURE1(name) CG_API cg_node *cg_##name(cg_node *a) { return public_elem(CG_OP_##name, a, NULL, NULL, 1); }
+#define SIGNATURE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b) { return public_elem(CG_OP_##name, a, b, NULL, 2); }
+#define SIGNATURE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c) { return public_elem(CG_OP_##name, a, b, c, 3); }
+#define ELEM(name, arity, ...) SIGNATURE##arity(name)
+#include "core/base/elemwise.def"
+
+CG_API cg_node *cg_scale(cg_node *a, double factor)
+{
+    return a ? cg_mul(a, cg_weak(a->graph, factor)) : NULL;
+}

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT
+/* Indexing: basic slices with symbolic bounds and their gradient (pad), rows by an integer array and their
+ * gradient (scatter_add), one_hot.
+ *
+ * Bounds are NumPy's: negative from the end, clamped to the axis. They are host integers, so a minibatch
+ * x[i*64 : (i+1)*64] costs no launch, only numbers.
+ */
+#include "core/ops/ops.h"
+
+static cg_node *icall(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b) { return cg__int(g, op, a, b); }
+
+static cg_node *pick_int(cg_graph *g, cg_node *cond_neg, cg_node *if_neg, cg_node *other)
+{
+    double v;
+    if (cg__is_const(cond_neg, &v))
+        return v < 0 ? if_neg : other;
+    cg_node *less = cg__node(g, CG_OP_less, (cg_node *[]){ cond_neg, cg__const_i64(g, 0) }, 2, NULL);
+    return cg__node(g, CG_OP_where, (cg_node *[]){ less, if_neg, other }, 3, NULL);
+}
+
+/* A bound within lo..hi: v < 0 counts from the end. */
+static cg_node *clamp_bound(cg_graph *g, cg_node *v, cg_node *dim, cg_node *lo, cg_node *hi)
+{
+    cg_node *from_end = icall(g, CG_OP_maximum, icall(g, CG_OP_add, v, dim), lo);
+    return pick_int(g, v, from_end, icall(g, CG_OP_minimum, v, hi));
+}
+
+typedef struct bounds { cg_node *start, *len; int64_t step; } bounds;
+
+static cg_node *bound_arg(const cg_node *n, int attr, int axis)
+{
+    if (n->attr[attr].n <= axis || n->attr[attr].at[axis] == CG_NONE)
+        return NULL;
+    const int64_t v = n->attr[attr].at[axis];
+    if (!CG_IS_REF(v))
+        return cg__const_i64(n->graph, v);
+    return CG_REF_OF(v) < n->nin ? n->in[CG_REF_OF(v)] : NULL;
+}
+
+/* First element, count and step along one axis, as nodes. */
+static bounds slice_bounds(const cg_node *n, int axis)
+{
+    cg_graph *g = n->graph;
+    cg_node *dim = cg__dim_node(g, n->in[0]->type.dim[axis]), *one = cg__const_i64(g, 1);
+    cg_node *start = bound_arg(n, 0, axis), *stop = bound_arg(n, 1, axis);
+    const int64_t step = n->attr[2].n > axis && n->attr[2].at[axis] != CG_NONE ? n->attr[2].at[axis] : 1;
+    cg_node *lo = step > 0 ? cg__const_i64(g, 0) : cg__const_i64(g, -1);
+    cg_node *hi = step > 0 ? dim : icall(g, CG_OP_sub, dim, one);
+    start = start ? clamp_bound(g, start, dim, lo, hi) : step > 0 ? lo : hi;
+    stop = stop ? clamp_bound(g, stop, dim, lo, hi) : step > 0 ? hi : lo;
+    cg_node *span = step > 0 ? icall(g, CG_OP_sub, stop, start) : icall(g, CG_OP_sub, start, stop);
+    const int64_t k = step > 0 ? step : -step;
+    span = icall(g, CG_OP_floor_divide, icall(g, CG_OP_add, span, cg__const_i64(g, k - 1)), cg__const_i64(g, k));
+    cg_node *len = start == lo && stop == hi && k == 1 ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
+    return (bounds){ start, len, step };
+}
+
+CG_DECLARE_INFER(cg__slice_infer)
+{
+    const cg_type *in = &n->in[0]->type;
+    for (int k = 0; k < 3; k++)
+        if (n->attr[k].n > in->rank)
+            return cg__fail(err, CG_ESHAPE, "cg_slice: %d bounds for %s", n->attr[k].n, cg__label(n->in[0]));
+    for (int k = 1; k < n->nin; k++)
+        if (n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
+            return cg__fail(err, CG_EDTYPE, "cg_slice: a bound must be an i64 scalar, is %s", cg__label(n->in[k]));
+    n->type = *in;
+    for (int i = 0; i < in->rank; i++) {
+        if (n->attr[2].n > i && n->attr[2].at[i] == 0)
+            return cg__fail(err, CG_EINVAL, "cg_slice: the step of axis %d is 0", i);
+        const bounds s = slice_bounds(n, i);
+        if (!s.start || !s.len)
+            return cg__fail(err, CG_ENOMEM, "cg_slice: no memory");
+        n->type.dim[i] = cg__dim_from(s.len);
+    }
+    return CG_OK;
+}
+
+CG_DECLARE_EMIT(cg__slice_emit)
+{
+    cg_lower *L = cg__loop_lower(b);
+    cg_plan *p = cg__lower_plan(L);
+    cg_spot in = { 0 };
+    for (int i = 0; i < n->type.rank; i++) {
+        const bounds s = slice_bounds(n, i);
+        const cg_num step = cg__num_const(p, s.step), start = cg__lower_num(L, s.start);
+        in.axis[i].off = cg__num(p, CG_N_ADD, start, cg__num(p, CG_N_MUL, cg__coord_num(p, at->axis[i].off), step, 0, 0), 0, 0);
+        for (int l = 0; l < CG_AXES_MAX; l++)
+            in.axis[i].c[l] = at->axis[i].c[l] == CG_NUM_NONE ? CG_NUM_NONE : cg__num(p, CG_N_MUL, cg__coord_num(p, at->axis[i].c[l]), step, 0, 0);
+    }
+    return cg__emit(b, n->in[0], &in);
+}
+
+/* The gradient of a slice is its gradient placed in zeros. */
+CG_DECLARE_GRAD(cg__slice_grad)
+{
+    (void)need;
+    cg_graph *g = n->graph;
+    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout };
+    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK];
+    int nin = 1;
+    for (int i = 0; i < n->type.rank; i++) {
+        const bounds s = slice_bounds(n, i);
+        const cg_dim_t from = cg__dim_from(s.start), size = n->in[0]->type.dim[i];
+        if (s.step != 1)
+            return cg__graph_fail(g, CG_EUNSUPPORTED, "cg_grad: a slice with step %lld has no gradient yet", (long long)s.step), CG_EUNSUPPORTED;
+        start[i] = from.sym ? CG_REF(nin) : from.n;
+        if (from.sym)
+            in[nin++] = from.sym;
+        shape[i] = size.sym ? CG_REF(nin) : size.n;
+        if (size.sym)
+            in[nin++] = size.sym;
+    }
+    gin[0] = cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { n->type.rank, start }, { n->type.rank, shape } });
+    for (int i = 1; i < n->nin; i++)
+        gin[i] = CG_ZERO;
+    return CG_OK;
+}
+
+/* ---- pad: the operand at `start` in zeros of `shape` */
+
+static cg_dim_t pad_arg(const cg_node *n, int attr, int i)
+{
+    const int64_t v = n->attr[attr].at[i];
+    return CG_IS_REF(v) && CG_REF_OF(v) < n->nin ? cg__dim_from(n->in[CG_REF_OF(v)]) : (cg_dim_t){ .n = v };
+}
+
+CG_DECLARE_INFER(cg__pad_infer)
+{
+    const int rank = n->in[0]->type.rank;
+    if (n->attr[0].n != rank || n->attr[1].n != rank)
+        return cg__fail(err, CG_ESHAPE, "cg_pad: needs %d starts and sizes for %s", rank, cg__label(n->in[0]));
+    n->type = (cg_type){ .dtype = n->in[0]->type.dtype, .rank = rank };
+    for (int i = 0; i < rank; i++) {
+        n->type.dim[i] = pad_arg(n, 1, i);
+        if (!n->type.dim[i].sym && n->type.dim[i].n < 0)
+            return cg__fail(err, CG_ESHAPE, "cg_pad: size %lld on axis %d", (long long)n->type.dim[i].n, i);
+    }
+    return CG_OK;
+}
+
+CG_DECLARE_EMIT(cg__pad_emit)
+{
+    cg_lower *L = cg__loop_lower(b);
+    cg_plan *p = cg__lower_plan(L);
+    cg_spot in = *at;
+    for (int i = 0; i < n->type.rank; i++)
+        in.axis[i].off = cg__num(p, CG_N_SUB, cg__coord_num(p, at->axis[i].off), cg__lower_dim(L, pad_arg(n, 0, i)), 0, 0);
+    return cg__loop_windowed(b, n->in[0], &in, &in, 0);
+}
+
+CG_DECLARE_GRAD(cg__pad_grad)
+{
+    (void)need;
+    cg_node *x = gout;
+    for (int i = 0; i < n->type.rank; i++) {
+        cg_node *from = cg__dim_node(n->graph, pad_arg(n, 0, i));
+        cg_node *size = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
+        x = cg_slice(x, i, from, icall(n->graph, CG_OP_add, from, size), 1);
+    }
+    gin[0] = x;
+    for (int i = 1; i < n->nin; i++)
+        gin[i] = CG_ZERO;
+    return CG_OK;
+}
+
+/* ---- take and scatter_add */
+
+CG_DECLARE_INFER(cg__take_infer)
+{
+    const cg_type *a = &n->in[0]->type, *idx = &n->in[1]->type;
+    if (a->rank < 1 || a->rank - 1 + idx->rank > CG_MAX_RANK)
+        return cg__fail(err, CG_ESHAPE, "cg_take: cannot take rows of %s by %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    if (!cg__is_int(idx->dtype))
+        return cg__fail(err, CG_EDTYPE, "cg_take: indices must be integers, are %s", cg__label(n->in[1]));
+    n->type = (cg_type){ .dtype = a->dtype, .rank = a->rank - 1 + idx->rank };
+    for (int i = 0; i < n->type.rank; i++)
+        n->type.dim[i] = i < idx->rank ? idx->dim[i] : a->dim[i - idx->rank + 1];
+    return CG_OK;
+}
+
+CG_DECLARE_EMIT(cg__take_emit)
+{
+    const int r = n->in[1]->type.rank;
+    cg_spot row = { 0 };
+    row.axis[0] = cg__coord_zero();
+    for (int i = r; i < n->type.rank; i++)
+        row.axis[i - r + 1] = at->axis[i];
+    const int v = cg__emit(b, n->in[1], at);
+    return v < 0 ? v : cg__loop_load(b, n->in[0], &row, cg__loop_cast(b, v, CG_I64), 0);
+}
+
+static cg_node *flat(cg_node *x, int lead)
+{
+    cg_graph *g = x->graph;
+    cg_dim_t rows = { .n = 1 }, cols = { .n = 1 };
+    for (int i = 0; i < x->type.rank; i++)
+        *(i < lead ? &rows : &cols) = cg__dim_mul(g, i < lead ? rows : cols, x->type.dim[i]);
+    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, rows), cg__dim_node(g, cols) }, 2);
+}
+
+CG_DECLARE_GRAD(cg__take_grad)
+{
+    (void)need;
+    cg_graph *g = n->graph;
+    cg_node *a = n->in[0], *idx = n->in[1];
+    cg_node *src = flat(gout, idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
+    cg_node *sum = cg__node(g, CG_OP_scatter_add, (cg_node *[]){ src, rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL);
+    gin[0] = cg__reshape_like(sum, &a->type);
+    gin[1] = CG_ZERO;
+    return CG_OK;
+}
+
+/* out[rows][c] = 0, then out[idx[i]] += src[i] in the order of i */
+CG_DECLARE_INFER(cg__scatter_infer)
+{
+    if (cg__need_rank(n, 0, 2, err) < 0 || cg__need_rank(n, 1, 1, err) < 0 || cg__need_rank(n, 2, 0, err) < 0)
+        return err->code;
+    if (n->in[1]->type.dtype != CG_I64 || n->in[2]->type.dtype != CG_I64)
+        return cg__fail(err, CG_EDTYPE, "cg_scatter_add: indices and the row count must be i64");
+    n->type = n->in[0]->type;
+    n->type.dim[0] = cg__dim_from(n->in[2]);
+    return CG_OK;
+}
+
+CG_DECLARE_GRAD(cg__scatter_grad)
+{
+    (void)need;
+    gin[0] = cg_take(gout, n->in[1]);
+    gin[1] = gin[2] = CG_ZERO;
+    return CG_OK;
+}
+
+CG_DECLARE_LOWER(cg__scatter_lower)
+{
+    const int out = cg__lower_out(L, n), src = cg__lower_slot(L, n->in[0]), idx = cg__lower_slot(L, n->in[1]);
+    if (cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
+        return CG_ENOMEM;
+    const cg_num rows = cg__lower_dim(L, n->type.dim[0]), cols = cg__lower_dim(L, n->type.dim[1]), count = cg__lower_dim(L, n->in[0]->type.dim[0]);
+    cg_step *s = cg__lower_step(L, CG_STEP_KERNEL, n);
+    if (!s || out < 0)
+        return CG_ENOMEM;
+    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 3, .nums = { rows, cols, count } };
+    return CG_OK;
+}
+
+/* ---- one_hot: f32, the depth is a new last axis; an index out of range gives a row of zeros */
+
+CG_DECLARE_INFER(cg__one_hot_infer)
+{
+    const cg_type *in = &n->in[0]->type;
+    const int64_t depth = cg__attr_int(n, 0, -1);
+    if (!cg__is_int(in->dtype) || in->rank == CG_MAX_RANK || (depth < 0 && !CG_IS_REF(depth)))
+        return cg__fail(err, CG_EDTYPE, "cg_one_hot: needs integers and a depth, got %s", cg__label(n->in[0]));
+    n->type = *in;
+    n->type.dtype = CG_F32;
+    n->type.dim[n->type.rank++] = CG_IS_REF(depth) && CG_REF_OF(depth) < n->nin ? cg__dim_from(n->in[CG_REF_OF(depth)]) : (cg_dim_t){ .n = depth };
+    return CG_OK;
+}
+
+CG_DECLARE_EMIT(cg__one_hot_emit)
+{
+    const int v = cg__emit(b, n->in[0], at);
+    if (v < 0)
+        return v;
+    const int here = cg__loop_coord(b, &at->axis[n->type.rank - 1]);
+    return cg__loop_cast(b, cg__loop_elem(b, CG_EL_equal, CG_BOOL, cg__loop_cast(b, v, CG_I64), here, -1), CG_F32);
+}
+
+/* ---- the public builders */
+
+CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step)
+{
+    if (!a)
+        return NULL;
+    int64_t at = axis, list[3][CG_MAX_RANK];
+    if (!cg__axis_ok(&at, a->type.rank))
+        return cg__graph_fail(a->graph, CG_ESHAPE, "cg_slice: %s has no axis %d", cg__label(a), axis);
+    cg_node *in[3] = { a }, *bound[2] = { start, stop };
+    int nin = 1;
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < a->type.rank; i++)
+            list[k][i] = CG_NONE;
+    for (int k = 0; k < 2; k++)
+        if (bound[k]) {
+            const cg_dim_t d = cg__dim_from(bound[k]);
+            list[k][at] = d.sym ? CG_REF(nin) : d.n;
+            if (d.sym)
+                in[nin++] = bound[k];
+        }
+    list[2][at] = step;
+    const int r = a->type.rank;
+    return cg__build(a->graph, CG_OP_slice, in, nin, (cg_attr[]){ { r, list[0] }, { r, list[1] }, { r, list[2] } });
+}
+
+CG_API cg_node *cg_take(cg_node *a, cg_node *rows)
+{
+    return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, NULL) : NULL;
+}

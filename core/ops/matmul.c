@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+/* matmul: NumPy's rules over a node that takes (m, k) x (k, n) or (b, m, k) x (b, k, n); one GEMM step.
+ * dA = g B', dB = A' g; the transposes become flags of the GEMM.
+ */
+#include "core/ops/ops.h"
+
+CG_DECLARE_INFER(cg__matmul_infer)
+{
+    const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
+    if (a->rank != b->rank || (a->rank != 2 && a->rank != 3))
+        return cg__fail(err, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    if (a->dtype != b->dtype || (a->dtype != CG_F32 && a->dtype != CG_F64))
+        return cg__fail(err, CG_EDTYPE, "cg_matmul: needs two f32 or two f64, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    const cg_dim_t ka = a->dim[a->rank - 1], kb = b->dim[b->rank - 2];
+    if (!ka.sym && !kb.sym && ka.n != kb.n)
+        return cg__fail(err, CG_ESHAPE, "cg_matmul: %s has %lld columns, %s has %lld rows", cg__label(n->in[0]), (long long)ka.n,
+                        cg__label(n->in[1]), (long long)kb.n);
+    n->type = *a;
+    n->type.dim[a->rank - 1] = b->dim[b->rank - 1];
+    if (a->rank == 3 && cg__dim_is(a->dim[0], 1))
+        n->type.dim[0] = b->dim[0];
+    if (a->rank == 3 && !a->dim[0].sym && !b->dim[0].sym && a->dim[0].n != b->dim[0].n && a->dim[0].n != 1 && b->dim[0].n != 1)
+        return cg__fail(err, CG_ESHAPE, "cg_matmul: batches of %s and %s differ", cg__label(n->in[0]), cg__label(n->in[1]));
+    return CG_OK;
+}
+
+static cg_node *swapped(cg_node *x)
+{
+    return x->type.rank == 2 ? cg_transpose(x, CG_AXES(1, 0)) : cg_transpose(x, CG_AXES(0, 2, 1));
+}
+
+CG_DECLARE_GRAD(cg__matmul_grad)
+{
+    gin[0] = need[0] ? cg__sum_to(cg_matmul(gout, swapped(n->in[1])), &n->in[0]->type) : NULL;
+    gin[1] = need[1] ? cg__sum_to(cg_matmul(swapped(n->in[0]), gout), &n->in[1]->type) : NULL;
+    return CG_OK;
+}
+
+/* A strided operand as a matrix for BLAS: one of the last two strides must be 1. */
+static bool as_mat(cg_lower *L, const cg_node *n, cg_mat *out)
+{
+    cg_strided s;
+    const int r = n->type.rank;
+    cg_plan *p = cg__lower_plan(L);
+    if (!cg__lower_strided(L, n, &s))
+        return false;
+    out->slot = s.slot;
+    out->off = s.off;
+    out->batch_stride = r == 3 && !cg__dim_is(n->type.dim[0], 1) ? s.stride[0] : cg__num_const(p, 0);
+    out->trans = !cg__num_is(p, s.stride[r - 1], 1);
+    if (out->trans && !cg__num_is(p, s.stride[r - 2], 1))
+        return false;
+    out->ld = s.stride[out->trans ? r - 1 : r - 2];
+    return true;
+}
+
+CG_DECLARE_LOWER(cg__matmul_lower)
+{
+    cg_plan *p = cg__lower_plan(L);
+    const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
+    const int r = n->type.rank;
+    cg_gemm m = { .dtype = n->type.dtype, .alpha = 1 };
+    const int out = cg__lower_out(L, n);
+    if (out < 0 || cg__check_dims(L, n, a->dim[r - 1], b->dim[r - 2]) < 0)
+        return CG_ENOMEM;
+    if (!as_mat(L, n->in[0], &m.a) || !as_mat(L, n->in[1], &m.b))
+        return cg__fail(cg__lower_error(L), CG_EUNSUPPORTED, "cg_matmul: an operand of %s is not a dense matrix", cg__label(n));
+    m.m = cg__lower_dim(L, n->type.dim[r - 2]);
+    m.n = cg__lower_dim(L, n->type.dim[r - 1]);
+    m.k = cg__lower_dim(L, a->dim[r - 1]);
+    m.batch = r == 3 ? cg__lower_dim(L, n->type.dim[0]) : cg__num_const(p, 1);
+    m.c = (cg_mat){ .slot = out, .off = cg__num_const(p, 0), .ld = m.n, .batch_stride = cg__num(p, CG_N_MUL, m.m, m.n, 0, 0) };
+    cg_step *s = cg__lower_step(L, CG_STEP_GEMM, n);
+    if (!s)
+        return CG_ENOMEM;
+    s->gemm = m;
+    return CG_OK;
+}
+
+/* ---- NumPy's rules */
+
+static cg_node *three(cg_node *x)
+{
+    cg_graph *g = x->graph;
+    cg_dim_t batch = { .n = 1 };
+    const int r = x->type.rank;
+    for (int i = 0; i < r - 2; i++)
+        batch = cg__dim_mul(g, batch, x->type.dim[i]);
+    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, batch), cg__dim_node(g, x->type.dim[r - 2]), cg__dim_node(g, x->type.dim[r - 1]) }, 3);
+}
+
+static cg_node *stretched(cg_node *x, const cg_type *batch)
+{
+    cg_type t = *batch;
+    for (int i = 0; i < 2; i++)
+        t.dim[t.rank++] = x->type.dim[x->type.rank - 2 + i];
+    return cg__broadcast_like(x, &t);
+}
+
+static cg_node *batched(cg_node *a, cg_node *b)
+{
+    cg_graph *g = a->graph;
+    cg_type x = a->type, y = b->type, batch = { 0 };
+    x.rank -= 2;
+    y.rank -= 2;
+    if (!cg__broadcast(g, &x, &y, &batch))
+        return cg__graph_fail(g, CG_ESHAPE, "cg_matmul: batches of %s and %s do not broadcast", cg__label(a), cg__label(b));
+    cg_node *c = cg__build(g, CG_OP_matmul, (cg_node *[]){ three(stretched(a, &batch)), three(stretched(b, &batch)) }, 2, NULL);
+    if (!c)
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        batch.dim[batch.rank++] = c->type.dim[1 + i];
+    return cg__reshape_like(c, &batch);
+}
+
+CG_API cg_node *cg_matmul(cg_node *a, cg_node *b)
+{
+    cg_node *in[2] = { a, b };
+    cg_graph *g = cg__graph_of(in, 2);
+    if (!g)
+        return NULL;
+    if (a->type.rank == 0 || b->type.rank == 0)
+        return cg__graph_fail(g, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s: a scalar has no rows", cg__label(a), cg__label(b));
+    const bool va = a->type.rank == 1, vb = b->type.rank == 1;
+    a = va ? cg_expand_dims(a, 0) : a;
+    b = vb ? cg_expand_dims(b, 1) : b;
+    cg_node *c = a->type.rank == 2 && b->type.rank == 2 ? cg__build(g, CG_OP_matmul, (cg_node *[]){ a, b }, 2, NULL) : batched(a, b);
+    if (!c || (!va && !vb))
+        return c;
+    cg_type t = c->type;
+    if (vb)
+        t.rank--;
+    if (va) {
+        t.dim[t.rank - (vb ? 1 : 2)] = c->type.dim[c->type.rank - 1];
+        t.rank--;
+    }
+    return cg__reshape_like(c, &t);
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/* The table of all operations: structural rows from ops.def, elementwise rows from elemwise.def, and the helpers
+ * that the families' infer and grad functions share. */
+#include "core/ops/ops.h"
+
+/* COMMUTES(add) is CG_COMMUTES, COMMUTES(sub) is 0: a listed name expands to two arguments and pushes the flag to second place. */
+#define COMM_add           ~, CG_COMMUTES
+#define COMM_mul           ~, CG_COMMUTES
+#define COMM_equal         ~, CG_COMMUTES
+#define COMM_not_equal     ~, CG_COMMUTES
+#define COMM_logical_and   ~, CG_COMMUTES
+#define COMM_logical_or    ~, CG_COMMUTES
+#define SECOND_(a, b, ...) b
+#define SECOND(...)        SECOND_(__VA_ARGS__)
+#define COMMUTES(name)     SECOND(COMM_##name, 0, 0)
+
+const cg_op cg__ops[CG_OP_COUNT] = {
+#define OP(op, n, flags, fi, fg, fl, fe, count, ...)                                                                   \
+    [CG_OP_##op] = { .name = #op, .nin = n, .props = flags, .nattrs = count, .attrs = { __VA_ARGS__ }, .infer = cg__##fi, \
+                     .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
+#include "core/ops/ops.def"
+#define ELEM(op, n, ...)                                                                                              \
+    [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | COMMUTES(op), .infer = cg__elem_infer,              \
+                     .grad = cg__elem_grad, .emit = cg__elem_emit },
+#include "core/base/elemwise.def"
+};
+
+bool cg__axis_ok(int64_t *axis, int rank)
+{
+    if (*axis < -rank || *axis >= rank)
+        return false;
+    *axis += *axis < 0 ? rank : 0;
+    return true;
+}
+
+int64_t cg__attr_int(const cg_node *n, int k, int64_t missing)
+{
+    return n->attr[k].n > 0 && n->attr[k].at[0] != CG_NONE ? n->attr[k].at[0] : missing;
+}
+
+int cg__set_ints(cg_node *n, int k, const int64_t *at, int count)
+{
+    const int64_t *copy = cg__arena_copy(&n->graph->arena, at, (size_t)count * sizeof *at);
+    n->attr[k] = (cg_attr){ count, copy };
+    return copy || !count ? CG_OK : CG_ENOMEM;
+}
+
+int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err)
+{
+    return n->in[k]->type.rank == rank
+               ? CG_OK
+               : cg__fail(err, CG_ESHAPE, "cg_%s: operand %d must have rank %d, is %s", n->op->name, k + 1, rank, cg__label(n->in[k]));
+}
+
+bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out)
+{
+    const cg_type left = *a;             /* out may be a */
+    (void)g;
+    a = &left;
+    out->rank = a->rank > b->rank ? a->rank : b->rank;
+    for (int i = 0; i < out->rank; i++) {
+        const int ia = i - (out->rank - a->rank), ib = i - (out->rank - b->rank);
+        if (ia < 0 || ib < 0) {
+            out->dim[i] = ia < 0 ? b->dim[ib] : a->dim[ia];
+            continue;
+        }
+        const cg_dim_t x = a->dim[ia], y = b->dim[ib];
+        if (!x.sym && !y.sym && x.n != y.n && x.n != 1 && y.n != 1)
+            return false;
+        /* Two unknown sizes are one size, checked at the call; a known size is better than an unknown one. */
+        out->dim[i] = cg__dim_is(x, 1) ? y : cg__dim_is(y, 1) || !x.sym || y.sym ? x : y;
+    }
+    return true;
+}
+
+cg_dim_t cg__dim_from(cg_node *n)
+{
+    double v;
+    return cg__is_const(n, &v) ? (cg_dim_t){ .n = cg__load_i64(n->attr[0].at, n->type.dtype) }
+                               : (cg_dim_t){ .n = CG_ANY, .sym = n };
+}
+
+cg_node *cg__sum_to(cg_node *a, const cg_type *t)
+{
+    if (!a || a == CG_ZERO)
+        return a;
+    int64_t axes[CG_MAX_RANK];
+    int n = 0;
+    const int lead = a->type.rank - t->rank;
+    for (int i = 0; i < a->type.rank; i++)
+        if (i < lead || (cg__dim_is(t->dim[i - lead], 1) && !cg__dim_is(a->type.dim[i], 1)))
+            axes[n++] = i;
+    if (!n)
+        return a;
+    cg_node *s = cg_sum(a, CG_REDUCE(.axes = axes, .naxes = n, .keepdims = 1));
+    if (lead && s)
+        s = cg__reshape_like(s, t);
+    return s;
+}
+
+static void dims_of(cg_graph *g, const cg_type *t, cg_node **dims)
+{
+    for (int i = 0; i < t->rank; i++)
+        dims[i] = cg__dim_node(g, t->dim[i]);
+}
+
+cg_node *cg__broadcast_like(cg_node *a, const cg_type *t)
+{
+    cg_node *dims[CG_MAX_RANK];
+    if (!a)
+        return NULL;
+    dims_of(a->graph, t, dims);
+    return cg_broadcast_to(a, dims, t->rank);
+}
+
+cg_node *cg__reshape_like(cg_node *a, const cg_type *t)
+{
+    cg_node *dims[CG_MAX_RANK];
+    if (!a)
+        return NULL;
+    dims_of(a->graph, t, dims);
+    return cg_reshape_to(a, dims, t->rank);
+}
+
+cg_node *cg__insert_axis(cg_node *a, int axis)
+{
+    return cg_expand_dims(a, axis);
+}
+
+int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b)
+{
+    if (cg__dim_same(a, b))
+        return CG_OK;
+    cg_plan *p = cg__lower_plan(L);
+    cg_strb s = { 0 };
+    cg__strb(&s, "%s", cg__label(n));
+    for (int i = 0; i < n->nin; i++)
+        cg__strb(&s, "%s%s", i ? " and " : " of ", cg__label(n->in[i]));
+    char *text = cg__strb_take(&s);
+    const char *kept = text ? cg__arena_str(&p->arena, text) : NULL;
+    cg__free(text);
+    const cg_num x = cg__lower_dim(L, a), y = cg__lower_dim(L, b);
+    if (!kept || !CG_PUSH(&p->messages, kept) || cg__num(p, CG_N_CHECK_EQ, x, y, 0, p->messages.n - 1) == CG_NUM_NONE)
+        return cg__fail(cg__lower_error(L), CG_ENOMEM, "%s: no memory", n->op->name);
+    return CG_OK;
+}

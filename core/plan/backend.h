@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+/* What an executor is. Owned by core/plan, its user; implemented by one folder of backends/ each.
+ * All calls on one device are made under its lock, except open. Sizes are checked and nonzero-safe (0 bytes is legal). */
+#ifndef CG_BACKEND_H
+#define CG_BACKEND_H
+
+#include <pthread.h>
+#include "core/plan/plan.h"
+
+typedef struct cg_backend cg_backend;
+struct cg_device {                       /* a backend's own struct begins with `cg_device super` */
+    const cg_backend *backend;
+    char name[64];                       /* "cpu", "opencl:0:0" */
+    pthread_mutex_t lock;
+    long pid;                            /* a forked child must not touch it */
+    int64_t kernels_built, launches;
+};
+
+typedef struct cg_buffer {               /* device memory; counted by core/run */
+    int refs;
+    size_t bytes;
+    cg_device *device;
+    void *mem;                           /* the backend's: a pointer, a cl_mem */
+} cg_buffer;
+
+typedef struct cg_place { cg_buffer *buffer; size_t offset; } cg_place;      /* offset in bytes */
+
+struct cg_backend {
+    const char *name;
+    /* Opens the device that `spec` (text after the first ':' of CG_DEVICE, "" if none) selects; errors list what exists, with the strings to type. */
+    int (*open)(cg_device **out, const char *spec, cg_error *err);
+    void (*close)(cg_device *);
+    /* One line a device for `cgraph info`: appends human text, or JSON objects separated by commas. */
+    void (*describe)(cg_strb *out, bool json);
+    int (*alloc)(cg_device *, cg_buffer *, size_t bytes, cg_error *err);     /* sets mem */
+    void (*release)(cg_device *, cg_buffer *);
+    int (*write)(cg_device *, cg_buffer *, size_t off, const void *src, size_t bytes, cg_error *err);   /* src may be reused at return */
+    int (*read)(cg_device *, cg_buffer *, size_t off, void *dst, size_t bytes, cg_error *err);          /* waits; also checks that commands so far succeeded */
+    /* Makes what the plan needs to run (kernels); *exe is the backend's. */
+    int (*prepare)(cg_device *, const cg_plan *, void **exe, cg_error *err);
+    void (*unprepare)(cg_device *, void *exe);
+    /* Enqueues all steps. n: the numbers (may be changed by REPEAT); place[slot]. Returns before the device is done if it is asynchronous. */
+    int (*run)(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, cg_error *err);
+    /* Waits for all; 0 if nothing failed on the device since the last check. *step: index of the step that failed in the last run, or -1. */
+    int (*check)(cg_device *, int *step, cg_error *err);
+    void (*kernels)(const cg_plan *, void *exe, cg_strb *out);               /* what `cgraph show --stage kernels` prints */
+};
+
+extern const cg_backend *const cg__backends[];       /* backends/registry.c; NULL-terminated, cpu first */
+
+#endif

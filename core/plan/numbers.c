@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+/* The number program: every size, stride and count of a plan as a flat list of scalar operations.
+ *
+ * Invariant: operands have smaller ids, equal instructions are one, constants are folded; so equal ids mean equal numbers
+ * at every call, which is what axis merging and stride classes rely on. Overflow wraps; x/0 and x mod 0 are 0.
+ */
+#include "core/plan/plan.h"
+
+static int64_t wrap(uint64_t v) { return (int64_t)v; }
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    if (b == 0)
+        return 0;
+    if (b == -1)
+        return wrap(0 - (uint64_t)a);
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+static int64_t apply(cg_num_op op, int64_t a, int64_t b, int64_t c)
+{
+    switch (op) {
+    case CG_N_ADD: return wrap((uint64_t)a + (uint64_t)b);
+    case CG_N_SUB: return wrap((uint64_t)a - (uint64_t)b);
+    case CG_N_MUL: return wrap((uint64_t)a * (uint64_t)b);
+    case CG_N_FDIV: return floor_div(a, b);
+    case CG_N_MOD: return b ? wrap((uint64_t)a - (uint64_t)floor_div(a, b) * (uint64_t)b) : 0;
+    case CG_N_MAX: return a > b ? a : b;
+    case CG_N_MIN: return a < b ? a : b;
+    case CG_N_NEG: return wrap(0 - (uint64_t)a);
+    case CG_N_LT: return a < b;
+    case CG_N_EQ: return a == b;
+    case CG_N_SELECT: return a ? b : c;
+    default: return a;                   /* CHECK_EQ */
+    }
+}
+
+static int arity(cg_num_op op)
+{
+    return op < CG_N_ADD ? 0 : op == CG_N_SELECT ? 3 : op == CG_N_NEG ? 1 : 2;
+}
+
+bool cg__num_is(const cg_plan *p, cg_num id, int64_t v)
+{
+    return id >= 0 && p->nums.at[id].op == CG_N_CONST && p->nums.at[id].imm == v;
+}
+
+static bool is_const(const cg_plan *p, cg_num id)
+{
+    return p->nums.at[id].op == CG_N_CONST;
+}
+
+/* What an instruction is known to equal without running, or CG_NUM_NONE. */
+static cg_num simpler(cg_plan *p, cg_num_op op, int a, int b)
+{
+    if (op == CG_N_ADD)
+        return cg__num_is(p, b, 0) ? a : cg__num_is(p, a, 0) ? b : CG_NUM_NONE;
+    if (op == CG_N_SUB)
+        return cg__num_is(p, b, 0) ? a : a == b ? cg__num_const(p, 0) : CG_NUM_NONE;
+    if (op == CG_N_MUL) {
+        if (cg__num_is(p, a, 0) || cg__num_is(p, b, 1))
+            return a;
+        return cg__num_is(p, a, 1) || cg__num_is(p, b, 0) ? b : CG_NUM_NONE;
+    }
+    if (op == CG_N_FDIV)
+        return cg__num_is(p, b, 1) ? a : CG_NUM_NONE;
+    return op == CG_N_MAX || op == CG_N_MIN || op == CG_N_CHECK_EQ ? (a == b ? a : CG_NUM_NONE) : CG_NUM_NONE;
+}
+
+static cg_num add(cg_plan *p, cg_num_ins ins)
+{
+    const uint64_t key[5] = { (uint64_t)ins.op, (uint64_t)ins.a, (uint64_t)ins.b, (uint64_t)ins.c, (uint64_t)ins.imm };
+    const uint64_t h = cg__hash(key, sizeof key, 1);
+    uint64_t v;
+    for (size_t it = 0; cg__map_next(&p->num_index, h, &it, &v);) {
+        const cg_num_ins *q = &p->nums.at[v];
+        if (q->op == ins.op && q->a == ins.a && q->b == ins.b && q->c == ins.c && q->imm == ins.imm)
+            return (cg_num)v;
+    }
+    if (!CG_PUSH(&p->nums, ins) || !cg__map_put(&p->num_index, h, (uint64_t)p->nums.n - 1))
+        return CG_NUM_NONE;
+    return p->nums.n - 1;
+}
+
+cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
+{
+    const int n = arity(op);
+    if ((n > 0 && a < 0) || (n > 1 && b < 0) || (n > 2 && c < 0))
+        return CG_NUM_NONE;
+    if ((op == CG_N_ADD || op == CG_N_MUL) && a > b) {       /* commutative: one order */
+        const int t = a;
+        a = b;
+        b = t;
+    }
+    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .in_loop = op == CG_N_STEP };
+    if (!n)
+        return add(p, ins);
+    const bool known = is_const(p, a) && (n < 2 || is_const(p, b)) && (n < 3 || is_const(p, c));
+    if (known && (op != CG_N_CHECK_EQ || p->nums.at[a].imm == p->nums.at[b].imm))
+        return cg__num_const(p, apply(op, p->nums.at[a].imm, n > 1 ? p->nums.at[b].imm : 0, n > 2 ? p->nums.at[c].imm : 0));
+    const cg_num s = n == 2 ? simpler(p, op, a, b) : CG_NUM_NONE;
+    if (s != CG_NUM_NONE)
+        return s;
+    ins.in_loop = p->nums.at[a].in_loop || (n > 1 && p->nums.at[b].in_loop) || (n > 2 && p->nums.at[c].in_loop);
+    return add(p, ins);
+}
+
+static int64_t leaf(const cg_num_ins *i, const cg_num_env *env)
+{
+    switch (i->op) {
+    case CG_N_DIM: return env->dim(env->user, i->a, i->b);
+    case CG_N_INPUT: return env->input(env->user, i->a);
+    case CG_N_SHARED: return env->shared(env->user, i->a);
+    case CG_N_SHARED_DIM: return env->shared_dim(env->user, i->a, i->b);
+    default: return i->imm;
+    }
+}
+
+static int64_t value(const cg_num_ins *i, const int64_t *n)
+{
+    const int k = arity(i->op);
+    return apply(i->op, n[i->a], k > 1 ? n[i->b] : 0, k > 2 ? n[i->c] : 0);
+}
+
+int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err)
+{
+    for (int i = 0; i < p->nums.n; i++) {
+        const cg_num_ins *in = &p->nums.at[i];
+        if (in->in_loop)
+            continue;
+        n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
+        if (in->op == CG_N_CHECK_EQ && n[in->a] != n[in->b])
+            return cg__fail(err, CG_ESHAPE, "cg_call: sizes %lld and %lld do not fit in %s", (long long)n[in->a], (long long)n[in->b],
+                            p->messages.at[in->imm]);
+    }
+    return CG_OK;
+}
+
+void cg__nums_step(const cg_plan *p, int64_t *n, int repeat_index, int64_t step)
+{
+    for (int i = 0; i < p->nums.n; i++) {
+        const cg_num_ins *in = &p->nums.at[i];
+        if (!in->in_loop)
+            continue;
+        if (in->op != CG_N_STEP)
+            n[i] = value(in, n);
+        else if (in->a == repeat_index)
+            n[i] = step;
+    }
+}
+
+int cg__stride_class(const cg_plan *p, cg_num id)
+{
+    return id == CG_NUM_NONE || cg__num_is(p, id, 0) ? 0 : cg__num_is(p, id, 1) ? 1 : 2;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+/* The plan: what a function does, in structure only. No node and no op appears here, no size either: every number
+ * is an id into one table of int64 that the plan's number program fills at each call.
+ *
+ * Invariants: steps run in order; a step reads slots written before it; SSA values of a LOOP refer to earlier ones.
+ * Example, y = tanh(x) on n elements, as cg__plan_print shows it:
+ *     (loop add_tanh (extent n0) (v0 load in0) (v1 tanh v0) (store out0 v1))
+ */
+#ifndef CG_PLAN_H
+#define CG_PLAN_H
+
+#include "core/base/base.h"
+
+enum { CG_AXES_MAX = 8, CG_WINDOWS_MAX = 4, CG_LOOP_OPS = 64, CG_LANES = 64, CG_COLUMN_BLOCK = 256, CG_NUM_NONE = -1 };
+typedef int cg_num;                              /* id of a number; ids of constants are shared */
+
+/* ---- numbers */
+typedef enum {
+    CG_N_CONST,      /* imm */
+    CG_N_DIM,        /* size of axis b of call input a */
+    CG_N_INPUT,      /* value of rank-0 integer call input a */
+    CG_N_SHARED,     /* value of rank-0 integer shared variable, BOUND slot a */
+    CG_N_SHARED_DIM, /* size of axis b of the shared variable in BOUND slot a */
+    CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a */
+    CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
+    CG_N_LT, CG_N_EQ,
+    CG_N_SELECT,     /* a ? b : c */
+    CG_N_CHECK_EQ    /* a must equal b: else the call fails with text imm of the plan's messages; value a */
+} cg_num_op;
+typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; bool in_loop; /* depends on a STEP */ } cg_num_ins;
+
+/* ---- slots: where arrays live */
+typedef enum { CG_SLOT_ARENA, CG_SLOT_INPUT, CG_SLOT_SHARED, CG_SLOT_OUTPUT, CG_SLOT_CONST } cg_slot_kind;
+typedef struct cg_slot {
+    cg_slot_kind kind;
+    cg_dtype dtype;
+    cg_num count;            /* elements */
+    int index;               /* INPUT, OUTPUT: position in the call; SHARED: position in the function's variables; CONST: in consts */
+    int first, last;         /* ARENA: first writing and last reading top-level step */
+    const char *label;
+} cg_slot;
+
+/* ---- operands: address = off + sum stride[l] * i[l] (in elements), + gather value * gather_stride */
+typedef struct cg_window { cg_num lo, hi, c0, c[CG_AXES_MAX]; } cg_window;   /* reads only inside lo <= c0 + sum c[l]*i[l] < hi; c id -1: 0 */
+typedef struct cg_operand {
+    int slot;
+    cg_num off;
+    cg_num stride[CG_AXES_MAX];          /* ids, CG_NUM_NONE: 0 (broadcast) */
+    int nwindows;
+    cg_window window[CG_WINDOWS_MAX];
+    double fill;                         /* outside a window */
+    int gather;                          /* value of the same LOOP (integer), or -1 */
+    cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
+} cg_operand;
+
+/* ---- the LOOP step.
+ * Axes 0..nouter-1 are outer (kept), nouter..naxes-1 inner (reduced, row-major). One SSA list; each value has a level:
+ * 0 scalar (once a loop; no axes), 1 once an outer point, 2 at every inner point. A REDUCE takes a level 2 value and
+ * gives a level 1 one. stage of a level 2 value: how many REDUCEs stand between it and the start on its longest path;
+ * stage s may run once all reductions of stage s-1 are done. A level 2 value needed by several stages is computed again
+ * in each. A loop with nouter == naxes has no inner axes: its level 1 values are the elementwise body and it has one stage.
+ * All axes extents are >= 0; an empty inner space gives each REDUCE its identity.
+ */
+typedef enum { CG_V_LOAD, CG_V_INDEX, CG_V_NUMBER, CG_V_LITERAL, CG_V_ELEM, CG_V_CAST, CG_V_REDUCE, CG_V_STORE } cg_val_kind;
+typedef enum { CG_RED_SUM, CG_RED_PROD, CG_RED_MAX, CG_RED_MIN, CG_RED_ARGMAX, CG_RED_ARGMIN } cg_red;
+typedef struct cg_val {
+    cg_val_kind kind;
+    cg_dtype dtype;          /* of the value; bool is 0 or 1. LOAD, STORE: that of the slot. STORE has no value */
+    uint8_t level, stage;
+    int op;                  /* ELEM: cg_elem; REDUCE: cg_red; INDEX: axis; NUMBER: cg_num (an int64) */
+    int a[3];                /* operand values; LOAD, STORE: a[0] value stored; -1 none */
+    int operand;             /* LOAD, STORE: index into operands */
+    double lit; int64_t ilit;/* LITERAL: floats, integers */
+} cg_val;
+typedef struct cg_loop {
+    int naxes, nouter;
+    cg_num extent[CG_AXES_MAX];
+    bool columns;            /* the vector axis is the last outer one (the reduced axes are strided there) */
+    cg_operand *operands; int noperands;
+    cg_val *vals; int nvals;
+    int nstages;
+} cg_loop;
+/* Canonical order of a reduction, the same on every backend and for every thread count:
+ * rows (columns == false): 64 lanes start at the identity; inner element i (row-major) is combined into lane i mod 64 in
+ *   order of i; then lanes l and l+32, l and l+16 ... l and l+1 are combined (lane l on the left).
+ * columns: the inner elements are taken in order; blocks of CG_COLUMN_BLOCK (256) are folded from the identity, and each
+ *   finished block is combined into a running total that starts at the identity.
+ * SUM of f16/bf16/f32 in f32, f64 in f64, integers in int64 (wrapping). MAX, MIN: combine(x, y) = (x > y || x != x) ? x : y,
+ * so NaN wins; identity -inf, +inf (integers: least, greatest). ARGMAX: pairs (value, index) from (none, 0); the greater value wins, of
+ * equals the smaller index, the first NaN beats all. */
+
+/* ---- GEMM: C = alpha * op(A) op(B) + beta * C, row-major; op transposes if trans is set. A is m x k after op. */
+typedef struct cg_mat { int slot; cg_num off, ld, batch_stride; bool trans; } cg_mat;
+typedef struct cg_gemm { cg_dtype dtype; cg_num batch, m, n, k; double alpha, beta; cg_mat a, b, c; } cg_gemm;
+
+typedef enum { CG_K_SCATTER_ADD, CG_KERNEL_COUNT } cg_kernel_id;
+/* SCATTER_ADD: out[rows][cols] = 0; for i in order: out[idx[i]][:] += src[i][:]. slots: out, idx (i64 or i32), src; nums: rows, cols, n.
+ * Each column is summed in the order of i; an index out of -rows..rows-1 sets the status and is skipped. */
+typedef struct cg_kernel { cg_kernel_id id; int nslots, slots[8]; int nnums; cg_num nums[8]; } cg_kernel;
+typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy;      /* elements of the same dtype */
+/* Steps body..body+nbody-1, which follow it, run count times; before each pass the in_loop numbers are computed with STEP(index) = 0, 1... */
+typedef struct cg_repeat { cg_num count; int index, nbody; } cg_repeat;
+
+typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
+typedef struct cg_step {
+    cg_step_kind kind;
+    const char *label;       /* "add_tanh": goes into kernel names */
+    const char *origin;      /* the user's nodes, for messages */
+    union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; };
+} cg_step;
+
+typedef struct cg_const { cg_dtype dtype; int64_t count; const void *data; } cg_const;
+typedef struct cg_plan {
+    cg_arena arena;
+    CG_VEC(cg_num_ins) nums;
+    CG_VEC(cg_slot) slots;
+    CG_VEC(cg_step) steps;
+    CG_VEC(cg_const) consts;
+    CG_VEC(const char *) messages;
+    int nrepeats;
+    cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
+} cg_plan;
+
+/* ---- numbers.c */
+typedef struct cg_num_env {              /* what a call knows */
+    void *user;
+    int64_t (*dim)(void *user, int input, int axis);
+    int64_t (*input)(void *user, int input);
+    int64_t (*shared)(void *user, int var);
+    int64_t (*shared_dim)(void *user, int var, int axis);
+} cg_num_env;
+cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
+static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }
+bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
+int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err);      /* all but the in_loop ones */
+void cg__nums_step(const cg_plan *p, int64_t *n, int repeat_index, int64_t step);          /* sets STEP(index), recomputes in_loop ones */
+/* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
+int cg__stride_class(const cg_plan *p, cg_num id);
+
+/* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
+int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);
+int cg__plan_print(const cg_plan *p, cg_strb *out);
+void cg__plan_free(cg_plan *p);
+/* Threads for a GEMM: one function of the sizes and CG_THREADS, which every executor calls (OpenBLAS changes bits with them). */
+int cg__gemm_threads(int64_t m, int64_t n, int64_t k);
+int cg__threads(void);                   /* CG_THREADS, else the processors this process may use */
+
+#endif

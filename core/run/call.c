@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+/* cg_call: inputs to the device, numbers, memory, steps, results.
+ *
+ * Nothing that outlives the call changes before all steps are enqueued (and, for plans that can fail on the device,
+ * checked): updates go to fresh buffers and pointers are exchanged at the end, so swaps and failures leave no mixture.
+ */
+#include <time.h>
+#include <unistd.h>
+#include "core/run/run.h"
+
+typedef struct run {
+    cg_function *f;
+    cg_array **inputs;           /* as the plan wants them: converted where needed */
+    bool *made;                  /* which of them are ours */
+    cg_place *place;
+    cg_buffer **fresh;           /* of each slot, if this call made it */
+    cg_buffer *slab;
+    cg_error *err;
+} run;
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+}
+
+/* ---- inputs */
+
+static int convert(run *r, int i, cg_array *a, const cg_node *want)
+{
+    const cg_dtype to = want->type.dtype;
+    const bool down = (cg__is_float(a->dtype) && cg__is_float(to)) || (!cg__is_float(a->dtype) && (cg__is_int(to) || cg__is_float(to)));
+    if (r->f->strict || !down)
+        return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': input %s wants %s, got %s", r->f->name, cg__label(want), cg__dtypes[to].name, cg__dtypes[a->dtype].name);
+    int rc = cg__array_to_host(a, r->err);
+    cg_array *c = rc == CG_OK ? cg_array_new(to, a->shape, a->rank, NULL) : NULL;
+    if (!c)
+        return rc < 0 ? rc : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
+    const size_t si = cg__dtypes[a->dtype].bytes, so = cg__dtypes[to].bytes;
+    for (int64_t k = 0; k < a->count; k++) {
+        const char *p = (const char *)a->host + (size_t)k * si;
+        char *q = (char *)c->host + (size_t)k * so;
+        if (cg__is_float(a->dtype) || cg__is_float(to)) {
+            cg__store_f64(q, to, cg__is_float(a->dtype) ? cg__load_f64(p, a->dtype) : (double)cg__load_i64(p, a->dtype));
+            continue;
+        }
+        const int64_t v = cg__load_i64(p, a->dtype);
+        cg__store_i64(q, to, v);
+        if (cg__load_i64(q, to) != v) {
+            cg_array_free(c);
+            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %lld in input %s does not fit %s", r->f->name, (long long)v, cg__label(want), cg__dtypes[to].name);
+        }
+    }
+    r->inputs[i] = c;
+    r->made[i] = true;
+    return CG_OK;
+}
+
+static int check_input(run *r, int i, cg_array *a)
+{
+    const cg_node *want = r->f->inputs[i];
+    const cg_type *t = &want->type;
+    if (!a)
+        return cg__fail(r->err, CG_EINVAL, "cg_call: '%s': input %s is missing (NULL)", r->f->name, cg__label(want));
+    bool fits = a->rank == t->rank;
+    for (int k = 0; fits && k < t->rank; k++)
+        fits = t->dim[k].sym || t->dim[k].n == a->shape[k];
+    if (!fits) {
+        cg_strb s = { 0 };
+        for (int k = 0; k < a->rank; k++)
+            cg__strb(&s, "%s%lld", k ? "," : "", (long long)a->shape[k]);
+        char *text = cg__strb_take(&s);
+        cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': input %s got an array of shape [%s]", r->f->name, cg__label(want), text ? text : "");
+        cg__free(text);
+        return CG_ESHAPE;
+    }
+    r->inputs[i] = a;
+    return a->dtype == t->dtype ? CG_OK : convert(r, i, a, want);
+}
+
+/* ---- numbers */
+
+static int64_t env_dim(void *user, int input, int axis) { return ((run *)user)->inputs[input]->shape[axis]; }
+
+static int64_t scalar_of(cg_array *a, run *r)
+{
+    return cg__array_to_host(a, r->err) == CG_OK ? cg__load_i64(a->host, a->dtype) : 0;
+}
+
+static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)->inputs[input], user); }
+static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->f->low.vars.at[var]->array, user); }
+static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->f->low.vars.at[var]->array->shape[axis]; }
+
+static int plan_numbers(run *r)
+{
+    cg_function *f = r->f;
+    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim };
+    const double t0 = now_us();
+    const size_t bytes = (size_t)f->low.plan->nums.n * sizeof *f->n;
+    int rc = cg__nums_run(f->low.plan, &env, f->n, r->err);
+    if (rc < 0 || r->err->code)
+        return rc < 0 ? rc : (int)r->err->code;
+    if (!f->planned || memcmp(f->n, f->last_n, bytes) != 0) {
+        rc = cg__plan_memory(f->low.plan, f->n, f->offset, &f->slab, r->err);
+        f->planned = rc == CG_OK;
+        memcpy(f->last_n, f->n, bytes);
+    }
+    f->stats.plan_us = now_us() - t0;
+    return rc;
+}
+
+/* ---- places */
+
+static int place_slot(run *r, int i)
+{
+    cg_function *f = r->f;
+    const cg_slot *s = &f->low.plan->slots.at[i];
+    cg_array *a = NULL;
+    if (s->kind == CG_SLOT_ARENA) {
+        r->place[i] = (cg_place){ r->slab, f->offset[i] };
+        return CG_OK;
+    }
+    if (s->kind == CG_SLOT_CONST) {
+        r->place[i] = (cg_place){ f->consts[s->index], 0 };
+        return CG_OK;
+    }
+    if (s->kind == CG_SLOT_OUTPUT) {
+        const int rc = cg__buffer_new(f->device, (size_t)f->n[s->count] * cg__dtypes[s->dtype].bytes, &r->fresh[i], r->err);
+        r->place[i] = (cg_place){ r->fresh[i], 0 };
+        return rc;
+    }
+    a = s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : f->low.vars.at[s->index]->array;
+    r->place[i] = (cg_place){ a->buffer, 0 };
+    return CG_OK;
+}
+
+static int upload(run *r)
+{
+    cg_function *f = r->f;
+    for (int i = 0; i < f->low.plan->slots.n; i++) {
+        const cg_slot *s = &f->low.plan->slots.at[i];
+        const bool input = s->kind == CG_SLOT_INPUT;
+        if (!input && s->kind != CG_SLOT_SHARED)
+            continue;
+        const int rc = cg__array_to_device(input ? r->inputs[s->index] : f->low.vars.at[s->index]->array, f->device, r->err);
+        if (rc < 0)
+            return rc;
+    }
+    return CG_OK;
+}
+
+static int enqueue(run *r)
+{
+    cg_function *f = r->f;
+    cg_device *d = f->device;
+    const int64_t before = d->launches, built = d->kernels_built;
+    int rc = CG_OK;
+    if (f->slab)
+        rc = cg__buffer_new(d, f->slab, &r->slab, r->err);
+    for (int i = 0; i < f->low.plan->slots.n && rc == CG_OK; i++)
+        rc = place_slot(r, i);
+    if (rc == CG_OK)
+        rc = d->backend->run(d, f->exe, f->low.plan, f->n, r->place, r->err);
+    f->stats.launches = d->launches - before;
+    f->stats.kernels_built += d->kernels_built - built;
+    if (rc == CG_OK && !f->can_fail)
+        return CG_OK;
+    int step = -1;
+    cg_error failed = { 0 };
+    const int bad = d->backend->check(d, &step, &failed);
+    if (rc < 0 || bad == CG_OK)
+        return rc;
+    if (step >= 0 && step < f->low.plan->steps.n)
+        return cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, f->low.plan->steps.at[step].origin);
+    return cg__fail(r->err, failed.code ? failed.code : CG_EDEVICE, "cg_call: '%s': %s", f->name, failed.text);
+}
+
+/* ---- results */
+
+static cg_array *root_array(run *r, int i)
+{
+    cg_function *f = r->f;
+    const cg_node *n = f->roots[i];
+    const cg_root *root = &f->low.roots[i];
+    int64_t shape[CG_MAX_RANK];
+    for (int k = 0; k < n->type.rank; k++)
+        shape[k] = f->n[root->dims[k]];
+    if (root->host)
+        return cg_array_new(CG_I64, NULL, 0, &f->n[root->num]);
+    cg_buffer *b = r->place[root->slot].buffer;
+    cg__buffer_keep(b);
+    return cg__array_on_device(n->type.dtype, shape, n->type.rank, b);
+}
+
+/* All arrays are made first, so that a failure changes nothing; then values move. */
+static int deliver(run *r, cg_array **out)
+{
+    cg_function *f = r->f;
+    const int nroots = f->noutputs + f->nupdates;
+    cg_array **made = cg__zalloc((size_t)(nroots + 1) * sizeof(cg_array *));
+    int rc = made ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
+    for (int i = 0; i < nroots && rc == CG_OK; i++) {
+        if (!(made[i] = root_array(r, i)))
+            rc = cg__fail(r->err, CG_ENOMEM, "cg_call: no memory for a result");
+        else if (i >= f->noutputs && made[i]->bytes != f->targets[i - f->noutputs]->bytes)
+            rc = cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': the update of a shared variable has another size", f->name);
+    }
+    for (int i = 0; i < nroots; i++) {
+        cg_array *a = made ? made[i] : NULL;
+        if (rc == CG_OK && i >= f->noutputs) {
+            cg_array *t = f->targets[i - f->noutputs];
+            if (a->buffer) {
+                cg__buffer_keep(a->buffer);
+                cg__array_take_buffer(t, a->buffer);
+            } else
+                cg_array_set(t, a->host, a->bytes);
+        }
+        if (rc == CG_OK && i < f->noutputs && out)
+            out[i] = a;
+        else
+            cg_array_free(a);
+    }
+    cg__free(made);
+    return rc;
+}
+
+static void release(run *r)
+{
+    const cg_function *f = r->f;
+    for (int i = 0; r->fresh && i < f->low.plan->slots.n; i++)
+        cg__buffer_drop(r->fresh[i]);
+    cg__buffer_drop(r->slab);
+    for (int i = 0; r->made && i < f->ninputs; i++)
+        if (r->made[i])
+            cg_array_free(r->inputs[i]);
+    cg__free(r->inputs);
+    cg__free(r->made);
+    cg__free(r->place);
+    cg__free(r->fresh);
+}
+
+static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
+{
+    cg_function *f = r->f;
+    const size_t nslots = (size_t)f->low.plan->slots.n + 1;
+    int rc = CG_OK;
+    if (n != f->ninputs)
+        return cg__fail(r->err, CG_EINVAL, "cg_call: '%s' takes %d inputs, got %d", f->name, f->ninputs, n);
+    if (f->device->pid != (long)getpid())
+        return cg__fail(r->err, CG_EDEVICE, "cg_call: '%s': the device %s was opened before fork and cannot be used in the child", f->name, f->device->name);
+    r->inputs = cg__zalloc((size_t)(n + 1) * sizeof(cg_array *));
+    r->made = cg__zalloc((size_t)(n + 1) * sizeof *r->made);
+    r->place = cg__zalloc(nslots * sizeof *r->place);
+    r->fresh = cg__zalloc(nslots * sizeof(cg_buffer *));
+    if (!r->inputs || !r->made || !r->place || !r->fresh)
+        return cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
+    for (int i = 0; i < n && rc == CG_OK; i++)
+        rc = check_input(r, i, inputs[i]);
+    if (rc == CG_OK)
+        rc = plan_numbers(r);
+    if (rc == CG_OK)
+        rc = upload(r);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&f->device->lock);
+    rc = enqueue(r);
+    pthread_mutex_unlock(&f->device->lock);
+    f->stats.calls++;
+    return rc < 0 ? rc : deliver(r, out);
+}
+
+CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **out)
+{
+    cg_error err = { 0 };
+    if (!f) {
+        cg__fail(&err, CG_EINVAL, "cg_call: the function is NULL");
+        return cg__set_last(&err);
+    }
+    run r = { .f = f, .err = &err };
+    const int rc = run_call(&r, inputs, n, out);
+    release(&r);
+    return rc < 0 ? cg__set_last(&err) : CG_OK;
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+/* What the files of core/run share: arrays over counted buffers, the device table, a function's parts.
+ *
+ * An array's value is in host memory (host_valid), in a device buffer (buffer), or both. Buffers are counted: an output
+ * and a shared variable may be the same bytes; whoever writes takes a fresh buffer unless it is the only holder.
+ */
+#ifndef CG_RUN_H
+#define CG_RUN_H
+
+#include "core/graph/build.h"
+#include "core/lower/lower.h"
+#include "core/plan/backend.h"
+
+struct cg_array {
+    cg_dtype dtype;
+    int rank;
+    int64_t shape[CG_MAX_RANK], count;
+    size_t bytes;
+    void *host;
+    bool own_host, host_valid;
+    cg_buffer *buffer;
+};
+
+/* device.c */
+cg_device *cg__device_default(cg_error *err);
+int cg__buffer_new(cg_device *d, size_t bytes, cg_buffer **out, cg_error *err);     /* from the device's pool; refs 1 */
+void cg__buffer_keep(cg_buffer *b);
+void cg__buffer_drop(cg_buffer *b);                              /* NULL is fine; back to the pool at 0 */
+
+/* array.c */
+int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err);       /* a->buffer on d holds the value */
+int cg__array_to_host(cg_array *a, cg_error *err);
+void cg__array_take_buffer(cg_array *a, cg_buffer *b);           /* the value is now b's alone; takes the reference */
+cg_array *cg__array_on_device(cg_dtype d, const int64_t *shape, int rank, cg_buffer *b);     /* takes the reference */
+
+struct cg_function {
+    cg_graph *g;
+    const char *name;
+    cg_device *device;
+    bool strict;
+    cg_node **inputs;  int ninputs;
+    cg_node **roots;   int noutputs, nupdates;       /* outputs, then update values */
+    cg_array **targets;                              /* of the updates */
+    cg_lowered low;
+    void *exe;
+    cg_buffer **consts;
+    int64_t *n, *last_n;                             /* numbers of this and of the last call */
+    size_t *offset, slab;                            /* for last_n */
+    bool planned, can_fail;
+    char *text_graph, *text_optimized;
+    cg_stats stats;
+};
+
+#endif

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+/* Functions: updates, aliasing, sizes first seen at the call, wrong calls. On the device of CG_DEVICE. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/cg.h"
+
+static cg_array *vec(int64_t n, float first)
+{
+    float v[64];
+    for (int64_t i = 0; i < n; i++)
+        v[i] = first + (float)i;
+    return cg_array_new(CG_F32, (const int64_t[]){ n }, 1, v);
+}
+
+static float at(cg_array *a, int i)
+{
+    const float *p = cg_array_data(a);
+    ck_assert_msg(p != NULL, "%s", cg_last_error()->text);
+    return p[i];
+}
+
+static cg_function *compiled(cg_function *f)
+{
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    return f;
+}
+
+#define CALL(f, ...) ck_assert_msg(cg_call(f, __VA_ARGS__) == CG_OK, "%s", cg_last_error()->text)
+
+START_TEST(updates_are_simultaneous)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *a = vec(3, 1), *b = vec(3, 10), *out[2] = { NULL };
+    cg_node *A = cg_shared(g, "A", a), *B = cg_shared(g, "B", b);
+    cg_function *swap = compiled(cg_compile(g, CG_SPEC(.name = "swap", CG_OUTPUTS(A, cg_add(A, B)), CG_UPDATES({ A, B }, { B, A }))));
+    CALL(swap, NULL, 0, out);
+    ck_assert_float_eq(at(a, 0), 10);
+    ck_assert_float_eq(at(b, 0), 1);
+    ck_assert_float_eq(at(out[0], 0), 1);        /* an output that is a shared variable keeps the old value */
+    ck_assert_float_eq(at(out[1], 2), 15);
+    cg_array *kept = out[0];
+    CALL(swap, NULL, 0, out);
+    ck_assert_float_eq(at(kept, 2), 3);
+    ck_assert_float_eq(at(a, 0), 1);
+    cg_array_free(kept);
+    for (int i = 0; i < 2; i++)
+        cg_array_free(out[i]);
+    cg_function_free(swap);
+    cg_graph_free(g);
+    cg_array_free(a);
+    cg_array_free(b);
+}
+END_TEST
+
+START_TEST(host_integers_count_and_index)
+{
+    cg_graph *g = cg_graph_new();
+    const int64_t zero = 0;
+    cg_array *t = cg_array_new(CG_I64, NULL, 0, &zero), *data = vec(10, 0), *out = NULL;
+    cg_node *T = cg_shared(g, "t", t), *X = cg_shared(g, "X", data), *i = cg_input(g, "i", CG_I64, CG_SHAPE());
+    cg_node *from = cg_mul(i, cg_scalar(g, CG_I64, 4)), *to = cg_add(from, cg_scalar(g, CG_I64, 4));
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "batch", CG_INPUTS(i), CG_OUTPUTS(cg_add(cg_slice(X, 0, from, to, 1), cg_cast(T, CG_F32))),
+                                                   CG_UPDATES({ T, cg_add(T, cg_scalar(g, CG_I64, 1)) }))));
+    for (int64_t k = 0; k < 4; k++) {
+        cg_array *index = cg_array_new(CG_I64, NULL, 0, &k);
+        CALL(f, CG_ARRAYS(index), &out);
+        ck_assert_int_eq(cg_array_count(out), k < 2 ? 4 : k == 2 ? 2 : 0);
+        if (k < 3)
+            ck_assert_float_eq(at(out, 0), (float)(4 * k + k));
+        cg_array_free(out);
+        cg_array_free(index);
+    }
+    ck_assert_int_eq(*(const int64_t *)cg_array_data(t), 4);
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(t);
+    cg_array_free(data);
+}
+END_TEST
+
+START_TEST(new_sizes_need_no_new_kernels)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "sizes", CG_INPUTS(x), CG_OUTPUTS(cg_sum(cg_tanh(x), CG_REDUCE()), cg_mul(x, x)))));
+    cg_stats first, now;
+    for (int64_t n = 2; n < 40; n++) {
+        cg_array *in = vec(n, 1), *out[2];
+        CALL(f, CG_ARRAYS(in), out);
+        ck_assert_int_eq(cg_array_count(out[1]), n);
+        ck_assert_float_eq(at(out[1], (int)n - 1), (float)(n * n));
+        for (int i = 0; i < 2; i++)
+            cg_array_free(out[i]);
+        cg_array_free(in);
+        cg_function_stats(f, n == 2 ? &first : &now);
+    }
+    ck_assert_int_eq(first.kernels_built, now.kernels_built);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
+START_TEST(wrong_calls_say_why_and_change_nothing)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *w = vec(3, 1), *x3 = vec(3, 0), *x4 = vec(4, 0), *out = NULL;
+    const int64_t far[2] = { 0, 7 };
+    cg_array *bad = cg_array_new(CG_I64, (const int64_t[]){ 2 }, 1, far);
+    cg_node *W = cg_shared(g, "W", w), *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *y = cg_input(g, "y", CG_F32, CG_SHAPE(CG_ANY));
+    cg_node *i = cg_input(g, "i", CG_I64, CG_SHAPE(CG_ANY));
+    ck_assert_ptr_null(cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x), CG_OUTPUTS(cg_add(x, y)))));
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "needs the input y"));
+    ck_assert_ptr_null(cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x), CG_UPDATES({ W, cg_sum(x, CG_REDUCE()) }))));
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "W"));
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x, y), CG_OUTPUTS(cg_add(x, y)))));
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(x3), &out), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "takes 2 inputs, got 1"));
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(x3, x4), &out), CG_ESHAPE);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "sizes"));
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(x3, w), &out), CG_OK);
+    cg_array_free(out);
+    cg_function *take = compiled(cg_compile(g, CG_SPEC(.name = "take", CG_INPUTS(i), CG_UPDATES({ W, cg_add(W, cg_sum(cg_take(W, i), CG_REDUCE())) }))));
+    ck_assert_int_eq(cg_call(take, CG_ARRAYS(bad), NULL), CG_ERUNTIME);
+    ck_assert_msg(strstr(cg_last_error()->text, "out of range") != NULL, "%s", cg_last_error()->text);
+    ck_assert_float_eq(at(w, 0), 1);
+    ck_assert_ptr_null(cg_device_open("nosuch"));
+    ck_assert_msg(strstr(cg_last_error()->text, "cpu") != NULL, "%s", cg_last_error()->text);
+    cg_function_free(f);
+    cg_function_free(take);
+    cg_graph_free(g);
+    cg_array *all[] = { w, x3, x4, bad };
+    for (int k = 0; k < 4; k++)
+        cg_array_free(all[k]);
+}
+END_TEST
+
+/* Every allocation of build, compile and call fails once: always an error or a result, never a crash or a leak. */
+START_TEST(failed_allocations_are_errors)
+{
+    extern void cg__alloc_fail_at(long n, int sticky);
+    for (long n = 1, done = 0; !done && n < 4000; n++) {
+        cg_array *x3 = vec(3, 0), *w = vec(3, 1), *out = NULL;
+        cg__alloc_fail_at(n, 0);
+        cg_graph *g = cg_graph_new();
+        cg_node *W = cg_shared(g, "W", w), *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *d = NULL;
+        cg_node *cost = cg_sum(cg_mul(cg_tanh(x), W), CG_REDUCE());
+        cg_grad(cost, CG_NODES(W), CG_OUT(&d));
+        cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x), CG_OUTPUTS(cost), CG_UPDATES({ W, cg_sub(W, d) })));
+        done = f && cg_call(f, CG_ARRAYS(x3), &out) == CG_OK;
+        cg__alloc_fail_at(0, 0);
+        ck_assert_float_eq(at(w, 0), done ? 1 - 0 : 1);
+        cg_array_free(out);
+        cg_function_free(f);
+        cg_graph_free(g);
+        cg_array_free(x3);
+        cg_array_free(w);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("function");
+    TCase *t = tcase_create("function");
+    tcase_set_timeout(t, 0);
+    tcase_add_test(t, updates_are_simultaneous);
+    tcase_add_test(t, host_integers_count_and_index);
+    tcase_add_test(t, new_sizes_need_no_new_kernels);
+    tcase_add_test(t, wrong_calls_say_why_and_change_nothing);
+    const char *device = getenv("CG_DEVICE");
+    if (device && strcmp(device, "cpu") == 0)        /* drivers do not survive failing allocations, libcg's own do */
+        tcase_add_test(t, failed_allocations_are_errors);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    cg_shutdown();
+    return failed != 0;
+}

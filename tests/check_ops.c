@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+/* Every operation against NumPy (golden.h), and gradients against central differences in f64, on the device of CG_DEVICE.
+ *
+ * All rows are outputs of one function, so OpenCL builds one program; all gradients are checked along one random
+ * direction by three calls: <grad, v> = (f(x + hv) - f(x - hv)) / 2h.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/cg.h"
+
+typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
+typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
+#include "golden.h"
+
+enum { ROWS = (int)(sizeof golden / sizeof golden[0]), MAX_VARS = 3 };
+static const double ULPS = 8, F32_EPS = 1.2e-7;
+
+static int64_t count_of(const golden_array *a)
+{
+    int64_t n = 1;
+    for (int i = 0; i < a->rank; i++)
+        n *= a->shape[i];
+    return n;
+}
+
+static void put(void *p, cg_dtype d, int64_t i, double v)
+{
+    switch (d) {
+    case CG_F32: ((float *)p)[i] = (float)v; break;
+    case CG_F64: ((double *)p)[i] = v; break;
+    case CG_I64: ((int64_t *)p)[i] = (int64_t)v; break;
+    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d);
+    }
+}
+
+static double get(const void *p, cg_dtype d, int64_t i)
+{
+    switch (d) {
+    case CG_F32: return (double)((const float *)p)[i];
+    case CG_F64: return ((const double *)p)[i];
+    case CG_I64: return (double)((const int64_t *)p)[i];
+    case CG_I32: return ((const int32_t *)p)[i];
+    case CG_BOOL: return ((const uint8_t *)p)[i];
+    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d); return 0;
+    }
+}
+
+static cg_array *array_of(const golden_array *a, cg_dtype d, double h, unsigned *seed)
+{
+    const int64_t n = count_of(a);
+    cg_array *out = cg_array_new(d, a->shape, a->rank, NULL);
+    void *p = (void *)(uintptr_t)cg_array_data(out);
+    for (int64_t i = 0; i < n; i++) {
+        const double v = seed ? rand_r(seed) / (double)RAND_MAX - 0.5 : 0;
+        put(p, d, i, a->data[i] + h * v);
+    }
+    return out;
+}
+
+typedef struct bench { cg_graph *g; cg_node *vars[ROWS][MAX_VARS]; cg_node *in[ROWS * MAX_VARS]; int nin; cg_node *value[ROWS]; } bench;
+
+static void build(bench *b, cg_dtype floats, int only_grad)
+{
+    b->g = cg_graph_new();
+    for (int r = 0; r < ROWS; r++) {
+        const golden_row *row = &golden[r];
+        if (only_grad && !row->grad)
+            continue;
+        for (int k = 0; k < row->nvars; k++) {
+            const cg_dtype d = row->var[k].dtype == CG_F32 ? floats : row->var[k].dtype;
+            b->vars[r][k] = b->in[b->nin++] = cg_input(b->g, row->var[k].name, d, row->var[k].shape, row->var[k].rank);
+        }
+        b->value[r] = cg_read(b->g, row->expr, b->vars[r], row->nvars);
+        ck_assert_msg(b->value[r] != NULL, "%s: %s", row->expr, cg_graph_error(b->g) ? cg_graph_error(b->g)->text : "?");
+    }
+}
+
+static void free_all(cg_array **a, int n)
+{
+    for (int i = 0; i < n; i++)
+        cg_array_free(a[i]);
+}
+
+static void compare(const golden_row *row, cg_array *got)
+{
+    const golden_array *w = &row->want;
+    ck_assert_msg(cg_array_dtype(got) == w->dtype, "%s: dtype %s, not %s", row->expr, cg_dtype_name(cg_array_dtype(got)), cg_dtype_name(w->dtype));
+    ck_assert_msg(cg_array_rank(got) == w->rank, "%s: rank %d, not %d", row->expr, cg_array_rank(got), w->rank);
+    for (int i = 0; i < w->rank; i++)
+        ck_assert_msg(cg_array_shape(got)[i] == w->shape[i], "%s: size %lld on axis %d", row->expr, (long long)cg_array_shape(got)[i], i);
+    const void *p = cg_array_data(got);
+    ck_assert_msg(p != NULL, "%s: %s", row->expr, cg_last_error()->text);
+    double scale = 0;          /* sums and products of rounded terms are compared against the largest element */
+    for (int64_t i = 0; i < count_of(w); i++)
+        scale = isfinite(w->data[i]) && fabs(w->data[i]) < 1e6 && fabs(w->data[i]) > scale ? fabs(w->data[i]) : scale;
+    for (int64_t i = 0; i < count_of(w); i++) {
+        const double a = get(p, w->dtype, i), e = w->dtype == CG_F32 ? (double)(float)w->data[i] : w->data[i];
+        const double tol = w->dtype == CG_F32 ? ULPS * F32_EPS * (fabs(e) > scale ? fabs(e) : scale) + 1e-37 : 0;
+        const int same = (isnan(a) && isnan(e)) || a == e || fabs(a - e) <= tol;
+        ck_assert_msg(same, "%s: element %lld is %.9g, not %.9g", row->expr, (long long)i, a, e);
+    }
+}
+
+START_TEST(values_are_numpys)
+{
+    bench b = { 0 };
+    build(&b, CG_F32, 0);
+    cg_array *in[ROWS * MAX_VARS], *out[ROWS];
+    int n = 0;
+    for (int r = 0; r < ROWS; r++)
+        for (int k = 0; k < golden[r].nvars; k++)
+            in[n++] = array_of(&golden[r].var[k], golden[r].var[k].dtype, 0, NULL);
+    for (int plain = 0; plain < 2; plain++) {
+        cg_function *f = cg_compile(b.g, CG_SPEC(.name = "golden", .inputs = b.in, .ninputs = b.nin, .outputs = b.value, .noutputs = ROWS, .no_rewrites = plain));
+        ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+        ck_assert_msg(cg_call(f, in, n, out) == CG_OK, "%s", cg_last_error()->text);
+        for (int r = 0; r < ROWS; r++)
+            compare(&golden[r], out[r]);
+        free_all(out, ROWS);
+        cg_function_free(f);
+    }
+    free_all(in, n);
+    cg_graph_free(b.g);
+}
+END_TEST
+
+/* cost = sum(value * weights), so that every element's gradient differs */
+static cg_node *cost_of(cg_node *v)
+{
+    cg_graph *g = cg_node_graph(v);
+    int64_t shape[CG_MAX_RANK], n = 1;
+    for (int i = 0; i < cg_node_rank(v); i++)
+        n *= shape[i] = cg_node_dim(v, i);
+    double *w = malloc(sizeof *w * (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        w[i] = 0.3 + (double)(i % 7) / 5;
+    cg_node *c = cg_sum(cg_mul(v, cg_constant(g, CG_F64, shape, cg_node_rank(v), w)), CG_REDUCE());
+    free(w);
+    return c;
+}
+
+START_TEST(gradients_are_differences)
+{
+    bench b = { 0 };
+    build(&b, CG_F64, 1);
+    cg_node *outs[ROWS * (MAX_VARS + 1)];
+    int nout = 0, at[ROWS];
+    for (int r = 0; r < ROWS; r++) {
+        cg_node *wrt[MAX_VARS], *d[MAX_VARS] = { 0 }, **where[MAX_VARS];
+        int n = 0;
+        at[r] = nout;
+        if (!golden[r].grad)
+            continue;
+        for (int k = 0; k < golden[r].nvars; k++)
+            if (golden[r].var[k].dtype == CG_F32) {
+                where[n] = &d[n];
+                wrt[n++] = b.vars[r][k];
+            }
+        outs[nout++] = cost_of(b.value[r]);
+        ck_assert_msg(cg_grad(outs[nout - 1], wrt, n, where, n) == CG_OK, "%s: %s", golden[r].expr, cg_graph_error(b.g)->text);
+        for (int k = 0; k < n; k++)
+            outs[nout++] = d[k];
+    }
+    cg_function *f = cg_compile(b.g, CG_SPEC(.name = "grads", .inputs = b.in, .ninputs = b.nin, .outputs = outs, .noutputs = nout));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    const double h = 1e-5, step[3] = { 0, h, -h };
+    cg_array *out[3][ROWS * (MAX_VARS + 1)], *in[3][ROWS * MAX_VARS];
+    for (int c = 0; c < 3; c++) {
+        int n = 0;
+        for (int r = 0; r < ROWS; r++)
+            for (int k = 0; golden[r].grad && k < golden[r].nvars; k++) {
+                unsigned seed = (unsigned)(r * 10 + k);
+                const int is_float = golden[r].var[k].dtype == CG_F32;
+                in[c][n++] = array_of(&golden[r].var[k], is_float ? CG_F64 : CG_I64, is_float ? step[c] : 0, &seed);
+            }
+        ck_assert_msg(cg_call(f, in[c], n, out[c]) == CG_OK, "%s", cg_last_error()->text);
+        free_all(in[c], n);
+    }
+    for (int r = 0; r < ROWS; r++) {
+        if (!golden[r].grad)
+            continue;
+        double along = 0, scale = 1;
+        int o = at[r] + 1;
+        for (int k = 0; k < golden[r].nvars; k++) {
+            unsigned seed = (unsigned)(r * 10 + k);
+            if (golden[r].var[k].dtype != CG_F32)
+                continue;
+            const double *g = cg_array_data(out[0][o++]);
+            ck_assert_msg(g != NULL, "%s: %s", golden[r].expr, cg_last_error()->text);
+            for (int64_t i = 0; i < count_of(&golden[r].var[k]); i++) {
+                const double v = rand_r(&seed) / (double)RAND_MAX - 0.5;
+                along += g[i] * v;
+                scale += fabs(g[i] * v);
+            }
+        }
+        const double up = *(const double *)cg_array_data(out[1][at[r]]), down = *(const double *)cg_array_data(out[2][at[r]]);
+        const double diff = (up - down) / (2 * h);
+        ck_assert_msg(fabs(diff - along) <= 1e-8 * scale, "%s: gradient along v is %.12g, differences say %.12g", golden[r].expr, along, diff);
+    }
+    for (int c = 0; c < 3; c++)
+        free_all(out[c], nout);
+    cg_function_free(f);
+    cg_graph_free(b.g);
+}
+END_TEST
+
+/* Wrong operands give their sentence, and the graph is usable after clear_error. */
+static const struct { const char *expr, *says; } wrong[] = {
+    { "(add a b)", "cg_add: cannot broadcast f32[3,5] with f32[4]" },
+    { "(matmul a a)", "cg_matmul: f32[3,5] has 5 columns, f32[3,5] has 3 rows" },
+    { "(sum a :axis [2])", "cg_sum: f32[3,5] has no axis 2" },
+    { "(sum a :axis [0 0])", "cg_sum: axis 0 is given twice" },
+    { "(reshape a :shape [4 4])", "cg_reshape: f32[3,5] has 15 elements, the shape 16" },
+    { "(transpose a :axes [0 0])", "cg_transpose: the axes are no permutation" },
+    { "(slice a :step [0])", "cg_slice: the step of axis 0 is 0" },
+    { "(take a b)", "cg_take: indices must be integers" },
+    { "(softmax a :axis 5)", "cg_softmax: f32[3,5] has no axis 5" },
+    { "(cross_entropy a b)", "cg_cross_entropy: needs float logits and integer classes" },
+    { "(logsumexp a)", "logsumexp" },
+};
+
+static const char *without_names(const char *s, char *out, size_t n)
+{
+    /* "a (input f32[3,5])" -> "f32[3,5]": the table stays readable */
+    size_t k = 0;
+    while (*s && k + 1 < n) {
+        if ((s[0] == 'a' || s[0] == 'b') && strncmp(s + 1, " (input ", 8) == 0) {
+            s += 9;
+            while (*s && *s != ')' && k + 1 < n)
+                out[k++] = *s++;
+            s += *s == ')';
+        } else
+            out[k++] = *s++;
+    }
+    out[k] = 0;
+    return out;
+}
+
+START_TEST(wrong_operands_get_their_sentence)
+{
+    char text[1100];
+    cg_graph *g = cg_graph_new();
+    cg_node *vars[2] = { cg_input(g, "a", CG_F32, CG_SHAPE(3, 5)), cg_input(g, "b", CG_F32, CG_SHAPE(4)) };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ck_assert_msg(cg_read(g, wrong[i].expr, vars, 2) == NULL, "%s is accepted", wrong[i].expr);
+        ck_assert_ptr_nonnull(cg_graph_error(g));
+        ck_assert_msg(strstr(without_names(cg_graph_error(g)->text, text, sizeof text), wrong[i].says) != NULL, "%s says: %s", wrong[i].expr, text);
+        cg_graph_clear_error(g);
+    }
+    ck_assert_ptr_nonnull(cg_exp(vars[0]));
+    ck_assert_int_eq(cg_graph_verify(g), CG_OK);
+    cg_graph_free(g);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("ops");
+    TCase *t = tcase_create("ops");
+    tcase_set_timeout(t, 0);
+    tcase_add_test(t, values_are_numpys);
+    tcase_add_test(t, gradients_are_differences);
+    tcase_add_test(t, wrong_operands_get_their_sentence);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_NORMAL);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    cg_shutdown();
+    return failed != 0;
+}

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Golden values for tests/check_ops.c, computed by NumPy in f64: run `tests/golden.py > tests/golden.h`.
+
+A row: expression in libcg's printed form, inputs, expected value, whether its gradient is tested by differences.
+NumPy is the independent source; where it has no such function the formula is written out here.
+"""
+import numpy as np
+
+class Rounded:                       # short decimals keep golden.h small
+    r = np.random.default_rng(7)
+    def standard_normal(self, shape): v = np.round(self.r.standard_normal(shape), 3); return np.where(np.abs(v) < 0.01, 0.37, v)      # away from kinks
+R = Rounded()
+inf, nan = float("inf"), float("nan")
+SPECIAL = np.array([0.0, -0.0, 1, -1, 0.5, -2.5, 80, -80, 1e-30, inf, -inf, nan])
+POSITIVE = np.array([1e-30, 0.25, 1, 1.5, 3, 100, 1e30, inf])
+X = R.standard_normal((3, 5)); Y = R.standard_normal((3, 5)) + 3; COL = R.standard_normal((3, 1)); ROW = R.standard_normal(5)
+POS = np.abs(X) + 0.5
+INT = np.array([[7, -7, 7], [-7, 0, 5]]); DIV = np.array([[2, 2, -2], [-2, 3, 5]])
+rows = []
+
+def row(expr, want, grad=False, **vars):
+    rows.append((expr, {k: v if isinstance(v, tuple) else ("f32", v) for k, v in vars.items()}, want, grad))
+
+def softplus(x): return np.logaddexp(0, x)
+def sigmoid(x): return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+def softmax(x, axis): e = np.exp(x - x.max(axis, keepdims=True)); return e / e.sum(axis, keepdims=True)
+def log_softmax(x, axis): z = x - x.max(axis, keepdims=True); return z - np.log(np.exp(z).sum(axis, keepdims=True))
+
+with np.errstate(all="ignore"):
+    unary = dict(neg=np.negative, abs=np.abs, sign=np.sign, square=np.square, exp=np.exp, expm1=np.expm1, sin=np.sin, cos=np.cos,
+                 tanh=np.tanh, sigmoid=sigmoid, softplus=softplus, relu=lambda x: np.where(np.isnan(x), x, np.maximum(x, 0)), floor=np.floor, ceil=np.ceil)
+    for name, f in unary.items():
+        row(f"({name} x)", f(SPECIAL.astype(np.float32).astype(np.float64)), x=SPECIAL)
+        row(f"({name} x)", f(X), grad=name not in ("sign", "floor", "ceil"), x=X)
+    for name, f in dict(sqrt=np.sqrt, log=np.log, log1p=np.log1p, reciprocal=lambda x: 1 / x).items():
+        row(f"({name} x)", f(POSITIVE.astype(np.float32).astype(np.float64)), x=POSITIVE)
+        row(f"({name} x)", f(POS), grad=True, x=POS)
+    row("(isnan x)", np.isnan(SPECIAL), x=SPECIAL)
+    row("(logical_not x)", SPECIAL == 0, x=SPECIAL)
+    A, B = (m.ravel() for m in np.meshgrid(SPECIAL, SPECIAL))
+    mid = (np.abs(A) < 1e20) & (np.abs(B) < 1e20)
+    binary = dict(add=np.add, sub=np.subtract, mul=np.multiply, div=np.divide, maximum=np.maximum, minimum=np.minimum)
+    for name, f in binary.items():
+        row(f"({name} x y)", f(A.astype(np.float32).astype(np.float64), B.astype(np.float32).astype(np.float64)), x=A, y=B)
+        row(f"({name} x y)", f(X, Y), grad=True, x=X, y=Y)
+        row(f"({name} x y)", f(COL, ROW + 4), grad=True, x=COL, y=ROW + 4)
+        row(f"({name} x y)", f(X, 2.0), x=X, y=np.array(2.0))
+    for name, f in dict(equal=np.equal, not_equal=np.not_equal, less=np.less, less_equal=np.less_equal, greater=np.greater, greater_equal=np.greater_equal,
+                        logical_and=np.logical_and, logical_or=np.logical_or).items():
+        row(f"({name} x y)", f(A, B), x=A, y=B)
+    row("(power x y)", np.power(POS, Y), grad=True, x=POS, y=Y)
+    row("(where (less x y) x y)", np.where(X < Y - 3, X, Y - 3), grad=True, x=X, y=Y - 3)
+    i64 = lambda v: ("i64", v)
+    row("(floor_divide x y)", INT // DIV, x=i64(INT), y=i64(DIV))
+    row("(mod x y)", INT % DIV, x=i64(INT), y=i64(DIV))
+    row("(floor_divide x y)", np.floor_divide(INT * 1.5, DIV), x=INT * 1.5, y=DIV * 1.0)
+    row("(mod x y)", np.mod(INT * 1.5, DIV), x=INT * 1.5, y=DIV * 1.0)
+    row("(div x y)", INT / DIV, x=i64(INT), y=i64(DIV))
+    row("(add x 2)", INT + 2, x=i64(INT))
+    row("(cast x :dtype i32)", np.trunc(X * 10).astype(np.int32), x=X * 10)
+    Z = R.standard_normal((2, 3, 70))
+    for name, f in dict(sum=np.sum, max=np.max, min=np.min, mean=np.mean).items():
+        row(f"({name} x)", f(Z), grad=True, x=Z)
+        for ax in [(0,), (1,), (2,), (0, 2), (0, 1)]:
+            text = " ".join(map(str, ax))
+            row(f"({name} x :axis [{text}])", f(Z, axis=ax), grad=True, x=Z)
+        row(f"({name} x :axis [-1] :keepdims true)", f(Z, axis=-1, keepdims=True), x=Z)
+    row("(sum x)", INT.sum(), x=i64(INT))
+    row("(sum x :axis [1])", np.zeros(3), x=np.zeros((3, 0)))
+    row("(max x :axis [0])", np.array([nan, 5.0]), x=np.array([[1, 2], [nan, 5], [3, 4]]))
+    row("(argmax x :axis [1])", np.argmax(Z, 1), x=Z)
+    row("(argmax x :axis [0])", np.array([1, 0, 1]), x=np.array([[1, 5, 0], [2, 5, nan], [2, 4, nan]]))
+    row("(reshape x :shape [5 -1])", X.reshape(5, -1), grad=True, x=X)
+    row("(transpose x)", X.T, grad=True, x=X)
+    row("(transpose x :axes [2 0 1])", Z.transpose(2, 0, 1), grad=True, x=Z)
+    row("(expand_dims x :axis 1)", X[:, None], grad=True, x=X)
+    row("(broadcast_to x :shape [2 3 5])", np.broadcast_to(X, (2, 3, 5)), grad=True, x=X)
+    row("(slice x :start [1 none] :stop [none 4] :step [1 1])", X[1:, :4], grad=True, x=X)
+    row("(slice x :start [none -1] :stop [-1 none] :step [1 -2])", X[:-1, -1::-2], x=X)
+    row("(slice x :start [5 1] :stop [9 2] :step [1 1])", X[5:9, 1:2], x=X)
+    IDX = np.array([2, 0, 2, -1])
+    row("(take x i)", X[IDX], grad=True, x=X, i=i64(IDX))
+    row("(one_hot i :depth [4])", np.eye(4)[[2, 0, 3]], i=i64(np.array([2, 0, 3])))
+    M, N, V = R.standard_normal((6, 7)), R.standard_normal((7, 4)), R.standard_normal(7)
+    row("(matmul x y)", M @ N, grad=True, x=M, y=N)
+    row("(matmul (transpose x) y)", M.T @ M, grad=True, x=M, y=M)
+    B1, B2 = R.standard_normal((2, 3, 4)), R.standard_normal((2, 4, 5))
+    row("(matmul x y)", B1 @ B2, grad=True, x=B1, y=B2)
+    row("(matmul x y)", np.zeros((3, 2)), x=np.zeros((3, 0)), y=np.zeros((0, 2)))
+    for ax in (0, 1, 2):
+        row(f"(softmax x :axis {ax})", softmax(Z, ax), grad=True, x=Z)
+        row(f"(log_softmax x :axis {ax})", log_softmax(Z, ax), grad=True, x=Z)
+    row("(softmax x :axis -1)", softmax(np.array([[1e4, -1e4, 0], [88, 89, 90.0]]), -1), x=np.array([[1e4, -1e4, 0], [88, 89, 90.0]]))
+    L = R.standard_normal((6, 4)) * 3; C = np.array([0, 3, 1, 1, 2, 0])
+    row("(cross_entropy x y)", -log_softmax(L, 1)[np.arange(6), C], grad=True, x=L, y=i64(C))
+    row("(tanh (add (matmul x y) 1))", np.tanh(M @ N + 1), grad=True, x=M, y=N)
+    row("(sum (mul (exp (neg x)) x) :axis [1])", (np.exp(-X) * X).sum(1), grad=True, x=X)
+    row("(sub x (mean x :axis [1] :keepdims true))", X - X.mean(1, keepdims=True), grad=True, x=X)
+
+DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32"}
+def num(v):
+    v = float(v)
+    return "NAN" if v != v else "INFINITY" if v == inf else "-INFINITY" if v == -inf else repr(v)
+def array(name, dtype, v):
+    v = np.asarray(v); data = ", ".join(num(e) for e in v.ravel()) or "0"
+    shape = ", ".join(map(str, v.shape)) or "0"
+    return f'{{ "{name}", CG_{dtype}, {v.ndim}, {{ {shape} }}, (const double[]){{ {data} }} }}'
+print("// Written by tests/golden.py with NumPy: do not edit.\n// clang-format off")
+print("static const golden_row golden[] = {")
+for expr, vs, want, grad in rows:
+    want = np.asarray(want)
+    ins = ", ".join(array(k, d.upper(), v) for k, (d, v) in vs.items())
+    print(f'  {{ "{expr}", {len(vs)}, {{ {ins} }}, {array("want", DT.get(want.dtype, "F32"), want)}, {int(grad)} }},')
+print("};")
