@@ -195,11 +195,16 @@ int cg__lower_slot(cg_lower *L, const cg_node *n)
     return i ? i->slot : -1;
 }
 
+/* The root that n's slot will hold: a root itself, or what a root reshapes (a reshape is the same slot). */
 static int root_index(const cg_lower *L, const cg_node *n)
 {
     for (int i = 0; i < L->nroots; i++)
-        if (L->roots[i] == n)
-            return i;
+        for (const cg_node *r = L->roots[i];; r = r->in[0]) {
+            if (r == n)
+                return i;
+            if (!cg__is(r, CG_OP_reshape))
+                break;
+        }
     return -1;
 }
 
