@@ -40,6 +40,7 @@ START_TEST(updates_are_simultaneous)
     ck_assert_float_eq(at(out[0], 0), 1);        /* an output that is a shared variable keeps the old value */
     ck_assert_float_eq(at(out[1], 2), 15);
     cg_array *kept = out[0];
+    cg_array_free(out[1]);
     CALL(swap, NULL, 0, out);
     ck_assert_float_eq(at(kept, 2), 3);
     ck_assert_float_eq(at(a, 0), 1);
