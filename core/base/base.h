@@ -61,6 +61,10 @@ void cg__strb_add(cg_strb *s, const char *text, size_t n);
 char *cg__strb_take(cg_strb *s);                 /* the text, NULL if an append failed; s is empty after */
 void cg__strb_free(cg_strb *s);
 
+/* ---- symbol.c: "net.c:41" for an address that a call returns to */
+void cg__symbol_text(const void *addr, cg_strb *out);
+void cg__symbol_close(void);                     /* forgets the debug information that was read */
+
 /* ---- errors and log */
 int cg__fail(cg_error *err, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* keeps the first; returns code */
 int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap);

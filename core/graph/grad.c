@@ -69,12 +69,14 @@ static int step(walk *w, cg_node *n)
     for (int k = 0; k < n->nin && rc == CG_OK; k++)
         need[k] = is_wanted(w, n->in[k]);
     w->g->inherit = n;
+    w->g->deriving = true;
     if (rc == CG_OK)
         rc = n->op->grad(n, gout, need, gin);
     for (int k = 0; k < n->nin && rc == CG_OK; k++)
         if (need[k] && gin[k] != CG_ZERO)
             rc = gin[k] ? add_grad(w, n->in[k], gin[k]) : w->g->error.code ? (int)w->g->error.code : CG_OK;
     w->g->inherit = NULL;
+    w->g->deriving = false;
     cg__free(gin);
     cg__free(need);
     return rc;
@@ -109,6 +111,7 @@ static int deliver(const walk *w, cg_node *const *wrt, int n, cg_node **const *o
 
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout)
 {
+    CG_BUILDER(cg_node_graph(cost));
     for (int i = 0; i < nout; i++)
         *out[i] = NULL;
     for (int i = -1; i < n; i++) {

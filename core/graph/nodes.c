@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Making nodes: the graph's arena, hash-consing, leaves, side tables, sticky errors.
+/* Making nodes: the graph's arena, hash-consing, leaves, sticky errors.
  *
  * Invariant: a node is complete (type inferred, attributes canonical) before it is entered into the table of expressions,
  * and never changes after; equal expressions are equal pointers.
@@ -17,8 +17,8 @@ CG_API void cg_graph_free(cg_graph *g)
     if (!g)
         return;
     cg__map_free(&g->consed);
-    cg__map_free(&g->names);
-    cg__map_free(&g->sites);
+    CG_VEC_FREE(&g->sites);
+    CG_VEC_FREE(&g->scopes);
     cg__arena_free(&g->arena);
     cg__free(g);
 }
@@ -34,6 +34,17 @@ CG_API void cg_graph_clear_error(cg_graph *g)
         g->error = (cg_error){ 0 };
 }
 
+/* "...; called at net.c:41" */
+static void add_place(const cg_graph *g, cg_error *e)
+{
+    const size_t n = strlen(e->text);
+    cg_strb place = { 0 };
+    cg__site_here(g, &place);
+    if (place.n)
+        snprintf(e->text + n, sizeof e->text - n, "; called at %s", place.at);
+    cg__strb_free(&place);
+}
+
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
 {
     cg_error e = { 0 };
@@ -41,14 +52,11 @@ cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
     va_start(ap, fmt);
     cg__fail_v(&e, code, fmt, ap);
     va_end(ap);
+    if (g && code != CG_ENOMEM)
+        add_place(g, &e);
     cg__set_last(&e);
-    if (g && !g->error.code) {
+    if (g && !g->error.code)
         g->error = e;
-        if (g->at) {
-            const size_t n = strlen(g->error.text);
-            snprintf(g->error.text + n, sizeof g->error.text - n, ", at %s", g->at);
-        }
-    }
     return NULL;
 }
 
@@ -126,13 +134,10 @@ static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
     return out;
 }
 
-static void add_site(cg_graph *g, const cg_node *n)
+/* n, after its site is noted. */
+static cg_node *noted(cg_node *n)
 {
-    uint64_t have;
-    if (g->inherit && !cg__map_get(&g->sites, cg__key(n), &have) && cg__map_get(&g->sites, cg__key(g->inherit), &have))
-        cg__map_set(&g->sites, cg__key(n), have);
-    else if (g->at && !cg__map_get(&g->sites, cg__key(n), &have))
-        cg__map_set(&g->sites, cg__key(n), cg__key(g->at));
+    return cg__site_note(n->graph, n) ? n : cg__graph_fail(n->graph, CG_ENOMEM, "%s: no memory for its creation site", n->op->name);
 }
 
 /* Enters the finished candidate (its arrays may be the caller's), or returns the node that is there already. */
@@ -142,7 +147,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     uint64_t v;
     for (size_t it = 0; cg__map_next(&g->consed, h, &it, &v);)
         if (same_node((cg_node *)(uintptr_t)v, candidate))
-            return (cg_node *)(uintptr_t)v;
+            return noted((cg_node *)(uintptr_t)v);
     cg_node *n = cg__arena_copy(&g->arena, candidate, sizeof *n);
     if (!n)
         goto memory;
@@ -154,8 +159,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;
-    add_site(g, n);
-    return n;
+    return noted(n);
 memory:
     return cg__graph_fail(g, CG_ENOMEM, "%s: no memory for a node", candidate->op->name);
 }
@@ -186,6 +190,7 @@ cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, u
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (rank < 0 || rank > CG_MAX_RANK || (unsigned)d >= CG_DTYPE_COUNT)
@@ -209,6 +214,7 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
 
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (!value)
@@ -228,6 +234,7 @@ static cg_node *constant(cg_graph *g, const cg_type *t, const void *data, size_t
 
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (rank < 0 || rank > CG_MAX_RANK || (unsigned)d >= CG_DTYPE_COUNT)
@@ -256,11 +263,13 @@ cg_node *cg__const_i64(cg_graph *g, int64_t v)
 
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value)
 {
+    CG_BUILDER(g);
     return g && (unsigned)d < CG_DTYPE_COUNT ? cg__splat(g, d, value) : NULL;
 }
 
 CG_API cg_node *cg_weak(cg_graph *g, double value)
 {
+    CG_BUILDER(g);
     return g ? constant(g, &(cg_type){ .dtype = CG_F64, .weak = true }, &value, sizeof value) : NULL;
 }
 
@@ -279,52 +288,7 @@ bool cg__is_const(const cg_node *n, double *value)
     return true;
 }
 
-/* ---- side tables */
-
-CG_API cg_node *cg_name(cg_node *n, const char *name)
-{
-    if (!n || !name || !*name)
-        return n;
-    const char *text = cg__arena_str(&n->graph->arena, name);
-    uint64_t have;
-    if (text && !cg__map_get(&n->graph->names, cg__key(n), &have))
-        cg__map_set(&n->graph->names, cg__key(n), cg__key(text));
-    return n;
-}
-
-CG_API const char *cg_node_name(const cg_node *n)
-{
-    uint64_t v;
-    return n && cg__map_get(&n->graph->names, cg__key(n), &v) ? (const char *)(uintptr_t)v : "";
-}
-
-CG_API void cg_at(cg_graph *g, const char *file, int line)
-{
-    if (!g)
-        return;
-    char text[400];
-    snprintf(text, sizeof text, "%s:%d", file ? file : "?", line);
-    g->at = file ? cg__arena_str(&g->arena, text) : NULL;
-}
-
-const char *cg__label(const cg_node *n)
-{
-    cg_strb s = { 0 };
-    const char *name = cg_node_name(n);
-    uint64_t site;
-    if (*name)
-        cg__strb(&s, "%s (%s ", name, n->op->name);
-    else
-        cg__strb(&s, "%s ", n->op->name);
-    cg__type_text(&n->type, &s);
-    cg__strb(&s, "%s", *name ? ")" : "");
-    if (cg__map_get(&n->graph->sites, cg__key(n), &site))
-        cg__strb(&s, ", at %s", (const char *)(uintptr_t)site);
-    char *text = cg__strb_take(&s);
-    const char *kept = text ? cg__arena_str(&n->graph->arena, text) : NULL;
-    cg__free(text);
-    return kept ? kept : n->op->name;
-}
+/* ---- types as text */
 
 static void dim_text(cg_dim_t d, cg_strb *out)
 {
@@ -435,6 +399,7 @@ CG_API int64_t cg_node_dim(const cg_node *n, int axis)
 
 CG_API cg_node *cg_dim(cg_node *n, int axis)
 {
+    CG_BUILDER(cg_node_graph(n));
     if (!n)
         return NULL;
     if (axis < -n->type.rank || axis >= n->type.rank)

@@ -43,18 +43,6 @@ static cg_node *copied(cg_map *memo, const cg_node *n)
     return cg__map_get(memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
 }
 
-static void copy_side(cg_graph *g, cg_node *to, const cg_node *from)
-{
-    uint64_t v, have;
-    if (*cg_node_name(from))
-        cg_name(to, cg_node_name(from));
-    if (cg__map_get(&from->graph->sites, cg__key(from), &v) && !cg__map_get(&g->sites, cg__key(to), &have)) {
-        const char *site = cg__arena_str(&g->arena, (const char *)(uintptr_t)v);
-        if (site)
-            cg__map_set(&g->sites, cg__key(to), cg__key(site));
-    }
-}
-
 static cg_node *copy_leaf(cg_graph *g, const cg_node *n)
 {
     cg_type t = n->type;
@@ -81,12 +69,12 @@ cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
         cg_node **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
         for (int k = 0; list && k < n->nin; k++)
             list[k] = copied(memo, n->in[k]);
+        g->inherit = n;
         made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
+        g->inherit = NULL;
         if (list != in)
             cg__free(list);
-        ok = made && cg__map_set(memo, cg__key(n), cg__key(made));
-        if (ok)
-            copy_side(g, made, n);
+        ok = made && cg__site_copy(made, n) && cg__map_set(memo, cg__key(n), cg__key(made));
     }
     CG_VEC_FREE(&nodes);
     return ok ? copied(memo, root) : NULL;

@@ -221,9 +221,9 @@ int cg__lower_out(cg_lower *L, const cg_node *n)
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
     cg_strb origin = { 0 };
-    cg__strb(&origin, "%s", cg__label(n));
+    cg__origin(n, &origin);
     char *text = cg__strb_take(&origin);
-    const cg_step s = { .kind = kind, .label = n->op->name, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
+    const cg_step s = { .kind = kind, .label = n->op->name, .node = n, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
     cg__free(text);
     if (!s.origin || !CG_PUSH(&L->plan->steps, s)) {
         no_memory(L);
@@ -353,14 +353,19 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
     return true;
 }
 
+int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
+{
+    cg_plan *p = L->plan;
+    if (a == b && a != CG_NUM_NONE)
+        return CG_OK;
+    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : no_memory(L);
+}
+
 /* The element counts of a reshape agree at each call, unless they are one number. */
 static int check_count(cg_lower *L, const cg_node *n)
 {
     const cg_num a = cg__lower_count(L, &n->type), b = cg__lower_count(L, &n->in[0]->type);
-    const char *text = cg__arena_str(&L->plan->arena, cg__label(n));
-    if (a == b)
-        return CG_OK;
-    return text && CG_PUSH(&L->plan->messages, text) && cg__num(L->plan, CG_N_CHECK_EQ, a, b, 0, L->plan->messages.n - 1) != CG_NUM_NONE ? CG_OK : no_memory(L);
+    return cg__lower_check(L, n, a, b);
 }
 
 /* A reshape of a dense slot is that slot. */

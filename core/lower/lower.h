@@ -28,6 +28,9 @@ cg_num cg__lower_count(cg_lower *, const cg_type *t);            /* elements */
 cg_plan *cg__lower_plan(cg_lower *);
 cg_error *cg__lower_error(cg_lower *);
 
+/* At each call a and b must be equal, else it fails and names n and its operands. */
+int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
+
 /* ---- slots */
 int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the placed node n is, or -1 */
 int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the slot of n */

@@ -168,8 +168,8 @@ static cg_node *reduce(cg_op_id op, cg_node *a, const cg_reduce *o)
     return cg__build(a->graph, op, &a, 1, (cg_attr[]){ { o && o->naxes ? o->naxes : -1, o ? o->axes : NULL }, { 1, &keep } });
 }
 
-CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_sum, a, o); }
-CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_max, a, o); }
-CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_min, a, o); }
-CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_mean, a, o); }
-CG_API cg_node *cg_argmax(cg_node *a, int axis) { return reduce(CG_OP_argmax, a, CG_REDUCE(CG_OVER(axis))); }
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_sum, a, o); }
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_max, a, o); }
+CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_min, a, o); }
+CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_mean, a, o); }
+CG_API cg_node *cg_argmax(cg_node *a, int axis) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_argmax, a, CG_REDUCE(CG_OVER(axis))); }

@@ -62,7 +62,7 @@ void cg__plan_free(cg_plan *p)
     CG_VEC_FREE(&p->slots);
     CG_VEC_FREE(&p->steps);
     CG_VEC_FREE(&p->consts);
-    CG_VEC_FREE(&p->messages);
+    CG_VEC_FREE(&p->checked);
     cg__map_free(&p->num_index);
     cg__arena_free(&p->arena);
     cg__free(p);

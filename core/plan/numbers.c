@@ -130,8 +130,7 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *
             continue;
         n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
         if (in->op == CG_N_CHECK_EQ && n[in->a] != n[in->b])
-            return cg__fail(err, CG_ESHAPE, "cg_call: sizes %lld and %lld do not fit in %s", (long long)n[in->a], (long long)n[in->b],
-                            p->messages.at[in->imm]);
+            return env->unequal(env->user, p->checked.at[in->imm], n[in->a], n[in->b], err);
     }
     return CG_OK;
 }

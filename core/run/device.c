@@ -208,5 +208,6 @@ CG_API void cg_shutdown(void)
         t->device->backend->close(t->device);
     }
     ndevices = 0;
+    cg__symbol_close();
     pthread_mutex_unlock(&table_lock);
 }
