@@ -9,14 +9,14 @@
 static long calls, fail_at;
 static bool fail_sticky;
 
-CG_API void cg__alloc_fail_at(long n, bool sticky)
+void cg__alloc_fail_at(long n, bool sticky)
 {
     calls = 0;
     fail_at = n;
     fail_sticky = sticky;
 }
 
-CG_API long cg__alloc_calls(void)
+long cg__alloc_calls(void)
 {
     return __atomic_load_n(&calls, __ATOMIC_RELAXED);
 }

@@ -22,9 +22,9 @@ void  cg__free(void *p);
 void *cg__aligned(size_t bytes);                 /* 64-byte aligned, at least 64 bytes; free with cg__aligned_free */
 void  cg__aligned_free(void *p);
 char *cg__strdup(const char *s);
-/* Tests only: the n-th allocation from now fails (0: none); sticky: and all after it. Exported for the suite. */
-CG_API void cg__alloc_fail_at(long n, bool sticky);
-CG_API long cg__alloc_calls(void);
+/* Tests only: the n-th allocation from now fails (0: none); sticky: and all after it. */
+void cg__alloc_fail_at(long n, bool sticky);
+long cg__alloc_calls(void);                      /* since then */
 
 bool cg__mul_size(size_t a, size_t b, size_t *out);      /* false on overflow */
 bool cg__add_size(size_t a, size_t b, size_t *out);
