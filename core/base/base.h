@@ -25,6 +25,7 @@ char *cg__strdup(const char *s);
 /* Tests only: the n-th allocation from now fails (0: none); sticky: and all after it. */
 void cg__alloc_fail_at(long n, bool sticky);
 long cg__alloc_calls(void);                      /* since then */
+long cg__alloc_live(void);                       /* blocks that are not freed */
 
 bool cg__mul_size(size_t a, size_t b, size_t *out);      /* false on overflow */
 bool cg__add_size(size_t a, size_t b, size_t *out);
@@ -70,6 +71,7 @@ int cg__fail(cg_error *err, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4
 int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap);
 cg_error *cg__thread_error(void);                /* what cg_last_error shows; clear before a public call */
 int cg__set_last(const cg_error *err);           /* copies into the thread's error; returns its code */
+char *cg__text_result(cg_strb *s, const char *who);      /* what a public function gives: the text, or NULL and "who: no memory" as the last error */
 void cg__log(const char *fmt, ...) CG_PRINTF(1, 2);
 
 /* ---- dtypes: rows of dtype.def */

@@ -9,7 +9,10 @@
 
 CG_API cg_graph *cg_graph_new(void)
 {
-    return cg__zalloc(sizeof(cg_graph));
+    cg_graph *g = cg__zalloc(sizeof *g);
+    if (!g)
+        cg__set_last(&(cg_error){ .code = CG_ENOMEM, .text = "cg_graph_new: no memory" });
+    return g;
 }
 
 CG_API void cg_graph_free(cg_graph *g)

@@ -388,7 +388,7 @@ static const char *loop_label(cg_loop_builder *b)
     char *t = cg__strb_take(&s);
     const char *kept = t ? cg__arena_str(&b->p->arena, t) : NULL;
     cg__free(t);
-    return kept ? kept : "loop";
+    return kept;
 }
 
 static void free_builder(cg_loop_builder *b)
@@ -415,9 +415,10 @@ int cg__loop_end(cg_loop_builder *b)
             if (b->vals.at[i].level == 2 && b->vals.at[i].stage + 1 > l.nstages)
                 l.nstages = b->vals.at[i].stage + 1;
         cg_step *s = l.vals && l.operands ? cg__lower_step(b->L, CG_STEP_LOOP, b->node) : NULL;
-        if (s) {
+        const char *label = s ? loop_label(b) : NULL;
+        if (label) {
             s->loop = l;
-            s->label = loop_label(b);
+            s->label = label;
         } else
             rc = cg__fail(cg__lower_error(b->L), CG_ENOMEM, "cg_compile: no memory");
     }
@@ -428,9 +429,9 @@ int cg__loop_end(cg_loop_builder *b)
 int cg__lower_map(cg_lower *L, const cg_node *n)
 {
     const int out = cg__lower_out(L, n);
-    cg_loop_builder *b = cg__loop_begin(L, n);
+    cg_loop_builder *b = out < 0 ? NULL : cg__loop_begin(L, n);
     cg_spot at = { 0 };
-    if (!b || out < 0)
+    if (!b)
         return CG_ENOMEM;
     for (int i = 0; i < n->type.rank; i++)
         at.axis[i] = cg__coord_axis(cg__loop_axis(b, n->type.dim[i], false));

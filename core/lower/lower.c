@@ -35,6 +35,13 @@ static int no_memory(cg_lower *L)
     return cg__fail(L->err, CG_ENOMEM, "cg_compile: no memory");
 }
 
+/* ok tells whether there was memory; the plan remembers. */
+static bool kept(cg_lower *L, bool ok)
+{
+    L->plan->failed |= !ok;
+    return ok;
+}
+
 static node_info *info(const cg_lower *L, const cg_node *n)
 {
     uint64_t v;
@@ -46,7 +53,7 @@ static node_info *make_info(cg_lower *L, const cg_node *n)
     node_info *have = info(L, n);
     if (have)
         return have;
-    if (!CG_PUSH(&L->infos, (node_info){ .slot = -1, .num = CG_NUM_NONE }) || !cg__map_put(&L->info, cg__key(n), (uint64_t)L->infos.n - 1))
+    if (!kept(L, CG_PUSH(&L->infos, (node_info){ .slot = -1, .num = CG_NUM_NONE }) && cg__map_put(&L->info, cg__key(n), (uint64_t)L->infos.n - 1)))
         return NULL;
     return &L->infos.at[L->infos.n - 1];
 }
@@ -84,7 +91,7 @@ static int var_index(cg_lower *L, const cg_node *n)
     for (int i = 0; i < L->vars.n; i++)
         if (L->vars.at[i] == n)
             return i;
-    return CG_PUSH(&L->vars, n) ? L->vars.n - 1 : -1;
+    return kept(L, CG_PUSH(&L->vars, n)) ? L->vars.n - 1 : -1;
 }
 
 static int input_index(const cg_lower *L, const cg_node *n)
@@ -110,7 +117,7 @@ static cg_num leaf_num(cg_lower *L, const cg_node *n)
 cg_num cg__lower_num(cg_lower *L, const cg_node *root)
 {
     CG_VEC(const cg_node *) stack = { 0 };
-    bool ok = CG_PUSH(&stack, root);
+    bool ok = kept(L, CG_PUSH(&stack, root));
     while (ok && stack.n) {
         const cg_node *n = stack.at[stack.n - 1];
         node_info *at = make_info(L, n);
@@ -126,7 +133,7 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
                 a[i] = in ? in->num : CG_NUM_NONE;
                 if (a[i] == CG_NUM_NONE) {
                     ready = false;
-                    ok = CG_PUSH(&stack, n->in[i]);
+                    ok = kept(L, CG_PUSH(&stack, n->in[i]));
                 }
             }
         if (ready) {
@@ -140,6 +147,8 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
     const node_info *r = info(L, root);
     if (ok && r)
         return r->num;
+    if (L->plan->failed)
+        no_memory(L);
     cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s is not known on the host", cg__label(root));
     return CG_NUM_NONE;
 }
@@ -170,7 +179,7 @@ static int add_slot(cg_lower *L, const cg_node *n, cg_slot_kind kind, int index)
     const char *name = cg_node_name(n);
     const cg_slot s = { .kind = kind, .dtype = n->type.dtype, .count = cg__lower_count(L, &n->type), .index = index, .first = INT32_MAX, .last = -1,
                         .label = cg__arena_str(&L->plan->arena, *name ? name : n->op->name) };
-    return s.count != CG_NUM_NONE && CG_PUSH(&L->plan->slots, s) ? L->plan->slots.n - 1 : -1;
+    return s.label && s.count != CG_NUM_NONE && CG_PUSH(&L->plan->slots, s) ? L->plan->slots.n - 1 : -1;
 }
 
 static int leaf_slot(cg_lower *L, const cg_node *n)
@@ -189,10 +198,11 @@ int cg__lower_slot(cg_lower *L, const cg_node *n)
     node_info *i = make_info(L, n);
     if (i && i->slot < 0 && (n->op->props & CG_LEAF)) {
         const int s = leaf_slot(L, n);
-        i = info(L, n);
-        i->slot = s;
+        i = s >= 0 ? info(L, n) : NULL;
+        if (i)
+            i->slot = s;
     }
-    return i ? i->slot : -1;
+    return i ? i->slot : no_memory(L);
 }
 
 /* The root that n's slot will hold: a root itself, or what a root reshapes (a reshape is the same slot). */
@@ -463,6 +473,10 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = lower_all(&L, &nodes);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
+    if (rc == CG_OK && L.plan->failed)
+        rc = no_memory(&L);
+    if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */
+        rc = cg__fail(err, g->error.code, "%s", g->error.text);
     if (rc == CG_OK) {
         lifetimes(L.plan);
         out->plan = L.plan;

@@ -128,10 +128,10 @@ CG_DECLARE_LOWER(cg__reduce_lower)
     bool mask[CG_MAX_RANK];
     const int nred = reduced(n, mask);
     const int out = cg__lower_out(L, n);
-    cg_loop_builder *b = cg__loop_begin(L, n);
+    cg_loop_builder *b = out < 0 ? NULL : cg__loop_begin(L, n);
     cg_spot in = { 0 }, to = { 0 };
     int k = 0;
-    if (!b || out < 0)
+    if (!b)
         return CG_ENOMEM;
     for (int i = 0; i < x->type.rank; i++)
         if (!mask[i])

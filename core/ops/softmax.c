@@ -55,10 +55,10 @@ static int shifted(cg_loop_builder *b, const cg_node *x, const cg_spot *at, int 
 CG_DECLARE_LOWER(cg__softmax_lower)
 {
     const int axis = (int)n->attr[0].at[0], out = cg__lower_out(L, n);
-    cg_loop_builder *b = cg__loop_begin(L, n);
+    cg_loop_builder *b = out < 0 ? NULL : cg__loop_begin(L, n);
     cg_spot at = { 0 };
     int e = -1, s = -1, m = -1;
-    if (!b || out < 0)
+    if (!b)
         return CG_ENOMEM;
     for (int i = 0; i < n->type.rank; i++)
         if (i != axis)

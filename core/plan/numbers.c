@@ -77,8 +77,10 @@ static cg_num add(cg_plan *p, cg_num_ins ins)
         if (q->op == ins.op && q->a == ins.a && q->b == ins.b && q->c == ins.c && q->imm == ins.imm)
             return (cg_num)v;
     }
-    if (!CG_PUSH(&p->nums, ins) || !cg__map_put(&p->num_index, h, (uint64_t)p->nums.n - 1))
+    if (!CG_PUSH(&p->nums, ins) || !cg__map_put(&p->num_index, h, (uint64_t)p->nums.n - 1)) {
+        p->failed = true;
         return CG_NUM_NONE;
+    }
     return p->nums.n - 1;
 }
 

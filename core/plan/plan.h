@@ -120,6 +120,7 @@ typedef struct cg_plan {
     CG_VEC(const struct cg_node *) checked;
     int nrepeats;
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
+    bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
 
 /* ---- numbers.c */

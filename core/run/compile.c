@@ -117,7 +117,7 @@ static int rewrite(job *j)
     if (!j->spec->no_rewrites && cg__rewrite(f->g, f->roots, nroots, j->err) < 0)
         return j->err->code;
     f->text_optimized = cg_print(f->roots, nroots);
-    return CG_OK;
+    return f->text_graph && f->text_optimized ? CG_OK : no_memory(j);
 }
 
 static bool may_fail(const cg_plan *p)
@@ -243,7 +243,7 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     } else {
         f->device->backend->kernels(f->low.plan, f->exe, &s);
     }
-    return cg__strb_take(&s);
+    return cg__text_result(&s, "cg_function_show");
 }
 
 CG_API void cg_function_stats(const cg_function *f, cg_stats *out)
