@@ -112,7 +112,7 @@ CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
 CG_API void cg_graph_clear_error(cg_graph *g);
-CG_API int cg_graph_verify(const cg_graph *g);                /* the invariants of ir.h */
+CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */

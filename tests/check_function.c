@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/verified.h"
 
 static cg_array *vec(int64_t n, float first)
 {

@@ -13,6 +13,7 @@
 typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
 typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
 #include "golden.h"
+#include "tests/verified.h"
 
 enum { ROWS = (int)(sizeof golden / sizeof golden[0]), MAX_VARS = 3 };
 static const double ULPS = 8, F32_EPS = 1.2e-7;

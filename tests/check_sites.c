@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/verified.h"
 
 #define SAYS(part) ck_assert_msg(strstr(cg_last_error()->text, part) != NULL, "'%s' lacks '%s'", cg_last_error()->text, part)
 

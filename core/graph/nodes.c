@@ -94,13 +94,13 @@ static uint64_t node_hash(const cg_node *n)
     return h;
 }
 
-static bool same_attr(const cg_attr *a, const cg_attr *b, cg_attr_kind kind)
+bool cg__attr_same(const cg_attr *a, const cg_attr *b, cg_attr_kind kind)
 {
     const size_t item = kind == CG_AT_BYTES ? 1 : sizeof(int64_t);
     return a->n == b->n && (a->n <= 0 || memcmp(a->at, b->at, (size_t)a->n * item) == 0);
 }
 
-static bool same_type(const cg_type *a, const cg_type *b)
+bool cg__type_same(const cg_type *a, const cg_type *b)
 {
     if (a->dtype != b->dtype || a->weak != b->weak || a->rank != b->rank)
         return false;
@@ -118,9 +118,9 @@ static bool same_node(const cg_node *a, const cg_node *b)
         if (a->in[i] != b->in[i])
             return false;
     for (int i = 0; i < a->op->nattrs; i++)
-        if (!same_attr(&a->attr[i], &b->attr[i], a->op->attrs[i].kind))
+        if (!cg__attr_same(&a->attr[i], &b->attr[i], a->op->attrs[i].kind))
             return false;
-    return !(a->op->props & CG_LEAF) || same_type(&a->type, &b->type);
+    return !(a->op->props & CG_LEAF) || cg__type_same(&a->type, &b->type);
 }
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
@@ -143,14 +143,27 @@ static cg_node *noted(cg_node *n)
     return cg__site_note(n->graph, n) ? n : cg__graph_fail(n->graph, CG_ENOMEM, "%s: no memory for its creation site", n->op->name);
 }
 
+static cg_node *find(const cg_node *candidate, uint64_t hash)
+{
+    uint64_t v;
+    for (size_t it = 0; cg__map_next(&candidate->graph->consed, hash, &it, &v);)
+        if (same_node((cg_node *)(uintptr_t)v, candidate))
+            return (cg_node *)(uintptr_t)v;
+    return NULL;
+}
+
+cg_node *cg__find(const cg_node *candidate)
+{
+    return find(candidate, node_hash(candidate));
+}
+
 /* Enters the finished candidate (its arrays may be the caller's), or returns the node that is there already. */
 static cg_node *intern(cg_graph *g, const cg_node *candidate)
 {
     const uint64_t h = node_hash(candidate);
-    uint64_t v;
-    for (size_t it = 0; cg__map_next(&g->consed, h, &it, &v);)
-        if (same_node((cg_node *)(uintptr_t)v, candidate))
-            return noted((cg_node *)(uintptr_t)v);
+    cg_node *have = find(candidate, h);
+    if (have)
+        return noted(have);
     cg_node *n = cg__arena_copy(&g->arena, candidate, sizeof *n);
     if (!n)
         goto memory;
@@ -191,6 +204,20 @@ cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, u
 
 /* ---- leaves */
 
+/* The free dims of an input are nodes that read its sizes, made when it is there. Until then, and for good when memory
+ * is out, they are 0. */
+static bool size_nodes(cg_node *n, const int64_t *shape)
+{
+    bool ok = true;
+    for (int64_t axis = 0; axis < n->type.rank && ok; axis++)
+        if (shape[axis] == CG_ANY) {
+            cg_node *size = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
+            ok = size != NULL;
+            n->type.dim[axis] = ok ? (cg_dim_t){ .n = CG_ANY, .sym = size } : (cg_dim_t){ 0 };
+        }
+    return ok;
+}
+
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank)
 {
     CG_BUILDER(g);
@@ -204,14 +231,11 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
         if (shape[i] < CG_ANY)
             return cg__graph_fail(g, CG_ESHAPE, "cg_input: '%s' has the size %lld on axis %d", name ? name : "",
                                   (long long)shape[i], i);
-        t.dim[i].n = shape[i];
+        t.dim[i].n = shape[i] == CG_ANY ? 0 : shape[i];
     }
     cg_node *n = cg__leaf(g, CG_OP_input, &t, NULL, ++g->uids);
-    for (int i = 0; n && i < rank; i++)
-        if (shape[i] == CG_ANY) {
-            const int64_t axis = i;
-            n->type.dim[i].sym = cg__node(g, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
-        }
+    if (!n || !size_nodes(n, shape))
+        return NULL;
     return name ? cg_name(n, name) : n;
 }
 

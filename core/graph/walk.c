@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Walks over graphs: what roots reach, copies into another graph, the verifier. Nothing recurses.
+/* Walks over graphs: what roots reach, copies into another graph. Nothing recurses.
  *
  * The edges of a node are its inputs and the dim nodes of its type (a dim of an input refers back to the input itself,
  * which a walk has then already seen).
@@ -78,35 +78,4 @@ cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
     }
     CG_VEC_FREE(&nodes);
     return ok ? copied(memo, root) : NULL;
-}
-
-static const char *broken(const cg_node *n)
-{
-    for (int k = 0; k < n->nin; k++)
-        if (!n->in[k] || n->in[k]->graph != n->graph || n->in[k]->id >= n->id)
-            return "an input is missing, foreign or younger";
-    for (int k = 0; k < n->type.rank; k++) {
-        const cg_node *d = n->type.dim[k].sym;
-        if (d && (d->type.rank != 0 || d->type.dtype != CG_I64 || d->graph != n->graph))
-            return "a dim is not an i64 scalar of the graph";
-        if (!d && n->type.dim[k].n < 0)
-            return "a known dim is negative";
-    }
-    if (n->type.weak && !cg__is(n, CG_OP_const))
-        return "only a constant may be weak";
-    return NULL;
-}
-
-CG_API int cg_graph_verify(const cg_graph *g)
-{
-    cg_error *err = cg__thread_error();
-    int id = 0;
-    for (const cg_node *n = g ? g->first : NULL; n; n = n->next, id++) {
-        const char *why = n->id != id ? "its id is out of order" : broken(n);
-        if (why) {
-            *err = (cg_error){ 0 };
-            return cg__fail(err, CG_EINVAL, "cg_graph_verify: node %d (%s): %s", n->id, n->op->name, why);
-        }
-    }
-    return CG_OK;
 }
