@@ -125,7 +125,7 @@ static bool same_node(const cg_node *a, const cg_node *b)
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
 {
-    cg_attr *out = cg__arena(&g->arena, CG_MAX_ATTRS * sizeof *out);
+    cg_attr *out = cg__arena(&g->arena, (size_t)op->nattrs * sizeof *out);
     if (!out)
         return NULL;
     for (int i = 0; i < op->nattrs; i++) {

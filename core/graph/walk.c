@@ -6,34 +6,40 @@
  */
 #include "core/graph/ir.h"
 
-static int by_id(const void *a, const void *b)
+/* at[id] is the node once it was seen: at the end that is the topological order, without sorting. */
+static bool visit(cg_node *n, cg_node **at, cg_node_vec *todo)
 {
-    const cg_node *x = *(cg_node *const *)a, *y = *(cg_node *const *)b;
-    return x->id < y->id ? -1 : x->id > y->id;
+    if (!n || at[n->id])
+        return true;
+    at[n->id] = n;
+    return CG_PUSH(todo, n);
 }
 
-static bool visit(cg_node *n, cg_map *seen, cg_node_vec *out)
+static bool visit_edges(const cg_node *n, cg_node **at, cg_node_vec *todo)
 {
-    uint64_t v;
-    return !n || cg__map_get(seen, cg__key(n), &v) || (cg__map_put(seen, cg__key(n), 1) && CG_PUSH(out, n));
+    bool ok = true;
+    for (int k = 0; k < n->nin && ok; k++)
+        ok = visit(n->in[k], at, todo);
+    for (int k = 0; k < n->type.rank && ok; k++)
+        ok = visit(n->type.dim[k].sym, at, todo);
+    return ok;
 }
 
 bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out)
 {
-    cg_map seen = { 0 };
-    bool ok = true;
+    int top = 0;
+    for (int i = 0; i < n; i++)
+        top = roots[i] && roots[i]->graph->count > top ? roots[i]->graph->count : top;
+    cg_node **at = cg__zalloc((size_t)top * sizeof *at);
+    bool ok = at != NULL;
     for (int i = 0; i < n && ok; i++)
-        ok = visit(roots[i], &seen, out);
-    for (int i = 0; i < out->n && ok; i++) {
-        const cg_node *at = out->at[i];
-        for (int k = 0; k < at->nin && ok; k++)
-            ok = visit(at->in[k], &seen, out);
-        for (int k = 0; k < at->type.rank && ok; k++)
-            ok = visit(at->type.dim[k].sym, &seen, out);
-    }
-    cg__map_free(&seen);
-    if (ok && out->n)
-        qsort(out->at, (size_t)out->n, sizeof *out->at, by_id);
+        ok = visit(roots[i], at, out);
+    for (int i = 0; ok && i < out->n; i++)
+        ok = visit_edges(out->at[i], at, out);
+    for (int i = 0, k = 0; ok && i < top; i++)
+        if (at[i])
+            out->at[k++] = at[i];
+    cg__free(at);
     return ok;
 }
 
