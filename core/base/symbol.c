@@ -31,13 +31,25 @@ static bool open_session(void)
     return session && dwfl_linux_proc_report(session, getpid()) == 0 && dwfl_report_end(session, NULL, NULL) == 0;
 }
 
+/* clang writes no table from addresses to units: where that fails all units are asked. */
+static const char *line_at(Dwarf_Addr addr, int *line)
+{
+    Dwfl_Line *quick = dwfl_getsrc(session, addr);
+    Dwfl_Module *m = quick ? NULL : dwfl_addrmodule(session, addr);
+    Dwarf_Addr bias;
+    for (Dwarf_Die *unit = NULL; m && (unit = dwfl_module_nextcu(m, unit, &bias));) {
+        Dwarf_Line *slow = dwarf_haspc(unit, addr - bias) > 0 ? dwarf_getsrc_die(unit, addr - bias) : NULL;
+        if (slow)
+            return dwarf_lineno(slow, line) == 0 ? dwarf_linesrc(slow, NULL, NULL) : NULL;
+    }
+    return quick ? dwfl_lineinfo(quick, NULL, line, NULL, NULL, NULL) : NULL;
+}
+
 static bool line_text(const void *addr, cg_strb *out)
 {
-    const Dwarf_Addr before = (Dwarf_Addr)(uintptr_t)addr - 1;       /* the call, not what follows it */
     int line = 0;
     pthread_mutex_lock(&lock);
-    Dwfl_Line *at = open_session() ? dwfl_getsrc(session, before) : NULL;
-    const char *file = at ? dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL) : NULL;
+    const char *file = open_session() ? line_at((Dwarf_Addr)(uintptr_t)addr - 1, &line) : NULL;      /* the call, not what follows it */
     if (file)
         cg__strb(out, "%s:%d", file_of(file), line);
     pthread_mutex_unlock(&lock);
