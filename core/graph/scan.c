@@ -2,10 +2,12 @@
 /* Building loops: placeholders while the body is open, then closing it.
  *
  * Closing finds what depends on a placeholder; everything else that such a node reads, sizes in types included, becomes a capture, so
- * work that is the same in every step is outside by construction. Only rank-0 constants stay inside.
+ * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, and views, which cost nothing.
  */
 #include "core/graph/build.h"
 #include "core/graph/scan.h"
+
+enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
 
 /* ---- the parts of a node */
 
@@ -248,13 +250,28 @@ static bool stays(const cg_node *n)
     return cg__is(n, CG_OP_const) && n->type.rank == 0;
 }
 
-/* The arg that stands for n in the body: its sizes are captured before it. */
+static void close_node(closing *c, cg_node *n);
+static bool viewed(const cg_node *n)
+{
+    int depth = 0;
+    while ((n->op->props & CG_VIEW) && depth < MAX_VIEWS) {
+        n = n->in[0];
+        depth++;
+    }
+    return depth > 0 && depth < MAX_VIEWS;
+}
+
+/* The arg that stands for n in the body: its sizes are captured before it. A view of a capture is a view in the body. */
 static void capture(closing *c, cg_node *n)
 {
     if (c->failed || has(&c->memo, n) || has(&c->inside, n))
         return;
     if (stays(n)) {
         remember(c, n, n);
+        return;
+    }
+    if (viewed(n)) {
+        close_node(c, n);
         return;
     }
     cg_type t = n->type;
