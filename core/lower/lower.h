@@ -77,7 +77,10 @@ int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off,
 int cg__loop_load_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at);
 int cg__loop_end(cg_loop_builder *);                             /* finishes the step; frees the builder */
 cg_lower *cg__loop_lower(cg_loop_builder *);
-int cg__lower_map(cg_lower *, const cg_node *n);
+typedef int cg_element(cg_loop_builder *, const cg_node *n, const cg_spot *at);
+int cg__lower_map(cg_lower *, const cg_node *n);                 /* makes the place of n and fills it by n's emit */
+int cg__lower_elements(cg_lower *, const cg_node *n, cg_element *element);       /* fills the place of n */
+int cg__lower_zeros(cg_lower *, const cg_node *n);
 
 /* ---- the pass */
 typedef struct cg_root { int slot; cg_num num, dims[CG_MAX_RANK]; bool host; } cg_root;     /* host: the number is the value */

@@ -16,7 +16,7 @@ cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scala
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
-cg_node *cg__insert_axis(cg_node *a, int axis);
+cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
 int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* equal at each call, else its sentence */
@@ -38,7 +38,7 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_EMIT(cg__expand_emit); CG_DECLARE_INFER(cg__broadcast_infer); CG_DECLARE_GRAD(cg__broadcast_grad);
                 CG_DECLARE_EMIT(cg__broadcast_emit);
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
-                CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_EMIT(cg__pad_emit);
+                CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_LOWER(cg__pad_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
                 CG_DECLARE_INFER(cg__scatter_infer); CG_DECLARE_GRAD(cg__scatter_grad); CG_DECLARE_LOWER(cg__scatter_lower);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
@@ -46,6 +46,8 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* softmax.c */ CG_DECLARE_INFER(cg__softmax_infer); CG_DECLARE_GRAD(cg__softmax_grad); CG_DECLARE_GRAD(cg__log_softmax_grad);
                 CG_DECLARE_LOWER(cg__softmax_lower); CG_DECLARE_INFER(cg__cross_infer); CG_DECLARE_GRAD(cg__cross_grad);
                 CG_DECLARE_LOWER(cg__cross_lower);
+/* window.c */  CG_DECLARE_INFER(cg__window_infer); CG_DECLARE_GRAD(cg__window_grad); CG_DECLARE_EMIT(cg__window_emit);
+                CG_DECLARE_INFER(cg__window_sum_infer); CG_DECLARE_GRAD(cg__window_sum_grad); CG_DECLARE_LOWER(cg__window_sum_lower);
 /* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_INFER(cg__scan_infer);
                 CG_DECLARE_LOWER(cg__scan_lower);
 /* scan_grad.c */ CG_DECLARE_GRAD(cg__scan_grad);

@@ -122,11 +122,6 @@ cg_node *cg__reshape_like(cg_node *a, const cg_type *t)
     return cg_reshape_to(a, dims, t->rank);
 }
 
-cg_node *cg__insert_axis(cg_node *a, int axis)
-{
-    return cg_expand_dims(a, axis);
-}
-
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b)
 {
     if (cg__dim_same(a, b))
