@@ -143,7 +143,7 @@ START_TEST(hostile_texts_are_errors)
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 7 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 9 0])",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [1 0 0])",
-        "(scan 2 :init [] :seq [x] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
+        "(scan 2 :capture [y] :seq [x] :init [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
         "(scan 2 :seq [] :init [y] :capture [] :body [(sum (arg :index 0 :dtype f32 :shape [2 3]))] :back [] :outs [1 0 0])",
         "(exp (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0]))",
     };
