@@ -15,9 +15,9 @@
 #define COMMUTES(name)     SECOND(COMM_##name, 0, 0)
 
 const cg_op cg__ops[CG_OP_COUNT] = {
-#define OP(op, n, flags, fi, fg, fl, fe, count, ...)                                                                   \
+#define OP(op, n, flags, fi, fs, fg, fl, fe, count, ...)                                                               \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = flags, .nattrs = count, .attrs = { __VA_ARGS__ }, .infer = cg__##fi, \
-                     .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
+                     .simple = cg__##fs, .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
 #include "core/ops/ops.def"
 #define ELEM(op, n, ...)                                                                                              \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | COMMUTES(op), .infer = cg__elem_infer,              \
@@ -78,24 +78,6 @@ cg_dim_t cg__dim_from(cg_node *n)
     double v;
     return cg__is_const(n, &v) ? (cg_dim_t){ .n = cg__load_i64(n->attr[0].at, n->type.dtype) }
                                : (cg_dim_t){ .n = CG_ANY, .sym = n };
-}
-
-cg_node *cg__sum_to(cg_node *a, const cg_type *t)
-{
-    if (!a || a == CG_ZERO)
-        return a;
-    int64_t axes[CG_MAX_RANK];
-    int n = 0;
-    const int lead = a->type.rank - t->rank;
-    for (int i = 0; i < a->type.rank; i++)
-        if (i < lead || (cg__dim_is(t->dim[i - lead], 1) && !cg__dim_is(a->type.dim[i], 1)))
-            axes[n++] = i;
-    if (!n)
-        return a;
-    cg_node *s = cg_sum(a, CG_REDUCE(.axes = axes, .naxes = n, .keepdims = 1));
-    if (lead && s)
-        s = cg__reshape_like(s, t);
-    return s;
 }
 
 static void dims_of(cg_graph *g, const cg_type *t, cg_node **dims)
