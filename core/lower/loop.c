@@ -130,6 +130,11 @@ int cg__loop_number(cg_loop_builder *b, cg_num n)
     return n < 0 ? fail(b, CG_ENOMEM, "no memory") : add_val(b, VAL(.kind = CG_V_NUMBER, .dtype = CG_I64, .op = n));
 }
 
+cg_dtype cg__loop_dtype(const cg_loop_builder *b, int value)
+{
+    return value < 0 ? CG_F32 : b->vals.at[value].dtype;
+}
+
 static int level_of(const cg_loop_builder *b, const cg_num *stride)
 {
     int level = 0;

@@ -68,6 +68,7 @@ int cg__loop_cast(cg_loop_builder *, int a, cg_dtype d);
 int cg__loop_literal(cg_loop_builder *, cg_dtype d, double v);
 int cg__loop_number(cg_loop_builder *, cg_num n);                /* i64 */
 int cg__loop_coord(cg_loop_builder *, const cg_coord *c);        /* i64: the coordinate as a value */
+cg_dtype cg__loop_dtype(const cg_loop_builder *, int value);
 int cg__loop_reduce(cg_loop_builder *, cg_red op, cg_dtype d, int a);
 /* An element of a placed node; gather >= 0: that value is added as an index of axis gather_axis (whose coordinate is zero). */
 int cg__loop_load(cg_loop_builder *, const cg_node *n, const cg_spot *at, int gather, int gather_axis);

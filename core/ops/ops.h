@@ -31,9 +31,9 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* leaf.c */    CG_DECLARE_INFER(cg__leaf_infer); CG_DECLARE_EMIT(cg__const_emit); CG_DECLARE_INFER(cg__dim_infer);
                 CG_DECLARE_SIMPLE(cg__dim_simple); CG_DECLARE_GRAD(cg__dim_grad);
 /* elemwise.c */ CG_DECLARE_INFER(cg__cast_infer); CG_DECLARE_GRAD(cg__cast_grad); CG_DECLARE_EMIT(cg__cast_emit);
-/* reduce.c */  CG_DECLARE_INFER(cg__sum_infer); CG_DECLARE_INFER(cg__extreme_infer); CG_DECLARE_INFER(cg__mean_infer);
-                CG_DECLARE_INFER(cg__argmax_infer); CG_DECLARE_GRAD(cg__sum_grad); CG_DECLARE_GRAD(cg__extreme_grad);
-                CG_DECLARE_GRAD(cg__mean_grad); CG_DECLARE_LOWER(cg__reduce_lower);
+/* reduce.c */  CG_DECLARE_INFER(cg__reduce_infer); CG_DECLARE_GRAD(cg__sum_grad); CG_DECLARE_GRAD(cg__prod_grad);
+                CG_DECLARE_GRAD(cg__extreme_grad); CG_DECLARE_GRAD(cg__mean_grad); CG_DECLARE_GRAD(cg__var_grad);
+                CG_DECLARE_GRAD(cg__logsumexp_grad); CG_DECLARE_LOWER(cg__reduce_lower);
 /* shape.c */   CG_DECLARE_INFER(cg__reshape_infer); CG_DECLARE_GRAD(cg__reshape_grad); CG_DECLARE_INFER(cg__transpose_infer);
                 CG_DECLARE_GRAD(cg__transpose_grad); CG_DECLARE_EMIT(cg__transpose_emit); CG_DECLARE_INFER(cg__expand_infer);
                 CG_DECLARE_EMIT(cg__expand_emit); CG_DECLARE_INFER(cg__broadcast_infer); CG_DECLARE_GRAD(cg__broadcast_grad);
