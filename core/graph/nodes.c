@@ -125,7 +125,7 @@ static bool same_node(const cg_node *a, const cg_node *b)
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
 {
-    cg_attr *out = cg__arena(&g->arena, (size_t)op->nattrs * sizeof *out);
+    cg_attr *out = cg__arena(&g->arena, (size_t)(op->nattrs + 1) * sizeof *out);
     if (!out)
         return NULL;
     for (int i = 0; i < op->nattrs; i++) {
@@ -135,12 +135,6 @@ static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
             return NULL;
     }
     return out;
-}
-
-/* n, after its site is noted. */
-static cg_node *noted(cg_node *n)
-{
-    return cg__site_note(n->graph, n) ? n : cg__graph_fail(n->graph, CG_ENOMEM, "%s: no memory for its creation site", n->op->name);
 }
 
 static cg_node *find(const cg_node *candidate, uint64_t hash)
@@ -162,20 +156,23 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
 {
     const uint64_t h = node_hash(candidate);
     cg_node *have = find(candidate, h);
-    if (have)
-        return noted(have);
-    cg_node *n = cg__arena_copy(&g->arena, candidate, sizeof *n);
+    if (have && cg__site_note(g, have))
+        return have;
+    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, sizeof *n);
     if (!n)
         goto memory;
+    n->id = g->count;
     n->in = cg__arena_copy(&g->arena, candidate->in, (size_t)candidate->nin * sizeof *n->in);
     n->attr = copy_attrs(g, n->op, candidate->attr);
-    if ((n->nin && !n->in) || !n->attr || !cg__map_put(&g->consed, h, cg__key(n)))
+    if ((n->nin && !n->in) || !n->attr || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
+        cg__site_forget(n);
         goto memory;
-    n->id = g->count++;
+    }
+    g->count++;
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;
-    return noted(n);
+    return n;
 memory:
     return cg__graph_fail(g, CG_ENOMEM, "%s: no memory for a node", candidate->op->name);
 }
@@ -190,10 +187,20 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
     cg_node n = { .op = &cg__ops[op], .graph = g, .nin = nin, .in = (cg_node **)(uintptr_t)in, .attr = given };
     if (n.op->nin >= 0 && nin < n.op->nin)
         return cg__graph_fail(g, CG_EINVAL, "%s: takes %d operands, got %d", n.op->name, n.op->nin, nin);
+    for (int i = 0; i < nin; i++)
+        if (in[i]->nouts && op != CG_OP_get)
+            return cg__graph_fail(g, CG_EINVAL, "cg_%s: operand %d, %s, has several outputs; take one with get", n.op->name, i + 1, cg__label(in[i]));
     cg_error err = { 0 };
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);
-    return intern(g, &n);
+    cg_node *simpler = n.op->simple ? n.op->simple(&n) : NULL;
+    return simpler ? simpler : intern(g, &n);
+}
+
+cg_node *cg__get(cg_node *tuple, int k)
+{
+    const int64_t index = k;
+    return !tuple || !tuple->nouts ? tuple : cg__node(tuple->graph, CG_OP_get, &tuple, 1, &(cg_attr){ 1, &index });
 }
 
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid)
@@ -204,17 +211,19 @@ cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, u
 
 /* ---- leaves */
 
-/* The free dims of an input are nodes that read its sizes, made when it is there. Until then, and for good when memory
- * is out, they are 0. */
-static bool size_nodes(cg_node *n, const int64_t *shape)
+/* The free dims of an input are nodes that read its sizes, made when it is there. Without memory it stays behind, of no
+ * size and nobody's. */
+static bool size_nodes(cg_node *n)
 {
     bool ok = true;
-    for (int64_t axis = 0; axis < n->type.rank && ok; axis++)
-        if (shape[axis] == CG_ANY) {
-            cg_node *size = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
-            ok = size != NULL;
-            n->type.dim[axis] = ok ? (cg_dim_t){ .n = CG_ANY, .sym = size } : (cg_dim_t){ 0 };
-        }
+    for (int64_t axis = 0; axis < n->type.rank; axis++) {
+        cg_dim_t *d = &n->type.dim[axis];
+        if (d->n != CG_ANY)
+            continue;
+        d->sym = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
+        d->n = d->sym ? CG_ANY : 0;
+        ok &= d->sym != NULL;
+    }
     return ok;
 }
 
@@ -231,10 +240,10 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
         if (shape[i] < CG_ANY)
             return cg__graph_fail(g, CG_ESHAPE, "cg_input: '%s' has the size %lld on axis %d", name ? name : "",
                                   (long long)shape[i], i);
-        t.dim[i].n = shape[i] == CG_ANY ? 0 : shape[i];
+        t.dim[i].n = shape[i];
     }
     cg_node *n = cg__leaf(g, CG_OP_input, &t, NULL, ++g->uids);
-    if (!n || !size_nodes(n, shape))
+    if (!n || !size_nodes(n))
         return NULL;
     return name ? cg_name(n, name) : n;
 }
@@ -329,6 +338,10 @@ static void dim_text(cg_dim_t d, cg_strb *out)
 
 void cg__type_text(const cg_type *t, cg_strb *out)
 {
+    if (t->dtype == CG_DTYPE_COUNT) {
+        cg__strb(out, "tuple");
+        return;
+    }
     cg__strb(out, "%s[", cg__dtypes[t->dtype].name);
     for (int i = 0; i < t->rank; i++) {
         cg__strb(out, "%s", i ? "," : "");

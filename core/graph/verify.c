@@ -16,13 +16,13 @@ static const char *bad_inputs(const cg_node *n)
     return NULL;
 }
 
-static const char *bad_type(const cg_node *n)
+static const char *bad_one_type(const cg_node *n, const cg_type *t)
 {
-    if ((unsigned)n->type.dtype >= CG_DTYPE_COUNT || n->type.rank < 0 || n->type.rank > CG_MAX_RANK)
+    if ((unsigned)t->dtype >= CG_DTYPE_COUNT || t->rank < 0 || t->rank > CG_MAX_RANK)
         return "it has no dtype or rank";
-    for (int k = 0; k < n->type.rank; k++) {
-        const cg_node *d = n->type.dim[k].sym;
-        if (!d && n->type.dim[k].n < 0)
+    for (int k = 0; k < t->rank; k++) {
+        const cg_node *d = t->dim[k].sym;
+        if (!d && t->dim[k].n < 0)
             return "a known dim is negative";
         if (!d)
             continue;
@@ -33,15 +33,23 @@ static const char *bad_type(const cg_node *n)
         if (d->id >= n->id && !cg__is(n, CG_OP_input))
             return "a dim is younger";
     }
-    return n->type.weak && !cg__is(n, CG_OP_const) ? "only a constant may be weak" : NULL;
+    return t->weak && !cg__is(n, CG_OP_const) ? "only a constant may be weak" : NULL;
 }
 
-static const char *bad_ref(const cg_node *n, int64_t value, bool *used)
+static const char *bad_type(const cg_node *n)
+{
+    const char *why = n->nouts ? NULL : bad_one_type(n, &n->type);
+    for (int k = 0; k < n->nouts && !why; k++)
+        why = bad_one_type(n, &n->outs[k]);
+    return why;
+}
+
+static const char *bad_ref(const cg_node *n, cg_attr_kind kind, int64_t value, bool *used)
 {
     const int k = CG_REF_OF(value);
     if (k < 0 || k >= n->nin)
         return "an attribute refers to no operand";
-    if (n->in[k]->type.rank != 0 || n->in[k]->type.dtype != CG_I64)
+    if (kind != CG_AT_NODES && (n->in[k]->type.rank != 0 || n->in[k]->type.dtype != CG_I64))
         return "an attribute refers to an operand that is not an i64 scalar";
     used[k] = true;
     return NULL;
@@ -55,9 +63,9 @@ static const char *bad_refs(const cg_node *n)
     if (n->op->nin < 0 || n->nin > CG_LEN(used))
         return NULL;
     for (int i = 0; i < n->op->nattrs && !why; i++)
-        for (int k = 0; n->op->attrs[i].kind == CG_AT_INTS && k < n->attr[i].n && !why; k++)
+        for (int k = 0; n->op->attrs[i].kind != CG_AT_BYTES && k < n->attr[i].n && !why; k++)
             if (CG_IS_REF(n->attr[i].at[k]))
-                why = bad_ref(n, n->attr[i].at[k], used);
+                why = bad_ref(n, n->op->attrs[i].kind, n->attr[i].at[k], used);
     for (int k = n->op->nin; k < n->nin && !why; k++)
         if (!used[k])
             why = "no attribute refers to an operand after the op's own";
@@ -86,6 +94,14 @@ static bool same_attrs(const cg_node *a, const cg_node *b)
     return true;
 }
 
+static bool same_types(const cg_node *a, const cg_node *b)
+{
+    bool same = a->nouts == b->nouts && (a->nouts || cg__type_same(&a->type, &b->type));
+    for (int k = 0; k < a->nouts && same; k++)
+        same = cg__type_same(&a->outs[k], &b->outs[k]);
+    return same;
+}
+
 static const char *bad_inference(const cg_node *n)
 {
     cg_graph *g = n->graph;
@@ -103,7 +119,7 @@ static const char *bad_inference(const cg_node *n)
     g->at = at;
     if (rc < 0)
         return err.code == CG_ENOMEM ? "no memory to infer its type" : "its operands do not fit any more";
-    if (!cg__type_same(&again.type, &n->type))
+    if (!same_types(&again, n))
         return "its type is not what its operands give";
     if (!same_attrs(&again, n))
         return "its attributes are not canonical";
