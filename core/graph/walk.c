@@ -94,5 +94,7 @@ cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
         ok = made && cg__site_copy(made, n) && cg__map_set(memo, cg__key(n), cg__key(made));
     }
     CG_VEC_FREE(&nodes);
+    if (!ok && !g->error.code)
+        cg__graph_fail(g, CG_ENOMEM, "no memory to copy an expression");
     return ok ? copied(memo, root) : NULL;
 }
