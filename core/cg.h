@@ -228,8 +228,14 @@ CG_API void cg_text_free(char *text);
 
 /* ---- Data and files ------------------------------------------------------------------------------------------ */
 
+/* Sizes that a file claims are compared with its bytes before memory is taken. Writers fill a temporary file beside
+ * the path, sync and rename it: the old file or the new one is there, never a mixture. */
 CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
-/* Strict safetensors, written to a temporary file and renamed. */
+/* NPY 1.0 to 3.0, plain or .gz, either byte order, rows or columns first; objects and records are refused.
+ * bf16 is stored as NumPy stores it, as two opaque bytes ('<V2'). */
+CG_API cg_array *cg_npy_load(const char *path);
+CG_API int cg_npy_save(const char *path, cg_array *a);
+/* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
 
 #ifdef __cplusplus
