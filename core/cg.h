@@ -222,6 +222,8 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
+/* Waits until all that was enqueued is done; fails if any of it failed. Reading an array waits by itself. */
+CG_API int cg_device_wait(cg_device *d);
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
 CG_API void cg_text_free(char *text);

@@ -128,6 +128,22 @@ CG_API const char *cg_device_name(const cg_device *d)
     return d ? d->name : "";
 }
 
+CG_API int cg_device_wait(cg_device *d)
+{
+    cg_error err = { 0 };
+    int step;
+    if (!d) {
+        cg__fail(&err, CG_EINVAL, "cg_device_wait: the device is NULL");
+        return cg__set_last(&err);
+    }
+    pthread_mutex_lock(&d->lock);
+    const int rc = d->backend->check(d, &step, &err);
+    pthread_mutex_unlock(&d->lock);
+    if (rc < 0 && !err.code)
+        cg__fail(&err, CG_ERUNTIME, "cg_device_wait: %s: a value was out of range on the device", d->name);
+    return rc < 0 ? cg__set_last(&err) : CG_OK;
+}
+
 CG_API char *cg_device_info(int json)
 {
     cg_strb s = { 0 };
