@@ -58,6 +58,7 @@ static inline uint64_t cg__key(const void *p) { return (uint64_t)(uintptr_t)p; }
 typedef struct cg_strb { char *at; size_t n, cap; bool failed; } cg_strb;
 void cg__strb(cg_strb *s, const char *fmt, ...) CG_PRINTF(2, 3);
 void cg__strb_add(cg_strb *s, const char *text, size_t n);
+void cg__strb_json(cg_strb *s, const char *text);        /* as a JSON string; what is not printable ASCII becomes '?' */
 char *cg__strb_take(cg_strb *s);                 /* the text, NULL if an append failed; s is empty after */
 void cg__strb_free(cg_strb *s);
 

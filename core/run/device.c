@@ -153,10 +153,15 @@ CG_API char *cg_device_info(int json)
         cg__strb(&s, "{\"version\": \"%s\", \"devices\": [", CG_VERSION);
     list_devices(&s, json != 0);
     const cg_device *d = cg__device_default(&err);
-    if (json)
-        cg__strb(&s, "], \"selected\": \"%s\"}\n", d ? d->name : "");
-    else
-        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto", d ? d->name : err.text);
+    if (json) {
+        cg__strb(&s, "], \"selected\": ");
+        d ? cg__strb_json(&s, d->name) : cg__strb(&s, "null, \"error\": ");
+        if (!d)
+            cg__strb_json(&s, err.text);
+        cg__strb(&s, "}\n");
+    } else
+        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
+                 d ? d->name : "no device; write one of the names at the left, or auto");
     return cg__strb_take(&s);
 }
 
