@@ -89,6 +89,8 @@ static int run_epochs(trainer *t)
     for (int e = 1; e <= t->o->epochs && !rc; e++)
         rc = one_epoch(t, e);
     progress_end(&t->bar);
+    if (!rc && t->log && fflush(t->log) != 0)
+        rc = log_failed(t->o->log);
     free(t->order);
     return rc;
 }
