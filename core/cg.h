@@ -183,6 +183,37 @@ CG_API cg_node *cg_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
 
+/* ---- Loops -------------------------------------------------------------------------------------------------- */
+
+/* A loop is built between begin and end; what is built from its placeholders in between is its body:
+ *     cg_scan *s = cg_scan_begin(g, CG_SCAN());
+ *     cg_node *h = cg_scan_state(s, h0), *next = cg_tanh(cg_add(cg_matmul(cg_scan_seq(s, x), U), cg_matmul(h, W)));
+ *     cg_scan_next(s, h, next);
+ *     cg_scan_out(s, next, CG_SCAN_ALL);
+ *     cg_node *hs;                                          // (steps, ...)
+ *     cg_scan_end(s, CG_OUT(&hs));
+ * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
+typedef struct cg_scan cg_scan;
+typedef struct cg_scan_spec {
+    size_t struct_size;
+    cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
+    int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+} cg_scan_spec;
+#define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
+typedef enum {
+    CG_SCAN_ALL,                  /* the value of every step, stacked along a new axis 0 */
+    CG_SCAN_LAST,                 /* that of the last step; with no step: the state's init, or zeros if it is no state's next value */
+    CG_SCAN_SUM                   /* the sum over steps */
+} cg_scan_keep;
+CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
+CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
+CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
+CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
+CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
+/* Ends the loop and frees s; out in the order of cg_scan_out. */
+CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
+
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
 /* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar. */

@@ -92,12 +92,17 @@ CG_DECLARE_EMIT(cg__slice_emit)
     return cg__emit(b, n->in[0], &in);
 }
 
+cg_num cg__slice_first(cg_lower *L, const cg_node *n, int axis)
+{
+    return cg__lower_num(L, slice_bounds(n, axis).start);
+}
+
 /* The gradient of a slice is its gradient placed in zeros. */
 CG_DECLARE_GRAD(cg__slice_grad)
 {
     (void)need;
     cg_graph *g = n->graph;
-    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout };
+    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout[0] };
     int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK];
     int nin = 1;
     for (int i = 0; i < n->type.rank; i++) {
@@ -153,7 +158,7 @@ CG_DECLARE_EMIT(cg__pad_emit)
 CG_DECLARE_GRAD(cg__pad_grad)
 {
     (void)need;
-    cg_node *x = gout;
+    cg_node *x = gout[0];
     for (int i = 0; i < n->type.rank; i++) {
         cg_node *from = cg__dim_node(n->graph, pad_arg(n, 0, i));
         cg_node *size = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
@@ -205,7 +210,7 @@ CG_DECLARE_GRAD(cg__take_grad)
     (void)need;
     cg_graph *g = n->graph;
     cg_node *a = n->in[0], *idx = n->in[1];
-    cg_node *src = flat(gout, idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
+    cg_node *src = flat(gout[0], idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
     cg_node *sum = cg__node(g, CG_OP_scatter_add, (cg_node *[]){ src, rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL);
     gin[0] = cg__reshape_like(sum, &a->type);
     gin[1] = CG_ZERO;
@@ -227,21 +232,22 @@ CG_DECLARE_INFER(cg__scatter_infer)
 CG_DECLARE_GRAD(cg__scatter_grad)
 {
     (void)need;
-    gin[0] = cg_take(gout, n->in[1]);
+    gin[0] = cg_take(gout[0], n->in[1]);
     gin[1] = gin[2] = CG_ZERO;
     return CG_OK;
 }
 
 CG_DECLARE_LOWER(cg__scatter_lower)
 {
-    const int out = cg__lower_out(L, n), src = cg__lower_slot(L, n->in[0]), idx = cg__lower_slot(L, n->in[1]);
-    if (cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
+    if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
         return CG_ENOMEM;
+    const int out = cg__lower_slot(L, n), idx = cg__lower_slot(L, n->in[1]), src = cg__lower_slot(L, n->in[0]);
     const cg_num rows = cg__lower_dim(L, n->type.dim[0]), cols = cg__lower_dim(L, n->type.dim[1]), count = cg__lower_dim(L, n->in[0]->type.dim[0]);
     cg_step *s = cg__lower_step(L, CG_STEP_KERNEL, n);
-    if (!s || out < 0)
+    if (!s)
         return CG_ENOMEM;
-    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 3, .nums = { rows, cols, count } };
+    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 6,
+                             .nums = { rows, cols, count, cg__lower_off(L, n), cg__lower_off(L, n->in[1]), cg__lower_off(L, n->in[0]) } };
     return CG_OK;
 }
 

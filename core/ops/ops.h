@@ -17,11 +17,12 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
 cg_node *cg__insert_axis(cg_node *a, int axis);
+int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* equal at each call, else its sentence */
 
 #define CG_DECLARE_INFER(f) int f(cg_node *n, cg_error *err)
-#define CG_DECLARE_GRAD(f)  int f(const cg_node *n, cg_node *gout, const bool need[], cg_node *gin[])
+#define CG_DECLARE_GRAD(f)  int f(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[])
 #define CG_DECLARE_LOWER(f) int f(cg_lower *L, const cg_node *n)
 #define CG_DECLARE_EMIT(f)  int f(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 
@@ -45,6 +46,9 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* softmax.c */ CG_DECLARE_INFER(cg__softmax_infer); CG_DECLARE_GRAD(cg__softmax_grad); CG_DECLARE_GRAD(cg__log_softmax_grad);
                 CG_DECLARE_LOWER(cg__softmax_lower); CG_DECLARE_INFER(cg__cross_infer); CG_DECLARE_GRAD(cg__cross_grad);
                 CG_DECLARE_LOWER(cg__cross_lower);
+/* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_INFER(cg__scan_infer);
+                CG_DECLARE_LOWER(cg__scan_lower);
+/* scan_grad.c */ CG_DECLARE_GRAD(cg__scan_grad);
 CG_DECLARE_INFER(cg__elem_infer);
 CG_DECLARE_GRAD(cg__elem_grad);
 CG_DECLARE_EMIT(cg__elem_emit);

@@ -89,7 +89,7 @@ static cg_node *with_axes(const cg_node *n, cg_node *v)
 CG_DECLARE_GRAD(cg__sum_grad)
 {
     (void)need;
-    gin[0] = cg__is_float(n->type.dtype) ? cg__broadcast_like(with_axes(n, gout), &n->in[0]->type) : CG_ZERO;
+    gin[0] = cg__is_float(n->type.dtype) ? cg__broadcast_like(with_axes(n, gout[0]), &n->in[0]->type) : CG_ZERO;
     return CG_OK;
 }
 
@@ -104,7 +104,7 @@ static cg_node *count_of(const cg_node *n)
 CG_DECLARE_GRAD(cg__mean_grad)
 {
     (void)need;
-    gin[0] = cg__is_float(n->in[0]->type.dtype) ? cg__broadcast_like(with_axes(n, cg_div(gout, count_of(n))), &n->in[0]->type) : CG_ZERO;
+    gin[0] = cg__is_float(n->in[0]->type.dtype) ? cg__broadcast_like(with_axes(n, cg_div(gout[0], count_of(n))), &n->in[0]->type) : CG_ZERO;
     return CG_OK;
 }
 
@@ -113,7 +113,7 @@ CG_DECLARE_GRAD(cg__extreme_grad)
 {
     (void)need;
     cg_node *x = n->in[0], *out = with_axes(n, (cg_node *)(uintptr_t)n);
-    gin[0] = cg__is_float(n->type.dtype) ? cg_where(cg_equal(x, out), with_axes(n, gout), cg__splat(n->graph, n->type.dtype, 0)) : CG_ZERO;
+    gin[0] = cg__is_float(n->type.dtype) ? cg_where(cg_equal(x, out), with_axes(n, gout[0]), cg__splat(n->graph, n->type.dtype, 0)) : CG_ZERO;
     return CG_OK;
 }
 
@@ -127,11 +127,11 @@ CG_DECLARE_LOWER(cg__reduce_lower)
     const cg_node *x = n->in[0];
     bool mask[CG_MAX_RANK];
     const int nred = reduced(n, mask);
-    const int out = cg__lower_out(L, n);
+    const int rc = cg__lower_out(L, n);
     cg_loop_builder *b = cg__loop_begin(L, n);
     cg_spot in = { 0 }, to = { 0 };
     int k = 0;
-    if (!b || out < 0)
+    if (!b || rc < 0)
         return CG_ENOMEM;
     for (int i = 0; i < x->type.rank; i++)
         if (!mask[i])
@@ -154,7 +154,7 @@ CG_DECLARE_LOWER(cg__reduce_lower)
             c = mask[i] ? cg__dim_mul(n->graph, c, x->type.dim[i]) : c;
         v = cg__loop_elem(b, CG_EL_div, n->type.dtype, v, cg__loop_cast(b, cg__loop_number(b, cg__lower_dim(L, c)), n->type.dtype), -1);
     }
-    cg__loop_store(b, n, out, &to, v);
+    cg__loop_store(b, n, &to, v);
     return cg__loop_end(b);
 }
 

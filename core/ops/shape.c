@@ -7,24 +7,24 @@
 #include "core/ops/ops.h"
 
 /* The attribute's element as a dim; false: a reference to a missing or wrong operand. */
-static bool dim_arg(const cg_node *n, int64_t v, cg_dim_t *out)
+static bool dim_arg(const cg_node *n, int64_t v, int first, cg_dim_t *out)
 {
     if (!CG_IS_REF(v))
         return *out = (cg_dim_t){ .n = v }, true;
     const int k = CG_REF_OF(v);
-    if (k < 1 || k >= n->nin || n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
+    if (k < first || k >= n->nin || n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
         return false;
     *out = cg__dim_from(n->in[k]);
     return true;
 }
 
-static int shape_from(const cg_node *n, int attr, cg_type *t, cg_error *err)
+int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err)
 {
     t->rank = n->attr[attr].n;
     if (t->rank < 0 || t->rank > CG_MAX_RANK)
         return cg__fail(err, CG_ESHAPE, "cg_%s: needs a shape of rank 0 to %d", n->op->name, CG_MAX_RANK);
     for (int i = 0; i < t->rank; i++)
-        if (!dim_arg(n, n->attr[attr].at[i], &t->dim[i]))
+        if (!dim_arg(n, n->attr[attr].at[i], first, &t->dim[i]))
             return cg__fail(err, CG_EDTYPE, "cg_%s: size %d must be an i64 scalar", n->op->name, i);
     return CG_OK;
 }
@@ -41,7 +41,7 @@ CG_DECLARE_INFER(cg__reshape_infer)
 {
     cg_type t = { .dtype = n->in[0]->type.dtype };
     int hole = -1;
-    if (shape_from(n, 0, &t, err) < 0)
+    if (cg__shape_from(n, 0, 1, &t, err) < 0)
         return err->code;
     for (int i = 0; i < t.rank; i++)
         if (!t.dim[i].sym && t.dim[i].n < 0) {
@@ -72,7 +72,7 @@ CG_DECLARE_INFER(cg__reshape_infer)
 CG_DECLARE_GRAD(cg__reshape_grad)
 {
     (void)need;
-    gin[0] = cg__reshape_like(gout, &n->in[0]->type);
+    gin[0] = cg__reshape_like(gout[0], &n->in[0]->type);
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
@@ -102,7 +102,7 @@ CG_DECLARE_GRAD(cg__transpose_grad)
     int64_t back[CG_MAX_RANK];
     for (int i = 0; i < n->type.rank; i++)
         back[n->attr[0].at[i]] = i;
-    gin[0] = cg_transpose(gout, back, n->type.rank);
+    gin[0] = cg_transpose(gout[0], back, n->type.rank);
     return CG_OK;
 }
 
@@ -139,7 +139,7 @@ CG_DECLARE_INFER(cg__broadcast_infer)
 {
     const cg_type *in = &n->in[0]->type;
     cg_type t = { .dtype = in->dtype };
-    if (shape_from(n, 0, &t, err) < 0)
+    if (cg__shape_from(n, 0, 1, &t, err) < 0)
         return err->code;
     const int lead = t.rank - in->rank;
     for (int i = 0; i < t.rank; i++)
@@ -159,7 +159,7 @@ CG_DECLARE_INFER(cg__broadcast_infer)
 CG_DECLARE_GRAD(cg__broadcast_grad)
 {
     (void)need;
-    gin[0] = cg__sum_to(gout, &n->in[0]->type);
+    gin[0] = cg__sum_to(gout[0], &n->in[0]->type);
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
