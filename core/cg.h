@@ -129,6 +129,8 @@ CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
 CG_API int64_t cg_node_dim(const cg_node *n, int axis);       /* CG_ANY when not known */
 CG_API cg_node *cg_dim(cg_node *n, int axis);                 /* the size as an i64 scalar node */
+CG_API int cg_node_outputs(const cg_node *n);                 /* more than 1: a loop as cg_read gives it, which only cg_output reads */
+CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a node with one output: itself */
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);

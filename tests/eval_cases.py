@@ -25,6 +25,7 @@ def array(dtype, values):
 def line(expr, inputs, want, grad=None):
     o = {"expr": expr, "inputs": {k: v if isinstance(v, dict) else array(*v) for k, v in inputs.items()}}
     if grad: o["grad"] = list(grad)
+    if isinstance(want, list): want = {"value": [array(*v) for v in want]}
     if isinstance(want, tuple): want = {"value": array(*want)}
     if grad: want["grad"] = {k: array(*v) for k, v in grad.items()}
     print(json.dumps({**o, "want": want}))
@@ -66,6 +67,12 @@ line("x", {"x": {"dtype": "bf16", "shape": [2], "data": [1.00390625, 3.140625]}}
 line("(const f32 [2] [1 2])", {}, ("f32", [1, 2]))
 line("(sum x)", {"x": ("f32", np.zeros((0, 3)))}, ("f32", 0))
 line("(mul x 2)", {"x": ("f32", np.zeros((2, 0)))}, ("f32", np.zeros((2, 0))))
+LOOP = "(scan (const i64 [] [3]) :seq [y] :init [h] :capture [] :body [(add (mul (arg :index 1 :dtype f64 :shape []) 0.5) (arg :index 0 :dtype f64 :shape []))] :back [0] :outs [0 0 0 1 0 0])"
+v = np.array([1.0, -2.0, 4.0]); states = [2.0]
+for t in v: states.append(states[-1] * 0.5 + t)
+line(f"(get {LOOP} :output 0)", {"y": ("f64", v), "h": ("f64", 2)}, ("f64", states[1:]), {"y": ("f64", [1.75, 1.5, 1]), "h": ("f64", 0.875)})
+line(LOOP, {"y": ("f64", v), "h": ("f64", 2)}, [("f64", states[1:]), ("f64", states[-1])], {"y": ("f64", [2, 2, 2]), "h": ("f64", 1)})
+line(f"(add {LOOP} 1)", {"y": ("f64", v), "h": ("f64", 2)}, {"error": "several outputs"})
 line("(mul x x)", {"x": ("f64", 3)}, ("f64", 9), {"x": ("f64", 6)})
 line("(mul x 2)", {"x": ("f32", [1]), "y": ("f32", [1, 2])}, ("f32", [2]), {"y": ("f32", [0, 0])})
 

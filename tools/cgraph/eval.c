@@ -14,7 +14,7 @@
 #include "tools/cgraph/cgraph.h"
 #include "tools/cgraph/values.h"
 
-enum { MAX_INPUTS = 64, SLOTS = 256 };
+enum { MAX_INPUTS = 64, MAX_VALUES = 64, MAX_RESULTS = MAX_VALUES + MAX_INPUTS, SLOTS = 256 };
 
 typedef struct request {
     const char *expr;
@@ -25,8 +25,8 @@ typedef struct request {
     bool raw;                            /* the value in its own dtype, for an NPY file */
 } request;
 
-/* A compiled expression; results are its value, then its gradients. */
-typedef struct program { char *signature; cg_function *f; cg_dtype dtype[1 + MAX_INPUTS]; } program;
+/* A compiled expression; results are its value, or values if it is a tuple, then the gradients. */
+typedef struct program { char *signature; cg_function *f; int nvalues, nresults; cg_dtype dtype[MAX_RESULTS]; } program;
 
 static void clear_request(request *r)
 {
@@ -52,40 +52,65 @@ static int find_input(const request *r, const char *name)
     return -1;
 }
 
-/* out[0] is the value, out[1...] the gradients of its sum. */
-static int build(cg_graph *g, const request *r, cg_node **in, cg_node **out, cg_error *why)
+static int graph_failed(const cg_graph *g, cg_error *why)
+{
+    const cg_error *e = cg_graph_error(g);
+    return fail(why, e ? e->code : CG_ENOMEM, "%s", e ? e->text : "no memory");
+}
+
+/* The sum of all values; NULL where something is missing. */
+static cg_node *total(cg_node *const *values, int n)
+{
+    cg_node *sum = cg_sum(values[0], CG_REDUCE());
+    for (int i = 1; i < n; i++)
+        sum = cg_add(sum, cg_sum(values[i], CG_REDUCE()));
+    return sum;
+}
+
+static int build_gradients(const request *r, cg_node *const *in, cg_node **out, int nvalues, cg_error *why)
 {
     cg_node *wrt[MAX_INPUTS], **places[MAX_INPUTS];
-    for (int i = 0; i < r->nin; i++)
-        in[i] = cg_input(g, r->name[i], r->dtype[i], cg_array_shape(r->value[i]), cg_array_rank(r->value[i]));
     for (int i = 0; i < r->ngrad; i++) {
         const int k = find_input(r, r->grad[i]);
         if (k < 0)
             return fail(why, CG_EINVAL, "there is no input '%.60s' to take the gradient by", r->grad[i]);
         wrt[i] = in[k];
-        places[i] = &out[1 + i];
+        places[i] = &out[nvalues + i];
     }
-    out[0] = cg_graph_error(g) ? NULL : cg_read(g, r->expr, in, r->nin);
-    if (r->ngrad)
-        cg_grad(cg_sum(out[0], CG_REDUCE()), wrt, r->ngrad, places, r->ngrad);
-    const cg_error *e = cg_graph_error(g);
-    return e || !out[0] ? fail(why, e ? e->code : CG_ENOMEM, "%s", e ? e->text : "no memory") : CG_OK;
+    return r->ngrad ? cg_grad(total(out, nvalues), wrt, r->ngrad, places, r->ngrad) : CG_OK;
+}
+
+static int build(cg_graph *g, const request *r, program *p, cg_node **in, cg_node **out, cg_error *why)
+{
+    for (int i = 0; i < r->nin; i++)
+        in[i] = cg_input(g, r->name[i], r->dtype[i], cg_array_shape(r->value[i]), cg_array_rank(r->value[i]));
+    cg_node *value = cg_graph_error(g) ? NULL : cg_read(g, r->expr, in, r->nin);
+    p->nvalues = cg_node_outputs(value);
+    p->nresults = p->nvalues + r->ngrad;
+    if (!value)
+        return graph_failed(g, why);
+    if (p->nvalues > MAX_VALUES)
+        return fail(why, CG_EUNSUPPORTED, "more than %d outputs", MAX_VALUES);
+    for (int i = 0; i < p->nvalues; i++)
+        out[i] = cg_output(value, i);
+    const int rc = build_gradients(r, in, out, p->nvalues, why);
+    for (int i = 0; i < p->nresults && rc == CG_OK; i++) {
+        p->dtype[i] = cg_node_dtype(out[i]);
+        if (!r->raw || i >= p->nvalues)
+            out[i] = cg_cast(out[i], carrier_out(p->dtype[i]));
+    }
+    return rc < 0 || cg_graph_error(g) ? graph_failed(g, why) : CG_OK;
 }
 
 static int compile(const request *r, program *p, cg_error *why)
 {
     cg_graph *g = cg_graph_new();
-    cg_node *in[MAX_INPUTS], *out[1 + MAX_INPUTS] = { 0 };
+    cg_node *in[MAX_INPUTS], *out[MAX_RESULTS] = { 0 };
     if (!g)
         return fail(why, CG_ENOMEM, "no memory for a graph");
-    int rc = build(g, r, in, out, why);
-    for (int i = 0; i <= r->ngrad && rc == CG_OK; i++) {
-        p->dtype[i] = cg_node_dtype(out[i]);
-        if (i || !r->raw)
-            out[i] = cg_cast(out[i], carrier_out(p->dtype[i]));
-    }
+    int rc = build(g, r, p, in, out, why);
     if (rc == CG_OK) {
-        p->f = cg_compile(g, CG_SPEC(.name = "eval", .inputs = in, .ninputs = r->nin, .outputs = out, .noutputs = 1 + r->ngrad));
+        p->f = cg_compile(g, CG_SPEC(.name = "eval", .inputs = in, .ninputs = r->nin, .outputs = out, .noutputs = p->nresults));
         rc = p->f ? CG_OK : fail(why, cg_last_error()->code, "%s", cg_last_error()->text);
     }
     cg_graph_free(g);
@@ -144,23 +169,24 @@ static program *find_program(program *slots, const request *r, cg_error *why)
 static int run(const program *p, const request *r, cg_array **out, cg_error *why)
 {
     int rc = cg_call(p->f, r->value, r->nin, out);
-    for (int i = 0; i <= r->ngrad && rc == CG_OK; i++)
+    for (int i = 0; i < p->nresults && rc == CG_OK; i++)
         rc = cg_array_data(out[i]) ? CG_OK : (int)cg_last_error()->code;
     return rc == CG_OK ? CG_OK : fail(why, cg_last_error()->code, "%s", cg_last_error()->text);
 }
 
 static void put_results(FILE *to, const program *p, const request *r, cg_array **out, bool value)
 {
-    fputc('{', to);
-    if (value) {
-        fputs("\"value\":", to);
-        array_to_json(to, out[0], p->dtype[0]);
+    fputs(value ? p->nvalues > 1 ? "{\"value\":[" : "{\"value\":" : "{", to);
+    for (int i = 0; value && i < p->nvalues; i++) {
+        fputs(i ? "," : "", to);
+        array_to_json(to, out[i], p->dtype[i]);
     }
-    for (int i = 0; i < r->ngrad; i++) {
-        fputs(i ? "," : value ? ",\"grad\":{" : "\"grad\":{", to);
-        text_to_json(to, r->grad[i]);
+    fputs(value && p->nvalues > 1 ? "]" : "", to);
+    for (int i = p->nvalues; i < p->nresults; i++) {
+        fputs(i > p->nvalues ? "," : value ? ",\"grad\":{" : "\"grad\":{", to);
+        text_to_json(to, r->grad[i - p->nvalues]);
         fputc(':', to);
-        array_to_json(to, out[1 + i], p->dtype[1 + i]);
+        array_to_json(to, out[i], p->dtype[i]);
     }
     fputs(r->ngrad ? "}}\n" : "}\n", to);
 }
@@ -217,7 +243,7 @@ static void eval_line(program *slots, const char *text, size_t n)
     json_error_t where;
     cg_error why = { 0 };
     request r = { 0 };
-    cg_array *out[1 + MAX_INPUTS] = { 0 };
+    cg_array *out[MAX_RESULTS] = { 0 };
     json_t *line = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
     const program *p = NULL;
     if (!line)
@@ -228,7 +254,7 @@ static void eval_line(program *slots, const char *text, size_t n)
         put_results(stdout, p, &r, out, true);
     else
         put_error(stdout, &why);
-    free_arrays(out, 1 + r.ngrad);
+    free_arrays(out, MAX_RESULTS);
     clear_request(&r);
     json_decref(line);
 }
@@ -295,16 +321,18 @@ static int load_input(request *r, char *arg, cg_error *why)
 /* With a file the value goes there, and to stdout only the gradients. */
 static int finish_one(const request *r, const char *file, cg_error *why)
 {
-    cg_array *out[1 + MAX_INPUTS] = { 0 };
+    cg_array *out[MAX_RESULTS] = { 0 };
     program p = { 0 };
     int rc = compile(r, &p, why);
+    if (rc == CG_OK && file && p.nvalues > 1)
+        rc = fail(why, CG_EINVAL, "the expression has %d outputs, a file takes one: (get EXPR :output 0)", p.nvalues);
     if (rc == CG_OK)
         rc = run(&p, r, out, why);
     if (rc == CG_OK && file && cg_npy_save(file, out[0]) < 0)
         rc = fail(why, cg_last_error()->code, "%s", cg_last_error()->text);
     if (rc == CG_OK && (!file || r->ngrad))
         put_results(stdout, &p, r, out, !file);
-    free_arrays(out, 1 + r->ngrad);
+    free_arrays(out, MAX_RESULTS);
     clear_program(&p);
     return rc;
 }
