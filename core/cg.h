@@ -161,11 +161,18 @@ CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in 
 typedef struct cg_reduce { int zero_; const int64_t *axes; int naxes; int keepdims; } cg_reduce;   /* no axes: all */
 #define CG_REDUCE(...)    (&(cg_reduce){ .zero_ = 0, __VA_ARGS__ })
 #define CG_OVER(...)      .axes = (const int64_t[]){ 0, __VA_ARGS__ } + 1, .naxes = CG_COUNT_(const int64_t, __VA_ARGS__)
-CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide */
-CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins */
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide; 0 over no elements */
+CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o);      /* integers: 64 bits wide; 1 over no elements */
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an empty axis is an error where its size is known */
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
-CG_API cg_node *cg_argmax(cg_node *a, int axis);              /* i64; the first of equals */
+CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
+CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
+CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
+/* i64: the position among the reduced elements, row-major, of the first greatest (least); the first NaN wins. */
+CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o);
 
 /* ---- Shape ----------------------------------------------------------------------------------------------- */
 
@@ -176,6 +183,10 @@ CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
 CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
+/* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
+ * the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
+typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */

@@ -78,7 +78,7 @@ typedef struct cg_dtype_row {
     cg_dtype compute;                            /* arithmetic runs in this one */
     const char *npy, *safetensors;               /* "<f4", "F32" */
 } cg_dtype_row;
-extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT];
+extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1];       /* the last row: nodes with several outputs, so that asking about one is harmless */
 static inline bool cg__is_float(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_FLOAT; }
 static inline bool cg__is_int(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_INT || cg__dtypes[d].kind == CG_KIND_UINT; }
 /* One element from and to memory; integers and bool through int64 when is_int, floats through double. */

@@ -52,7 +52,8 @@ struct cg_node {
     cg_node *next;               /* the graph's list, by id */
 };
 
-enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */ };
+enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
+       CG_COUNTS = 64 /* bare numbers among its operands are i64 */ };
 enum { CG_MAX_ATTRS = 6 };
 struct cg_lower;
 struct cg_loop_builder;
@@ -64,6 +65,8 @@ typedef struct cg_op {
     int nattrs; cg_attr_row attrs[CG_MAX_ATTRS];
     /* Fills the type from inputs and attributes; may replace attributes by canonical ones. Says why not. */
     int (*infer)(cg_node *n, cg_error *err);
+    /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
+    cg_node *(*simple)(const cg_node *candidate);
     /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.
      * gin[i]: gradient for input i, or CG_ZERO or NULL (disconnected). (NULL: no gradient: an error that says so) */
     int (*grad)(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[]);

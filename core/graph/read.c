@@ -344,12 +344,9 @@ static void open_paren(reader *r, const char *at)
 
 /* ---- closing */
 
-/* dim and cast have builders of their own rules: a known size is a constant, a bare number is cast without rounding twice. */
+/* A bare number is cast without rounding twice. */
 static cg_node *call(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
 {
-    const int64_t axis = attrs[0].n <= 0 || attrs[0].at[0] == CG_NONE ? 0 : attrs[0].at[0];
-    if (op == CG_OP_dim && axis >= -CG_MAX_RANK && axis <= CG_MAX_RANK)
-        return cg_dim(in[0], (int)axis);
     if (op == CG_OP_cast && in[0]->type.weak && attrs[0].n == 1 && attrs[0].at[0] >= 0 && attrs[0].at[0] < CG_DTYPE_COUNT)
         return cg_cast(in[0], (cg_dtype)attrs[0].at[0]);
     return cg__build(g, op, in, nin, attrs);

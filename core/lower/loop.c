@@ -130,6 +130,11 @@ int cg__loop_number(cg_loop_builder *b, cg_num n)
     return n < 0 ? fail(b, CG_ENOMEM, "no memory") : add_val(b, VAL(.kind = CG_V_NUMBER, .dtype = CG_I64, .op = n));
 }
 
+cg_dtype cg__loop_dtype(const cg_loop_builder *b, int value)
+{
+    return value < 0 ? CG_F32 : b->vals.at[value].dtype;
+}
+
 static int level_of(const cg_loop_builder *b, const cg_num *stride)
 {
     int level = 0;
@@ -440,7 +445,7 @@ int cg__loop_end(cg_loop_builder *b)
 }
 
 /* A LOOP over all elements of n that stores them at slot + off; sum: adds them to what is there. */
-static int map_to(cg_lower *L, const cg_node *n, int slot, cg_num off, bool sum, int (*element)(cg_loop_builder *, const cg_node *, const cg_spot *))
+static int map_to(cg_lower *L, const cg_node *n, int slot, cg_num off, bool sum, cg_element *element)
 {
     cg_loop_builder *b = cg__loop_begin(L, n);
     cg_spot at = { 0 };
@@ -455,11 +460,24 @@ static int map_to(cg_lower *L, const cg_node *n, int slot, cg_num off, bool sum,
     return cg__loop_end(b);
 }
 
+int cg__lower_elements(cg_lower *L, const cg_node *n, cg_element *element)
+{
+    return map_to(L, n, cg__lower_slot(L, n), cg__lower_off(L, n), false, element);
+}
+
 int cg__lower_map(cg_lower *L, const cg_node *n)
 {
     const int rc = cg__lower_out(L, n);
-    return rc < 0 ? rc : map_to(L, n, cg__lower_slot(L, n), cg__lower_off(L, n), false, n->op->emit);
+    return rc < 0 ? rc : cg__lower_elements(L, n, n->op->emit);
 }
+
+static int zero_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
+{
+    (void)at;
+    return cg__loop_literal(b, n->type.dtype, 0);
+}
+
+int cg__lower_zeros(cg_lower *L, const cg_node *n) { return cg__lower_elements(L, n, zero_element); }
 
 int cg__lower_into(cg_lower *L, const cg_node *n, cg_target to)
 {

@@ -68,6 +68,7 @@ int cg__loop_cast(cg_loop_builder *, int a, cg_dtype d);
 int cg__loop_literal(cg_loop_builder *, cg_dtype d, double v);
 int cg__loop_number(cg_loop_builder *, cg_num n);                /* i64 */
 int cg__loop_coord(cg_loop_builder *, const cg_coord *c);        /* i64: the coordinate as a value */
+cg_dtype cg__loop_dtype(const cg_loop_builder *, int value);
 int cg__loop_reduce(cg_loop_builder *, cg_red op, cg_dtype d, int a);
 /* An element of a placed node; gather >= 0: that value is added as an index of axis gather_axis (whose coordinate is zero). */
 int cg__loop_load(cg_loop_builder *, const cg_node *n, const cg_spot *at, int gather, int gather_axis);
@@ -77,7 +78,10 @@ int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off,
 int cg__loop_load_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at);
 int cg__loop_end(cg_loop_builder *);                             /* finishes the step; frees the builder */
 cg_lower *cg__loop_lower(cg_loop_builder *);
-int cg__lower_map(cg_lower *, const cg_node *n);
+typedef int cg_element(cg_loop_builder *, const cg_node *n, const cg_spot *at);
+int cg__lower_map(cg_lower *, const cg_node *n);                 /* makes the place of n and fills it by n's emit */
+int cg__lower_elements(cg_lower *, const cg_node *n, cg_element *element);       /* fills the place of n */
+int cg__lower_zeros(cg_lower *, const cg_node *n);
 
 /* ---- the pass */
 typedef struct cg_root { int slot; cg_num num, dims[CG_MAX_RANK]; bool host; } cg_root;     /* host: the number is the value */

@@ -122,7 +122,7 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
     if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))
         return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
     for (int i = 0; i < nin; i++)
-        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin ? CG_F32 : CG_I64) : in[i];
+        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin && !(cg__ops[op].props & CG_COUNTS) ? CG_F32 : CG_I64) : in[i];
     cg_node *n = op != CG_OP_matmul || nin != 2 || unify(g, op, plain) ? cg__node(g, op, plain, nin, attrs) : NULL;
     if (plain != few)
         cg__free(plain);

@@ -238,19 +238,6 @@ static void add_root(loop *r, cg_node *root, cg_target to)
     r->targets[r->nroots++] = to;
 }
 
-/* A loop that fills with zeros what has the type of n. */
-static int zeros(cg_lower *L, const cg_node *n, int slot)
-{
-    cg_loop_builder *b = cg__loop_begin(L, n);
-    cg_spot at = { 0 };
-    if (!b)
-        return CG_ENOMEM;
-    for (int i = 0; i < n->type.rank; i++)
-        at.axis[i] = cg__coord_axis(cg__loop_axis(b, n->type.dim[i], false));
-    cg__loop_store_at(b, n, slot, cg__num_const(cg__lower_plan(L), 0), &at, cg__loop_literal(b, n->type.dtype, 0));
-    return cg__loop_end(b);
-}
-
 /* Where output k is after the loop: in the ring of a state, or in an array of its own, which the body writes. */
 static int make_out(loop *r, int k)
 {
@@ -279,7 +266,7 @@ static int make_out(loop *r, int k)
     const bool sum = o->keep == CG_SCAN_SUM;
     add_root(r, root, (cg_target){ slot, sum ? cg__num_const(r->p, 0) : mul(r, row_of(r, o->back != 0), size), sum });
     cg__lower_alias(r->L, get, slot, cg__num_const(r->p, 0));
-    return sum ? zeros(r->L, get, slot) : CG_OK;
+    return sum ? cg__lower_zeros(r->L, get) : CG_OK;
 }
 
 /* What the body reads from outside, before its frame hides it. */

@@ -62,7 +62,7 @@ int model_build(model *m, const dataset *data, int64_t classes, int64_t batch, d
     a.to[a.n++] = (cg_update){ a.t, cg_add(a.t, cg_scalar(g, CG_I64, 1)) };
     m->step = cg_compile(g, CG_SPEC(.name = "step", CG_INPUTS(i), CG_OUTPUTS(loss), .updates = a.to, .nupdates = a.n));
     cg_node *in = cg_input(g, "images", CG_F32, CG_SHAPE(CG_ANY, features));
-    m->predict = m->step ? cg_compile(g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(logits(in, W, b), 1)))) : NULL;
+    m->predict = m->step ? cg_compile(g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(logits(in, W, b), CG_REDUCE(CG_OVER(1)))))) : NULL;
     return m->predict ? 0 : failed("logreg");
 }
 
