@@ -270,10 +270,9 @@ static int eval_batch(const char *path)
         free(slots);
         return EXIT_FAILED;
     }
-    errno = 0;
     for (ssize_t n; !ferror(stdout) && (n = getline(&line, &cap, f)) >= 0; fflush(stdout))
         eval_line(slots, line, (size_t)n);
-    const bool bad = ferror(f) || errno == ENOMEM;
+    const bool bad = !feof(f) && !ferror(stdout);        /* a read error, or a line longer than the memory */
     if (bad)
         fprintf(stderr, "cgraph: eval: %s cannot be read: %s\n", path, strerror(errno));
     for (int i = 0; i < SLOTS; i++)
