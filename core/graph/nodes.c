@@ -439,6 +439,15 @@ CG_API int64_t cg_node_dim(const cg_node *n, int axis)
     return n && axis >= 0 && axis < n->type.rank && !n->type.dim[axis].sym ? n->type.dim[axis].n : CG_ANY;
 }
 
+CG_API int cg_node_outputs(const cg_node *n) { return !n ? 0 : n->nouts ? n->nouts : 1; }
+
+CG_API cg_node *cg_output(cg_node *n, int k)
+{
+    if (n && (k < 0 || k >= cg_node_outputs(n)))
+        return cg__graph_fail(n->graph, CG_EINVAL, "cg_output: %s has no output %d", cg__label(n), k);
+    return n ? cg__get(n, k) : NULL;
+}
+
 CG_API cg_node *cg_dim(cg_node *n, int axis)
 {
     CG_BUILDER(cg_node_graph(n));
