@@ -136,6 +136,8 @@ CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
 CG_API int64_t cg_node_dim(const cg_node *n, int axis);       /* CG_ANY when not known */
 CG_API cg_node *cg_dim(cg_node *n, int axis);                 /* the size as an i64 scalar node */
+CG_API int cg_node_outputs(const cg_node *n);                 /* more than 1: a loop as cg_read gives it, which only cg_output reads */
+CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a node with one output: itself */
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);
@@ -186,6 +188,15 @@ CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank);      
 CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n);            /* n 0: reversed */
 CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
 CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
+CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis);          /* sizes agree but along axis; dtypes are promoted */
+CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis);                /* along a new axis */
+CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n);        /* into n equal parts: CG_OUT(&x, &y) */
+CG_API cg_node *cg_flip(cg_node *a, int axis);
+CG_API cg_node *cg_squeeze(cg_node *a, int axis);                                /* the axis must be known to have size 1 */
+/* start, start + step, ... before stop, as i64; all i64 scalars, the step a known number. */
+CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
+CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
+CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
 /* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
@@ -271,14 +282,22 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
+/* Waits until all that was enqueued is done; fails if any of it failed. Reading an array waits by itself. */
+CG_API int cg_device_wait(cg_device *d);
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
 CG_API void cg_text_free(char *text);
 
 /* ---- Data and files ------------------------------------------------------------------------------------------ */
 
+/* Sizes that a file claims are compared with its bytes before memory is taken. Writers fill a temporary file beside
+ * the path, sync and rename it: the old file or the new one is there, never a mixture. */
 CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
-/* Strict safetensors, written to a temporary file and renamed. */
+/* NPY 1.0 to 3.0, plain or .gz, either byte order, rows or columns first; objects and records are refused.
+ * bf16 is stored as NumPy stores it, as two opaque bytes ('<V2'). */
+CG_API cg_array *cg_npy_load(const char *path);
+CG_API int cg_npy_save(const char *path, cg_array *a);
+/* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
 
 #ifdef __cplusplus

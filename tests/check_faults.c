@@ -8,6 +8,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
 
@@ -204,6 +205,27 @@ static int loop(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+/* Written, read back, and written in another format over the same file. */
+static int files(world *w)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/tmp/libcg-faults-%ld", (long)getpid());
+    cg_array *back = NULL;
+    int rc = cg_npy_save(path, w->x);
+    if (rc == CG_OK)
+        rc = (back = cg_npy_load(path)) ? CG_OK : said();
+    if (rc == CG_OK)
+        rc = cg_safetensors_save(path, (const char *const[]){ "x", "back" }, (cg_array *const[]){ w->x, back }, 2);
+    FILE *f = fopen(path, "rb");
+    char bytes[400];
+    w->result = cg__hash(bytes, f ? fread(bytes, 1, sizeof bytes, f) : 0, 1);
+    if (f)
+        fclose(f);
+    unlink(path);
+    cg_array_free(back);
+    return rc;
+}
+
 static int texts(world *w)
 {
     if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
@@ -255,6 +277,7 @@ static const scenario scenarios[] = {
     { "a wrong graph", with_graph, wrong_graph, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
     { "a whole life", NULL, whole_life, NULL },
 };

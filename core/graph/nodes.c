@@ -125,7 +125,7 @@ static bool same_node(const cg_node *a, const cg_node *b)
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
 {
-    cg_attr *out = cg__arena(&g->arena, (size_t)(op->nattrs + 1) * sizeof *out);
+    cg_attr *out = cg__arena(&g->arena, (size_t)op->nattrs * sizeof *out);
     if (!out)
         return NULL;
     for (int i = 0; i < op->nattrs; i++) {
@@ -435,6 +435,16 @@ CG_API int cg_node_rank(const cg_node *n) { return n ? n->type.rank : -1; }
 CG_API int64_t cg_node_dim(const cg_node *n, int axis)
 {
     return n && axis >= 0 && axis < n->type.rank && !n->type.dim[axis].sym ? n->type.dim[axis].n : CG_ANY;
+}
+
+CG_API int cg_node_outputs(const cg_node *n) { return !n ? 0 : n->nouts ? n->nouts : 1; }
+
+CG_API cg_node *cg_output(cg_node *n, int k)
+{
+    CG_BUILDER(cg_node_graph(n));
+    if (n && (k < 0 || k >= cg_node_outputs(n)))
+        return cg__graph_fail(n->graph, CG_EINVAL, "cg_output: %s has no output %d", cg__label(n), k);
+    return n ? cg__get(n, k) : NULL;
 }
 
 CG_API cg_node *cg_dim(cg_node *n, int axis)

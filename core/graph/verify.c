@@ -41,7 +41,7 @@ static const char *bad_type(const cg_node *n)
     const char *why = n->nouts ? NULL : bad_one_type(n, &n->type);
     for (int k = 0; k < n->nouts && !why; k++)
         why = bad_one_type(n, &n->outs[k]);
-    return why;
+    return n->nouts && n->type.dtype != CG_DTYPE_COUNT ? "a tuple has a type of its own" : why;
 }
 
 static const char *bad_ref(const cg_node *n, cg_attr_kind kind, int64_t value, bool *used)
@@ -55,6 +55,8 @@ static const char *bad_ref(const cg_node *n, cg_attr_kind kind, int64_t value, b
     return NULL;
 }
 
+static bool holds_refs(cg_attr_kind kind) { return kind == CG_AT_INT || kind == CG_AT_INTS || kind == CG_AT_NODES; }
+
 /* Operands after op->nin are there because an attribute refers to them. */
 static const char *bad_refs(const cg_node *n)
 {
@@ -63,7 +65,7 @@ static const char *bad_refs(const cg_node *n)
     if (n->op->nin < 0 || n->nin > CG_LEN(used))
         return NULL;
     for (int i = 0; i < n->op->nattrs && !why; i++)
-        for (int k = 0; n->op->attrs[i].kind != CG_AT_BYTES && k < n->attr[i].n && !why; k++)
+        for (int k = 0; holds_refs(n->op->attrs[i].kind) && k < n->attr[i].n && !why; k++)
             if (CG_IS_REF(n->attr[i].at[k]))
                 why = bad_ref(n, n->op->attrs[i].kind, n->attr[i].at[k], used);
     for (int k = n->op->nin; k < n->nin && !why; k++)
@@ -94,14 +96,6 @@ static bool same_attrs(const cg_node *a, const cg_node *b)
     return true;
 }
 
-static bool same_types(const cg_node *a, const cg_node *b)
-{
-    bool same = a->nouts == b->nouts && (a->nouts || cg__type_same(&a->type, &b->type));
-    for (int k = 0; k < a->nouts && same; k++)
-        same = cg__type_same(&a->outs[k], &b->outs[k]);
-    return same;
-}
-
 static const char *bad_inference(const cg_node *n)
 {
     cg_graph *g = n->graph;
@@ -119,7 +113,10 @@ static const char *bad_inference(const cg_node *n)
     g->at = at;
     if (rc < 0)
         return err.code == CG_ENOMEM ? "no memory to infer its type" : "its operands do not fit any more";
-    if (!same_types(&again, n))
+    bool same = cg__type_same(&again.type, &n->type) && again.nouts == n->nouts && again.nbody == n->nbody;
+    for (int k = 0; same && k < n->nouts; k++)
+        same = cg__type_same(&again.outs[k], &n->outs[k]);
+    if (!same)
         return "its type is not what its operands give";
     if (!same_attrs(&again, n))
         return "its attributes are not canonical";

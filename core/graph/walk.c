@@ -27,17 +27,16 @@ static bool visit_edges(const cg_node *n, bool bodies, cg_node **at, cg_node_vec
 
 static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop, cg_node_vec *out)
 {
+    uint64_t v;
     int top = 0;
     for (int i = 0; i < n; i++)
         top = roots[i] && roots[i]->graph->count > top ? roots[i]->graph->count : top;
     cg_node **at = cg__zalloc((size_t)top * sizeof *at);
-    uint64_t v;
     bool ok = at != NULL;
     for (int i = 0; i < n && ok; i++)
         ok = visit(roots[i], at, out);
     for (int i = 0; ok && i < out->n; i++)
-        if (!stop || !cg__map_get(stop, cg__key(out->at[i]), &v))
-            ok = visit_edges(out->at[i], bodies, at, out);
+        ok = (stop && cg__map_get(stop, cg__key(out->at[i]), &v)) || visit_edges(out->at[i], bodies, at, out);
     for (int i = 0, k = 0; ok && i < top; i++)
         if (at[i])
             out->at[k++] = at[i];
@@ -91,7 +90,7 @@ cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
         g->deriving = deriving;
         if (list != in)
             cg__free(list);
-        ok = made && cg__site_copy(made, n) && cg__map_set(memo, cg__key(n), cg__key(made));
+        ok = made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made));
     }
     CG_VEC_FREE(&nodes);
     if (!ok && !g->error.code)

@@ -17,6 +17,7 @@ int cg__lower_no_memory(cg_lower *L)
     return cg__fail(L->err, CG_ENOMEM, "cg_compile: no memory");
 }
 
+/* ok tells whether there was memory; the plan remembers. */
 bool cg__lower_kept(cg_lower *L, bool ok)
 {
     L->plan->failed |= !ok;
@@ -453,8 +454,8 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = lower_frame(&L);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
-    if (rc == CG_OK)
-        rc = cg__plan_repeats(L.plan) && !L.plan->failed ? CG_OK : cg__lower_no_memory(&L);
+    if (rc == CG_OK && (!cg__plan_repeats(L.plan) || L.plan->failed))
+        rc = cg__lower_no_memory(&L);
     if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */
         rc = cg__fail(err, g->error.code, "%s", g->error.text);
     if (rc == CG_OK) {

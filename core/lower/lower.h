@@ -29,8 +29,6 @@ cg_plan *cg__lower_plan(cg_lower *);
 cg_error *cg__lower_error(cg_lower *);
 int cg__lower_no_memory(cg_lower *);                             /* the status */
 
-/* ok tells whether there was memory; the plan remembers, and the pass looks at the end. */
-bool cg__lower_kept(cg_lower *, bool ok);
 /* At each call a and b must be equal, else it fails and names n and its operands. */
 int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
 

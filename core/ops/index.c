@@ -51,7 +51,8 @@ static bounds slice_bounds(const cg_node *n, int axis)
     cg_node *span = step > 0 ? icall(g, CG_OP_sub, stop, start) : icall(g, CG_OP_sub, start, stop);
     const int64_t k = step > 0 ? step : -step;
     span = icall(g, CG_OP_floor_divide, icall(g, CG_OP_add, span, cg__const_i64(g, k - 1)), cg__const_i64(g, k));
-    cg_node *len = start == lo && stop == hi && k == 1 ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
+    const bool whole = k == 1 && (step > 0 ? start == lo && stop == hi : start == hi && stop == lo);
+    cg_node *len = whole ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
     return (bounds){ start, len, step };
 }
 

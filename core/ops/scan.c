@@ -296,8 +296,7 @@ static int place_args(loop *r)
     int rc = find_sources(r);
     for (int k = 0; k < r->v.nseq && rc == CG_OK; k++) {
         const cg_num rows = cg__lower_dim(r->L, r->v.seq[k]->type.dim[0]);
-        if (rows != r->count)
-            rc = cg__lower_check(r->L, r->v.seq[k], r->count, rows);
+        rc = cg__lower_check(r->L, r->v.seq[k], r->count, rows);
         r->arg_off[k] = num2(r, CG_N_ADD, r->arg_off[k], mul(r, row_of(r, r->v.back[k] != 0), row_size(r, r->v.seq[k])));
     }
     for (int i = 0; i < r->v.nstate; i++) {
@@ -335,7 +334,7 @@ static int check_states(const loop *r, const cg_num *dims)
     for (int i = 0; i < r->v.nstate; i++)
         for (int k = 0; k < r->v.root[i]->type.rank && rc == CG_OK; k++) {
             const cg_num now = cg__lower_dim(r->L, r->v.root[i]->type.dim[k]);
-            rc = now < 0 ? (int)cg__lower_error(r->L)->code : now == dims[i * CG_MAX_RANK + k] ? CG_OK : cg__lower_check(r->L, r->v.root[i], now, dims[i * CG_MAX_RANK + k]);
+            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check(r->L, r->v.root[i], now, dims[i * CG_MAX_RANK + k]);
         }
     return rc;
 }
