@@ -112,7 +112,7 @@ CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
 CG_API void cg_graph_clear_error(cg_graph *g);
-CG_API int cg_graph_verify(const cg_graph *g);                /* the invariants of ir.h */
+CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
@@ -121,9 +121,16 @@ CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int r
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
-CG_API cg_node *cg_name(cg_node *n, const char *name);        /* returns n */
-CG_API const char *cg_node_name(const cg_node *n);            /* "" when it has none */
-CG_API void cg_at(cg_graph *g, const char *file, int line);   /* creation site of what is built next */
+/* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
+ * again gets the same node; messages then call it by its first name and tell the other places. Returns n. */
+CG_API cg_node *cg_name(cg_node *n, const char *name);
+CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
+/* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
+ * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
+CG_API void cg_scope_push(cg_graph *g, const char *name);
+CG_API void cg_scope_pop(cg_graph *g);
 CG_API cg_graph *cg_node_graph(const cg_node *n);
 CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
@@ -181,6 +188,15 @@ CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank);      
 CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n);            /* n 0: reversed */
 CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
 CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
+CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis);          /* sizes agree but along axis; dtypes are promoted */
+CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis);                /* along a new axis */
+CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n);        /* into n equal parts: CG_OUT(&x, &y) */
+CG_API cg_node *cg_flip(cg_node *a, int axis);
+CG_API cg_node *cg_squeeze(cg_node *a, int axis);                                /* the axis must be known to have size 1 */
+/* start, start + step, ... before stop, as i64; all i64 scalars, the step a known number. */
+CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
+CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
+CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
 /* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;

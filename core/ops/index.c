@@ -348,6 +348,7 @@ CG_DECLARE_EMIT(cg__one_hot_emit)
 
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step)
 {
+    CG_BUILDER(cg_node_graph(a));
     if (!a)
         return NULL;
     int64_t at = axis, list[3][CG_MAX_RANK];
@@ -372,5 +373,6 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, NULL) : NULL;
 }

@@ -153,6 +153,7 @@ CG_API char *cg_device_info(int json)
         cg__strb(&s, "{\"version\": \"%s\", \"devices\": [", CG_VERSION);
     list_devices(&s, json != 0);
     const cg_device *d = cg__device_default(&err);
+    s.failed |= err.code == CG_ENOMEM;
     if (json) {
         cg__strb(&s, "], \"selected\": ");
         d ? cg__strb_json(&s, d->name) : cg__strb(&s, "null, \"error\": ");
@@ -162,7 +163,7 @@ CG_API char *cg_device_info(int json)
     } else
         cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
                  d ? d->name : "no device; write one of the names at the left, or auto");
-    return cg__strb_take(&s);
+    return cg__text_result(&s, "cg_device_info");
 }
 
 /* ---- buffers */
@@ -229,5 +230,6 @@ CG_API void cg_shutdown(void)
         t->device->backend->close(t->device);
     }
     ndevices = 0;
+    cg__symbol_close();
     pthread_mutex_unlock(&table_lock);
 }
