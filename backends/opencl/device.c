@@ -130,6 +130,28 @@ static void cl_close(cg_device *dev)
     cg__free(d);
 }
 
+static void CL_CALLBACK add_one(void *args)
+{
+    ++**(int **)args;
+}
+
+/* Whether a native kernel and the queue's commands see one memory: 41 filled in by a command, 1 added by the host, read by a command. */
+static bool shares_memory(cg_cl *d)
+{
+    const int before = 41;
+    int after = 0, *host = cg__aligned(sizeof *host);
+    cl_int rc = CL_OUT_OF_HOST_MEMORY;
+    cl_mem mem = host ? clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, sizeof *host, host, &rc) : NULL;
+    if (mem && (rc = clEnqueueFillBuffer(d->queue, mem, &before, sizeof before, 0, sizeof before, 0, NULL, NULL)) == CL_SUCCESS &&
+        (rc = clEnqueueNativeKernel(d->queue, add_one, &host, sizeof host, 0, NULL, NULL, 0, NULL, NULL)) == CL_SUCCESS)
+        rc = clEnqueueReadBuffer(d->queue, mem, CL_TRUE, 0, sizeof after, &after, 0, NULL, NULL);
+    clFinish(d->queue);
+    if (mem)
+        clReleaseMemObject(mem);
+    cg__aligned_free(host);
+    return rc == CL_SUCCESS && after == 42;
+}
+
 static int set_up(cg_cl *d, cg_error *err)
 {
     cl_int rc;
@@ -143,13 +165,13 @@ static int set_up(cg_cl *d, cg_error *err)
     clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
     d->has_f64 = f64 != 0;
     d->rounded = (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
-    d->native = (exec & CL_EXEC_NATIVE_KERNEL) != 0;
     d->context = clCreateContext(props, 1, &d->id, NULL, NULL, &rc);
     if (!d->context)
         return cg__cl_fail(err, rc, "clCreateContext");
     d->queue = clCreateCommandQueue(d->context, d->id, 0, &rc);
     if (!d->queue)
         return cg__cl_fail(err, rc, "clCreateCommandQueue");
+    d->native = (exec & CL_EXEC_NATIVE_KERNEL) != 0 && shares_memory(d);
     d->status = clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof none, (void *)(uintptr_t)&none, &rc);
     return d->status ? CG_OK : cg__cl_fail(err, rc, "clCreateBuffer");
 }
@@ -188,21 +210,38 @@ static int cl_open(cg_device **out, const char *spec, cg_error *err)
 
 static int cl_alloc(cg_device *dev, cg_buffer *b, size_t bytes, cg_error *err)
 {
-    cl_int rc;
-    b->mem = clCreateBuffer(((cg_cl *)dev)->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &rc);
-    return b->mem ? CG_OK : cg__cl_fail(err, rc, "clCreateBuffer");
+    cg_cl *d = (cg_cl *)dev;
+    cg_cl_mem *m = cg__zalloc(sizeof *m);
+    cl_int rc = CL_OUT_OF_HOST_MEMORY;
+    bytes = bytes ? bytes : 1;
+    if (m && d->native)
+        m->host = cg__aligned(bytes);
+    if (m && (m->host || !d->native))
+        m->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE | (m->host ? CL_MEM_USE_HOST_PTR : 0), bytes, m->host, &rc);
+    b->mem = m;
+    if (m && m->mem)
+        return CG_OK;
+    if (m)
+        cg__aligned_free(m->host);
+    cg__free(m);
+    return cg__cl_fail(err, rc, "clCreateBuffer");
 }
 
+/* Commands that use the host memory may still be queued. */
 static void cl_release(cg_device *dev, cg_buffer *b)
 {
-    (void)dev;
-    clReleaseMemObject(b->mem);
+    cg_cl_mem *m = b->mem;
+    if (m->host)
+        clFinish(((cg_cl *)dev)->queue);
+    clReleaseMemObject(m->mem);
+    cg__aligned_free(m->host);
+    cg__free(m);
 }
 
 static int cl_write(cg_device *dev, cg_buffer *b, size_t off, const void *src, size_t bytes, cg_error *err)
 {
     if (bytes)
-        CL_TRY(err, clEnqueueWriteBuffer(((cg_cl *)dev)->queue, b->mem, CL_TRUE, off, bytes, src, 0, NULL, NULL));
+        CL_TRY(err, clEnqueueWriteBuffer(((cg_cl *)dev)->queue, cg__cl_mem(b), CL_TRUE, off, bytes, src, 0, NULL, NULL));
     return CG_OK;
 }
 
@@ -222,7 +261,7 @@ static int cl_read(cg_device *dev, cg_buffer *b, size_t off, void *dst, size_t b
 {
     cg_cl *d = (cg_cl *)dev;
     if (bytes)
-        CL_TRY(err, clEnqueueReadBuffer(d->queue, b->mem, CL_TRUE, off, bytes, dst, 0, NULL, NULL));
+        CL_TRY(err, clEnqueueReadBuffer(d->queue, cg__cl_mem(b), CL_TRUE, off, bytes, dst, 0, NULL, NULL));
     return settle(d, err);
 }
 

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Preparing and running plans: one program for all kernels that the device lacks, launches in order, GEMM by the host's BLAS
- * on mapped buffers (on devices that run native kernels, so share the host's memory), else by CLBlast. */
+/* Preparing and running plans: one program for all kernels that the device lacks, launches in order. */
 #include "backends/opencl/opencl.h"
-#include <clblast_c.h>
-#include <omp.h>
 #include <stdlib.h>
 
 typedef struct kernel { cl_kernel k; cg_cl_numbers nums; char *text; uint64_t hash; } kernel;
-typedef struct exe { kernel *at; int n; bool clblast; } exe;
+typedef struct exe { kernel *at; int n; bool native; } exe;
 
 /* ---- preparing */
 
@@ -130,7 +127,7 @@ int cg__cl_prepare(cg_device *dev, const cg_plan *p, void **out, cg_error *err)
         return cg__fail(err, CG_ENOMEM, "opencl: no memory for kernels");
     }
     x->n = p->steps.n;
-    x->clblast = !d->native || (want && strcmp(want, "clblast") == 0);
+    x->native = d->native && !(want && strcmp(want, "clblast") == 0);
     int rc = want && strcmp(want, "clblast") != 0 && strcmp(want, "native") != 0 ? cg__fail(err, CG_EINVAL, "CG_GEMM: '%s' is unknown; there are: native, clblast", want) : CG_OK;
     for (int i = 0; i < x->n && rc == CG_OK; i++)
         rc = text_of(p, &p->steps.at[i], &x->at[i], err);
@@ -185,7 +182,8 @@ static int64_t element_offset(const cg_plan *p, const cg_place *place, int slot)
 
 static int set_buffer(cl_kernel k, cl_uint i, const cg_buffer *b, cg_error *err)
 {
-    CL_TRY(err, clSetKernelArg(k, i, sizeof(cl_mem), &b->mem));
+    const cl_mem mem = cg__cl_mem(b);
+    CL_TRY(err, clSetKernelArg(k, i, sizeof mem, &mem));
     return CG_OK;
 }
 
@@ -250,128 +248,9 @@ static int run_copy(cg_cl *d, const cg_plan *p, const cg_copy *c, const int64_t 
 {
     const size_t item = cg__dtypes[p->slots.at[c->from].dtype].bytes;
     if (n[c->count] > 0)
-        CL_TRY(err, clEnqueueCopyBuffer(d->queue, place[c->from].buffer->mem, place[c->to].buffer->mem, place[c->from].offset + (size_t)n[c->from_off] * item,
+        CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(place[c->from].buffer), cg__cl_mem(place[c->to].buffer), place[c->from].offset + (size_t)n[c->from_off] * item,
                                         place[c->to].offset + (size_t)n[c->to_off] * item, (size_t)n[c->count] * item, 0, NULL, NULL));
     return CG_OK;
-}
-
-/* ---- GEMM */
-
-enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
-void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
-
-/* One product on mapped buffers: `which` says whose pointer operand k has, since a buffer is mapped once. */
-typedef struct product { void *mem[3]; int which[3]; int64_t off[3]; int m, n, k, lda, ldb, ldc; bool ta, tb, f64; double alpha, beta; } product;
-
-static void *operand(const product *g, int k) { return g->mem[g->which[k]]; }
-
-static void zero_or_scale(const product *g)
-{
-    for (int i = 0; i < g->m; i++)
-        for (int j = 0; j < g->n; j++) {
-            const int64_t at = g->off[2] + (int64_t)i * g->ldc + j;
-            if (g->f64)
-                ((double *)operand(g, 2))[at] = g->beta == 0 ? 0 : g->beta * ((double *)operand(g, 2))[at];
-            else
-                ((float *)operand(g, 2))[at] = g->beta == 0 ? 0 : (float)g->beta * ((float *)operand(g, 2))[at];
-        }
-}
-
-static void native_gemm(const product *g)
-{
-    const int ta = g->ta ? TRANS : NO_TRANS, tb = g->tb ? TRANS : NO_TRANS, before = omp_get_max_threads();
-    omp_set_num_threads(cg__gemm_threads(g->m, g->n, g->k));
-    if (!g->k)
-        zero_or_scale(g);
-    else if (g->f64)
-        cblas_dgemm(ROW_MAJOR, ta, tb, g->m, g->n, g->k, g->alpha, (double *)operand(g, 0) + g->off[0], g->lda, (double *)operand(g, 1) + g->off[1], g->ldb, g->beta,
-                    (double *)operand(g, 2) + g->off[2], g->ldc);
-    else
-        cblas_sgemm(ROW_MAJOR, ta, tb, g->m, g->n, g->k, (float)g->alpha, (float *)operand(g, 0) + g->off[0], g->lda, (float *)operand(g, 1) + g->off[1], g->ldb,
-                    (float)g->beta, (float *)operand(g, 2) + g->off[2], g->ldc);
-    omp_set_num_threads(before);
-}
-
-/* On a device in host memory mapping moves nothing; it waits for the commands before. */
-static int mapped_gemm(cg_cl *d, product *g, cl_mem mem[3], cg_error *err)
-{
-    cl_mem distinct[3];
-    cl_int rc = CL_SUCCESS;
-    int n = 0;
-    for (int k = 0; k < 3 && rc == CL_SUCCESS; k++) {
-        int i = 0;
-        size_t bytes = 0;
-        while (i < n && distinct[i] != mem[k])
-            i++;
-        g->which[k] = i;
-        if (i < n)
-            continue;
-        clGetMemObjectInfo(mem[k], CL_MEM_SIZE, sizeof bytes, &bytes, NULL);
-        g->mem[n] = clEnqueueMapBuffer(d->queue, mem[k], CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &rc);
-        if (rc == CL_SUCCESS)
-            distinct[n++] = mem[k];
-    }
-    if (rc == CL_SUCCESS)
-        native_gemm(g);
-    for (int i = 0; i < n; i++) {
-        const cl_int un = clEnqueueUnmapMemObject(d->queue, distinct[i], g->mem[i], 0, NULL, NULL);
-        rc = rc == CL_SUCCESS ? un : rc;
-    }
-    return rc == CL_SUCCESS ? CG_OK : cg__cl_fail(err, rc, "clEnqueueMapBuffer");
-}
-
-/* CLBlast 1.5.3 races on its caches: one lock in the process. */
-static pthread_mutex_t clblast_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static int enqueue_clblast(cg_cl *d, const product *g, cl_mem mem[3], cg_error *err)
-{
-    const CLBlastTranspose ta = g->ta ? CLBlastTransposeYes : CLBlastTransposeNo, tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
-    const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k, oa = (size_t)g->off[0], ob = (size_t)g->off[1], oc = (size_t)g->off[2];
-    const size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
-    pthread_mutex_lock(&clblast_lock);
-    const CLBlastStatusCode rc =
-        g->f64 ? CLBlastDgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, mem[0], oa, lda, mem[1], ob, ldb, g->beta, mem[2], oc, ldc, &d->queue, NULL)
-               : CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, (float)g->alpha, mem[0], oa, lda, mem[1], ob, ldb, (float)g->beta, mem[2], oc, ldc, &d->queue, NULL);
-    pthread_mutex_unlock(&clblast_lock);
-    return rc == CLBlastSuccess ? CG_OK : cg__fail(err, CG_EDEVICE, "opencl: CLBlast gemm of %d x %d x %d failed with status %d", g->m, g->n, g->k, (int)rc);
-}
-
-/* k = 0: the product is zero, which CLBlast refuses to compute. */
-static int fill_zero(cg_cl *d, const product *g, cl_mem c, cg_error *err)
-{
-    const double zero = 0;
-    const size_t item = g->f64 ? 8 : 4;
-    for (int i = 0; i < g->m; i++)
-        CL_TRY(err, clEnqueueFillBuffer(d->queue, c, &zero, item, (size_t)(g->off[2] + (int64_t)i * g->ldc) * item, (size_t)g->n * item, 0, NULL, NULL));
-    return CG_OK;
-}
-
-static int ld_of(const int64_t *n, cg_num ld, int least)
-{
-    return (int)(n[ld] > least ? n[ld] : least > 1 ? least : 1);
-}
-
-static int run_gemm(cg_cl *d, const exe *x, const cg_plan *p, const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err)
-{
-    const cg_mat *mats[3] = { &g->a, &g->b, &g->c };
-    cl_mem mem[3];
-    product q = { .m = (int)n[g->m], .n = (int)n[g->n], .k = (int)n[g->k], .ta = g->a.trans, .tb = g->b.trans, .f64 = g->dtype == CG_F64, .alpha = g->alpha, .beta = g->beta };
-    if (n[g->m] > INT32_MAX || n[g->n] > INT32_MAX || n[g->k] > INT32_MAX)
-        return cg__fail(err, CG_EUNSUPPORTED, "a matrix has more than 2^31 rows or columns");
-    q.lda = ld_of(n, g->a.ld, q.ta ? q.m : q.k);
-    q.ldb = ld_of(n, g->b.ld, q.tb ? q.k : q.n);
-    q.ldc = ld_of(n, g->c.ld, q.n);
-    int rc = CG_OK;
-    for (int64_t i = 0; i < n[g->batch] && q.m && q.n && rc == CG_OK; i++) {
-        for (int k = 0; k < 3; k++) {
-            mem[k] = place[mats[k]->slot].buffer->mem;
-            q.off[k] = element_offset(p, place, mats[k]->slot) + n[mats[k]->off] + i * n[mats[k]->batch_stride];
-        }
-        rc = !x->clblast ? mapped_gemm(d, &q, mem, err) : q.k ? enqueue_clblast(d, &q, mem, err) : fill_zero(d, &q, mem[2], err);
-        d->super.launches++;
-    }
-    return rc;
 }
 
 /* ---- steps */
@@ -383,7 +262,7 @@ static int run_steps(cg_cl *d, exe *x, const cg_plan *p, int from, int to, int64
         const cg_step *s = &p->steps.at[i];
         switch (s->kind) {
         case CG_STEP_LOOP: rc = run_loop(d, &x->at[i], p, i, n, place, err); break;
-        case CG_STEP_GEMM: rc = run_gemm(d, x, p, &s->gemm, n, place, err); break;
+        case CG_STEP_GEMM: rc = cg__cl_gemm(d, x->native, &s->gemm, n, place, err); break;
         case CG_STEP_KERNEL: rc = run_scatter(d, &x->at[i], p, i, n, place, err); break;
         case CG_STEP_COPY: rc = run_copy(d, p, &s->copy, n, place, err); break;
         case CG_STEP_REPEAT:
