@@ -169,7 +169,7 @@ static void add_row(char *out, const char *src, cg_dtype d, int64_t cols)
         else {
             const int64_t k = j * (int64_t)cg__dtypes[d].bytes;
             if (cg__is_float(d))
-                cg__store_f64(out + k, d, cg__load_f64(out + k, d) + cg__load_f64(src + k, d));
+                cg__store_f64(out + k, d, (double)((float)cg__load_f64(out + k, d) + (float)cg__load_f64(src + k, d)));
             else
                 cg__store_i64(out + k, d, (int64_t)((uint64_t)cg__load_i64(out + k, d) + (uint64_t)cg__load_i64(src + k, d)));
         }

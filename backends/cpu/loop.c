@@ -209,11 +209,21 @@ static void eval_literal(block *b, int v, int count)
     const cg_dtype c = x->kind == CG_V_NUMBER ? CG_I64 : cg__dtypes[x->dtype].compute;
     if (x->kind == CG_V_NUMBER)
         cg__store_i64(one, c, num(b, x->op));
-    else if (cg__is_float(x->dtype))
-        cg__store_f64(one, c, x->lit);
-    else
+    else if (!cg__is_float(x->dtype))
         cg__store_i64(one, c, x->ilit);
+    else {
+        cg__store_f64(one, x->dtype, x->lit);                /* as the dtype holds it: f16 rounds */
+        cg__store_f64(one, c, cg__load_f64(one, x->dtype));
+    }
     b->d->vec->load(value(b, v), one, c, 0, count);
+}
+
+/* Results of a type narrower than its compute type: integers wrap, floats round. */
+static void narrow(block *b, cg_dtype d, void *values, int count)
+{
+    const cg_dtype c = cg__dtypes[d].compute;
+    if (d != c && d != CG_BOOL)
+        b->d->vec->convert(values, d, values, c, count);
 }
 
 static void eval_elem(block *b, int v, int count, bool columns)
@@ -225,9 +235,7 @@ static void eval_elem(block *b, int v, int count, bool columns)
         in[k] = x->level == 2 && !columns ? over_block(b, x->a[k], k) : value(b, x->a[k]);
     const cg_dtype t = b->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
     b->d->vec->elem[x->op][cg__dtypes[t].compute](value(b, v), in[0], in[1], in[2], count);
-    const cg_dtype c = cg__dtypes[x->dtype].compute;
-    if (x->dtype != c && x->dtype != CG_BOOL && !cg__is_float(x->dtype))
-        b->d->vec->convert(value(b, v), x->dtype, value(b, v), c, count);        /* narrow integers wrap */
+    narrow(b, x->dtype, value(b, v), count);
 }
 
 static void eval(block *b, int v, bool columns)
@@ -327,18 +335,11 @@ static void finish_row(block *b, int v, int r, const best *m)
         return;
     }
     halve(b, lanes, c, x->op);
+    narrow(b, x->dtype, lanes, 1);
     memcpy(out, lanes, width(x->dtype));
 }
 
 /* ---- stages */
-
-static int last_stage(const cg_loop *l)
-{
-    int s = 0;
-    for (int v = 0; v < l->nvals; v++)
-        s = l->vals[v].stage > s ? l->vals[v].stage : s;
-    return s;
-}
 
 /* Values of levels 0 and 1 that belong to stage s. */
 static void eval_points(block *b, int s)
@@ -346,21 +347,6 @@ static void eval_points(block *b, int s)
     for (int v = 0; v < b->l->nvals; v++)
         if (b->l->vals[v].level < 2 && b->l->vals[v].kind != CG_V_REDUCE && b->l->vals[v].stage == s)
             eval(b, v, false);
-}
-
-/* What level 2 work stage s needs: its reductions and stores, and all they are computed from. */
-static void stage_needs(const cg_loop *l, int s, bool *need)
-{
-    for (int v = l->nvals - 1; v >= 0; v--) {
-        const cg_val *x = &l->vals[v];
-        if (x->stage == s && (x->kind == CG_V_REDUCE || (x->kind == CG_V_STORE && x->level == 2)))
-            need[v] = true;
-        if (!need[v] || (x->kind != CG_V_REDUCE && x->level < 2))
-            continue;
-        for (int k = 0; k < 3; k++)
-            if (x->a[k] >= 0 && l->vals[x->a[k]].level == 2)
-                need[x->a[k]] = true;
-    }
 }
 
 static void eval_columns_of(block *b, const bool *need)
@@ -444,22 +430,24 @@ static void columns(block *b, int s, const bool *need)
             continue;
         for (int r = 0; is_arg(x) && r < b->rows; r++)
             ((int64_t *)value(b, v))[r] = m[r].index;
-        if (!is_arg(x))
-            memcpy(value(b, v), b->lanes + (size_t)v * VALUE_BYTES, (size_t)b->rows * width(x->dtype));
+        if (is_arg(x))
+            continue;
+        narrow(b, x->dtype, b->lanes + (size_t)v * VALUE_BYTES, b->rows);
+        memcpy(value(b, v), b->lanes + (size_t)v * VALUE_BYTES, (size_t)b->rows * width(x->dtype));
     }
 }
 
 static void run_block(block *b)
 {
     const cg_loop *l = b->l;
-    const int last = last_stage(l);
+    const int last = cg__loop_last_stage(l);
     for (int s = 0; s <= last || s < l->nstages; s++) {
         bool need[CG_LOOP_OPS * 4] = { false };
         b->cols = 1;
         eval_points(b, s);
         if (l->naxes == l->nouter)
             continue;
-        stage_needs(l, s, need);
+        cg__loop_stage_needs(l, s, need);
         if (l->columns)
             columns(b, s, need);
         else if (b->inner <= CG_BLOCK)
