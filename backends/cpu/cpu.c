@@ -226,15 +226,16 @@ static int run_steps(cg_cpu *d, const cg_plan *p, int from, int to, int64_t *n, 
     return rc;
 }
 
-static int cpu_run(cg_device *d, void *exe, const cg_plan *p, int64_t *n, const cg_place *place, cg_error *err)
+static int cpu_run(cg_device *d, void *exe, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
 {
-    (void)exe;
+    (void)exe, (void)call;
     return run_steps((cg_cpu *)d, p, 0, p->steps.n, n, place, err);
 }
 
-static int cpu_check(cg_device *dev, int *step, cg_error *err)
+static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
+    (void)call;
     *step = d->failed_step;
     d->failed_step = -1;
     return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
@@ -248,6 +249,6 @@ static void cpu_kernels(const cg_plan *p, void *exe, cg_strb *out)
 
 const cg_backend cg__cpu_backend = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .describe = cpu_describe, .alloc = cpu_alloc, .release = cpu_release,
-    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .check = cpu_check,
+    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .finish = cpu_finish, .immediate = true,
     .kernels = cpu_kernels,
 };

@@ -1,274 +1,169 @@
 // SPDX-License-Identifier: MIT
-/* Preparing and running plans: one program for all kernels that the device lacks, launches in order. */
+/* Runs plans: each step one launch (or one product, one copy), nothing waits. How a call ended is asked of the event of its last
+ * command, since a failed kernel is silent on PoCL, and of its status word, where steps write their number when an index is out of range. */
 #include "backends/opencl/opencl.h"
-#include <stdlib.h>
+#include <limits.h>
 
-typedef struct kernel { cl_kernel k; cg_cl_numbers nums; char *text; uint64_t hash; } kernel;
-typedef struct exe { kernel *at; int n; bool native; } exe;
+/* ---- numbers: 32 bits wide while every number, address and count is small */
 
-/* ---- preparing */
+enum { SMALL = 1 << 30 };
 
-static int text_of(const cg_plan *p, const cg_step *s, kernel *k, cg_error *err)
+typedef struct launch {
+    const cg_plan *p;
+    const int64_t *n;
+    const cg_place *place;
+    int step, word;                      /* word: the call's status word */
+} launch;
+
+static int64_t first_element(const launch *a, int slot)
 {
-    cg_strb out = { 0 };
-    int rc = CG_OK;
-    if (s->kind == CG_STEP_LOOP)
-        rc = cg__cl_loop_text(p, &s->loop, s->label, &k->nums, &out, err);
-    else if (s->kind == CG_STEP_KERNEL) {
-        rc = cg__cl_scatter_text(p->slots.at[s->kernel.slots[0]].dtype, p->slots.at[s->kernel.slots[1]].dtype, &out, err);
-        k->nums.n = s->kernel.nnums;
-        memcpy(k->nums.id, s->kernel.nums, sizeof(cg_num) * (size_t)s->kernel.nnums);
-    } else
-        return CG_OK;
-    k->text = cg__strb_take(&out);
-    if (rc == CG_OK && !k->text)
-        rc = cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");
-    if (rc == CG_OK)
-        k->hash = cg__hash(k->text, strlen(k->text), 3);
-    return rc;
+    return (int64_t)(a->place[slot].offset / cg__dtypes[a->p->slots.at[slot].dtype].bytes);
 }
 
-static void kernel_name(uint64_t hash, char name[32])
+static double magnitude(int64_t v) { return v < 0 ? -(double)v : (double)v; }
+
+/* The greatest magnitude that off + sum c[k] * i[k], or a part of it, may reach. */
+static double reach(const launch *a, const cg_loop *l, double from, cg_num off, const cg_num *c)
 {
-    snprintf(name, 32, "cg_%016llx", (unsigned long long)hash);
+    from += magnitude(a->n[off]);
+    for (int k = 0; k < l->naxes; k++)
+        if (c[k] != CG_NUM_NONE)
+            from += magnitude(a->n[c[k]]) * (double)a->n[l->extent[k]];
+    return from;
 }
 
-static cg_cl_program *known(cg_cl *d, const kernel *k)
+static double greatest(const launch *a, const cg_loop *l)
 {
-    for (int i = 0; i < d->programs.n; i++)
-        if (d->programs.at[i].hash == k->hash && strcmp(d->programs.at[i].text, k->text) == 0)
-            return &d->programs.at[i];
-    return NULL;
-}
-
-static int build_failed(cg_cl *d, cl_program program, cg_error *err)
-{
-    char *log = NULL;
-    size_t n = 0;
-    clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &n);
-    if (n && n < 1 << 20 && (log = cg__zalloc(n + 1)))
-        clGetProgramBuildInfo(program, d->id, CL_PROGRAM_BUILD_LOG, n, log, NULL);
-    cg__log("%s", log ? log : "");
-    cg__fail(err, CG_EBUILD, "opencl: a kernel does not compile on %s: %s", d->super.name, log ? log : "(no build log)");
-    cg__free(log);
-    return CG_EBUILD;
-}
-
-static int build(cg_cl *d, const char *source, cl_program *out, cg_error *err)
-{
-    cl_int rc;
-    cl_program program = clCreateProgramWithSource(d->context, 1, &source, NULL, &rc);
-    if (!program)
-        return cg__cl_fail(err, rc, "clCreateProgramWithSource");
-    rc = clBuildProgram(program, 1, &d->id, d->rounded ? "-cl-fp32-correctly-rounded-divide-sqrt" : "", NULL, NULL);
-    if (rc != CL_SUCCESS) {
-        const int code = build_failed(d, program, err);
-        clReleaseProgram(program);
-        return code;
+    double most = 0;
+    for (int k = 0; k < l->noperands; k++) {
+        const cg_operand *o = &l->operands[k];
+        double r = reach(a, l, (double)first_element(a, o->slot), o->off, o->stride);
+        if (o->gather >= 0)
+            r += (magnitude(a->n[o->gather_limit]) + 1) * (magnitude(a->n[o->gather_stride]) + 1);
+        most = r > most ? r : most;
+        for (int w = 0; w < o->nwindows; w++) {
+            r = reach(a, l, 0, o->window[w].c0, o->window[w].c);
+            most = r > most ? r : most;
+        }
     }
-    *out = program;
-    return CG_OK;
+    return most;
 }
 
-/* Texts that the device lacks, once each, as one program. */
-static int build_missing(cg_cl *d, const exe *x, cg_error *err)
+static int operand_slot(const cg_step *s, int k) { return s->kind == CG_STEP_LOOP ? s->loop.operands[k].slot : s->kernel.slots[k]; }
+static int noperands(const cg_step *s) { return s->kind == CG_STEP_LOOP ? s->loop.noperands : s->kernel.nslots; }
+
+static int64_t number(const launch *a, cg_cl_number q)
 {
-    cg_strb body = { 0 }, source = { 0 };
-    cg_map seen = { 0 };
-    uint64_t v;
-    int count = 0, rc = CG_OK;
-    for (int i = 0; i < x->n && rc == CG_OK; i++) {
-        const kernel *k = &x->at[i];
-        char name[32];
-        if (!k->text || known(d, k) || cg__map_get(&seen, k->hash, &v))
-            continue;
-        kernel_name(k->hash, name);
-        cg__strb(&body, "\n__kernel __attribute__((reqd_work_group_size(1, 1, 1)))\nvoid %s%s", name, k->text);
-        rc = cg__map_put(&seen, k->hash, (uint64_t)i) ? CG_OK : CG_ENOMEM;
-        count++;
-    }
-    cg__map_free(&seen);
-    char *text = cg__strb_take(&body), *whole = NULL;
-    cl_program program = NULL;
-    if (text && !d->has_f64 && (strstr(text, "double") || strstr(text, "_f64")))
-        rc = cg__fail(err, CG_EUNSUPPORTED, "opencl: %s has no f64; use f32, or CG_DEVICE=cpu", d->super.name);
-    if (rc == CG_OK && text && count) {
-        cg__cl_source(text, &source);
-        whole = cg__strb_take(&source);
-        rc = whole ? build(d, whole, &program, err) : CG_ENOMEM;
-    }
-    for (int i = 0; i < x->n && rc == CG_OK && program; i++) {
-        const kernel *k = &x->at[i];
-        if (!k->text || known(d, k))
-            continue;
-        const cg_cl_program entry = { k->hash, program, cg__strdup(k->text) };
-        if (!entry.text || !CG_PUSH(&d->programs, entry))
-            rc = CG_ENOMEM;
+    const cg_step *s = &a->p->steps.at[a->step];
+    if (!q.base)
+        return a->n[q.id];
+    return first_element(a, operand_slot(s, q.id)) + (s->kind == CG_STEP_LOOP ? a->n[s->loop.operands[q.id].off] : 0);
+}
+
+/* ---- launches */
+
+static int set_arguments(cg_cl *d, const cg_cl_kernel *k, const launch *a, cg_error *err)
+{
+    union { int32_t narrow[CG_CL_NUMBERS + 2]; int64_t wide[CG_CL_NUMBERS + 2]; } v;
+    const cg_cl_text *t = &k->text;
+    const cg_step *s = &a->p->steps.at[a->step];
+    const int n = t->n + (t->can_fail ? 2 : 0), pointers = noperands(s);
+    for (int i = 0; i < n; i++) {
+        const int64_t x = i < t->n ? number(a, t->num[i]) : i == t->n ? a->step : a->word;
+        if (t->wide)
+            v.wide[i] = x;
         else
-            clRetainProgram(program);
+            v.narrow[i] = (int32_t)x;
     }
-    if (program)
-        clReleaseProgram(program);
-    d->super.kernels_built += rc == CG_OK ? count : 0;
-    cg__free(text);
-    cg__free(whole);
-    return rc == CG_ENOMEM ? cg__fail(err, CG_ENOMEM, "opencl: no memory for kernels") : rc;
-}
-
-int cg__cl_prepare(cg_device *dev, const cg_plan *p, void **out, cg_error *err)
-{
-    cg_cl *d = (cg_cl *)dev;
-    const char *want = secure_getenv("CG_GEMM");
-    exe *x = cg__zalloc(sizeof *x);
-    if (x)
-        x->at = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->at);
-    if (!x || !x->at) {
-        cg__free(x);
-        return cg__fail(err, CG_ENOMEM, "opencl: no memory for kernels");
+    CL_TRY(err, clSetKernelArg(k->k, 0, (size_t)n * (t->wide ? 8 : 4), &v));
+    for (int i = 0; i < pointers; i++) {
+        const cl_mem mem = cg__cl_mem(a->place[operand_slot(s, i)].buffer);
+        CL_TRY(err, clSetKernelArg(k->k, (cl_uint)i + 1, sizeof mem, &mem));
     }
-    x->n = p->steps.n;
-    x->native = d->native && !(want && strcmp(want, "clblast") == 0);
-    int rc = want && strcmp(want, "clblast") != 0 && strcmp(want, "native") != 0 ? cg__fail(err, CG_EINVAL, "CG_GEMM: '%s' is unknown; there are: native, clblast", want) : CG_OK;
-    for (int i = 0; i < x->n && rc == CG_OK; i++)
-        rc = text_of(p, &p->steps.at[i], &x->at[i], err);
-    if (rc == CG_OK)
-        rc = build_missing(d, x, err);
-    for (int i = 0; i < x->n && rc == CG_OK; i++) {
-        char name[32];
-        cl_int code;
-        if (!x->at[i].text)
-            continue;
-        kernel_name(x->at[i].hash, name);
-        x->at[i].k = clCreateKernel(known(d, &x->at[i])->program, name, &code);
-        rc = x->at[i].k ? CG_OK : cg__cl_fail(err, code, "clCreateKernel");
-    }
-    if (rc < 0)
-        cg__cl_unprepare(dev, x);
-    else
-        *out = x;
-    return rc;
-}
-
-void cg__cl_unprepare(cg_device *dev, void *p)
-{
-    exe *x = p;
-    (void)dev;
-    for (int i = 0; x && i < x->n; i++) {
-        if (x->at[i].k)
-            clReleaseKernel(x->at[i].k);
-        cg__free(x->at[i].text);
-    }
-    if (x)
-        cg__free(x->at);
-    cg__free(x);
-}
-
-void cg__cl_kernels(const cg_plan *p, void *e, cg_strb *out)
-{
-    const exe *x = e;
-    for (int i = 0; i < x->n; i++)
-        if (x->at[i].text)
-            cg__strb(out, "// step %d: %s\n__kernel void%s\n", i, p->steps.at[i].origin, x->at[i].text);
-}
-
-/* ---- launching */
-
-typedef struct numbers { int64_t v[CG_CL_NUMBERS], at[CG_CL_OPERANDS], step; } numbers;
-
-static int64_t element_offset(const cg_plan *p, const cg_place *place, int slot)
-{
-    return (int64_t)(place[slot].offset / cg__dtypes[p->slots.at[slot].dtype].bytes);
-}
-
-static int set_buffer(cl_kernel k, cl_uint i, const cg_buffer *b, cg_error *err)
-{
-    const cl_mem mem = cg__cl_mem(b);
-    CL_TRY(err, clSetKernelArg(k, i, sizeof mem, &mem));
+    if (t->can_fail)
+        CL_TRY(err, clSetKernelArg(k->k, (cl_uint)pointers + 1, sizeof d->status, &d->status));
     return CG_OK;
 }
 
-static int launch(cg_cl *d, cl_kernel k, size_t items, cg_error *err)
+enum { GROUP = 64, GROUPS_A_UNIT = 32 };
+
+/* gpu: a work-group a point, or a work-item a point. cpu: items enough for all units, few enough that each has work for some microseconds. */
+static size_t items_for(const cg_cl *d, bool groups, double points, double work)
 {
-    const size_t local = 1;
-    CL_TRY(err, clEnqueueNDRangeKernel(d->queue, k, 1, NULL, &items, &local, 0, NULL, NULL));
+    const double most = d->gpu ? (double)GROUPS_A_UNIT * d->units : 4.0 * d->units;
+    const double fair = !d->gpu ? work / 4096 + 1 : groups ? points : points / GROUP + 1;
+    double n = fair < most ? fair : most;
+    n = n < points ? n : points;
+    return (size_t)(n > 1 ? n : 1) * (d->gpu ? GROUP : 1);
+}
+
+static int enqueue(cg_cl *d, cg_cl_kernel pair[2], const launch *a, bool groups, double outer, double work, double most, cg_error *err)
+{
+    const size_t local = d->gpu ? GROUP : 1, global = items_for(d, groups, outer, work);
+    cg_cl_kernel *k = &pair[most > SMALL];
+    int rc = k->k ? CG_OK : cg__cl_wide(d, a->p, a->step, k, err);
+    if (rc == CG_OK)
+        rc = set_arguments(d, k, a, err);
+    if (rc < 0)
+        return rc;
+    CL_TRY(err, clEnqueueNDRangeKernel(d->queue, k->k, 1, NULL, &global, &local, 0, NULL, NULL));
     d->super.launches++;
     return CG_OK;
 }
 
-/* Items enough for all units, few enough that each has work for some microseconds. */
-static size_t items_for(const cg_cl *d, double points, double work)
+static int run_loop(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *err)
 {
-    const double most = 4.0 * d->units, fair = work / 4096 + 1, n = fair < most ? fair : most;
-    return (size_t)(n < points ? n : points > 1 ? points : 1);
-}
-
-/* Slots in the arena are parts of one buffer: `at` says where each operand's begins. */
-static int run_loop(cg_cl *d, kernel *k, const cg_plan *p, int step, const int64_t *n, const cg_place *place, cg_error *err)
-{
-    const cg_loop *l = &p->steps.at[step].loop;
-    numbers v = { .step = step };
-    double outer = 1, inner = 1;
-    int rc = CG_OK;
+    const cg_loop *l = &a->p->steps.at[a->step].loop;
+    double outer = 1, inner = 1, most = greatest(a, l);
     for (int i = 0; i < l->naxes; i++)
-        *(i < l->nouter ? &outer : &inner) *= (double)n[l->extent[i]];
+        *(i < l->nouter ? &outer : &inner) *= (double)a->n[l->extent[i]];
     if (outer < 1)
         return CG_OK;
-    for (int i = 0; i < k->nums.n; i++)
-        v.v[i] = n[k->nums.id[i]];
-    for (int i = 0; i < l->noperands; i++)
-        v.at[i] = element_offset(p, place, l->operands[i].slot);
-    CL_TRY(err, clSetKernelArg(k->k, 0, sizeof v, &v));
-    for (int i = 0; i < l->noperands && rc == CG_OK; i++)
-        rc = set_buffer(k->k, (cl_uint)i + 1, place[l->operands[i].slot].buffer, err);
-    if (rc == CG_OK)
-        CL_TRY(err, clSetKernelArg(k->k, (cl_uint)l->noperands + 1, sizeof(cl_mem), &d->status));
-    return rc < 0 ? rc : launch(d, k->k, items_for(d, outer, outer * (inner > 1 ? inner : 1) * l->nvals), err);
-}
-
-static int run_scatter(cg_cl *d, kernel *k, const cg_plan *p, int step, const int64_t *n, const cg_place *place, cg_error *err)
-{
-    const cg_kernel *s = &p->steps.at[step].kernel;
-    numbers v = { .step = step };
-    int rc = CG_OK;
-    for (int i = 0; i < 3; i++) {
-        v.v[i] = n[s->nums[i]];
-        v.at[i] = element_offset(p, place, s->slots[i]);
+    for (int i = 0; i < pair[0].text.n; i++) {
+        const double v = magnitude(number(a, pair[0].text.num[i]));
+        most = v > most ? v : most;
     }
-    if (!v.v[1])
-        return CG_OK;
-    CL_TRY(err, clSetKernelArg(k->k, 0, sizeof v, &v));
-    for (int i = 0; i < 3 && rc == CG_OK; i++)
-        rc = set_buffer(k->k, (cl_uint)i + 1, place[s->slots[i]].buffer, err);
-    if (rc == CG_OK)
-        CL_TRY(err, clSetKernelArg(k->k, 4, sizeof(cl_mem), &d->status));
-    return rc < 0 ? rc : launch(d, k->k, items_for(d, (double)v.v[1], (double)v.v[1] * (double)(v.v[0] + v.v[2])), err);
+    most = outer > most ? outer : inner > most ? inner : most;
+    return enqueue(d, pair, a, l->naxes > l->nouter && !l->columns, outer, outer * (inner > 1 ? inner : 1) * l->nvals, most, err);
 }
 
-static int run_copy(cg_cl *d, const cg_plan *p, const cg_copy *c, const int64_t *n, const cg_place *place, cg_error *err)
+static int run_scatter(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *err)
 {
-    const size_t item = cg__dtypes[p->slots.at[c->from].dtype].bytes;
-    if (n[c->count] > 0)
-        CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(place[c->from].buffer), cg__cl_mem(place[c->to].buffer), place[c->from].offset + (size_t)n[c->from_off] * item,
-                                        place[c->to].offset + (size_t)n[c->to_off] * item, (size_t)n[c->count] * item, 0, NULL, NULL));
+    const cg_kernel *s = &a->p->steps.at[a->step].kernel;
+    const double rows = (double)a->n[s->nums[0]], cols = (double)a->n[s->nums[1]], count = (double)a->n[s->nums[2]];
+    double most = 0;
+    for (int i = 0; i < 3; i++)
+        most += (double)first_element(a, s->slots[i]);
+    return cols < 1 ? CG_OK : enqueue(d, pair, a, false, cols, cols * (rows + count), most + cols * (rows + count), err);
+}
+
+static int run_copy(cg_cl *d, const launch *a, cg_error *err)
+{
+    const cg_copy *c = &a->p->steps.at[a->step].copy;
+    const size_t item = cg__dtypes[a->p->slots.at[c->from].dtype].bytes;
+    if (a->n[c->count] > 0)
+        CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(a->place[c->from].buffer), cg__cl_mem(a->place[c->to].buffer), a->place[c->from].offset + (size_t)a->n[c->from_off] * item,
+                                        a->place[c->to].offset + (size_t)a->n[c->to_off] * item, (size_t)a->n[c->count] * item, 0, NULL, NULL));
     return CG_OK;
 }
 
 /* ---- steps */
 
-static int run_steps(cg_cl *d, exe *x, const cg_plan *p, int from, int to, int64_t *n, const cg_place *place, cg_error *err)
+static int run_steps(cg_cl *d, const cg_cl_exe *x, launch a, int from, int to, int64_t *n, cg_error *err)
 {
     int rc = CG_OK;
     for (int i = from; i < to && rc == CG_OK; i++) {
-        const cg_step *s = &p->steps.at[i];
+        const cg_step *s = &a.p->steps.at[i];
+        a.step = i;
         switch (s->kind) {
-        case CG_STEP_LOOP: rc = run_loop(d, &x->at[i], p, i, n, place, err); break;
-        case CG_STEP_GEMM: rc = cg__cl_gemm(d, x->native, &s->gemm, n, place, err); break;
-        case CG_STEP_KERNEL: rc = run_scatter(d, &x->at[i], p, i, n, place, err); break;
-        case CG_STEP_COPY: rc = run_copy(d, p, &s->copy, n, place, err); break;
+        case CG_STEP_LOOP: rc = run_loop(d, x->at[i], &a, err); break;
+        case CG_STEP_GEMM: rc = cg__cl_gemm(d, x->native, &s->gemm, n, a.place, err); break;
+        case CG_STEP_KERNEL: rc = run_scatter(d, x->at[i], &a, err); break;
+        case CG_STEP_COPY: rc = run_copy(d, &a, err); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(p, n, s->repeat.index, t);
-                rc = run_steps(d, x, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
+                cg__nums_step(a.p, n, s->repeat.index, t);
+                rc = run_steps(d, x, a, i + 1, i + 1 + s->repeat.nbody, n, err);
             }
             i += s->repeat.nbody;
             break;
@@ -277,12 +172,81 @@ static int run_steps(cg_cl *d, exe *x, const cg_plan *p, int from, int to, int64
     return rc;
 }
 
-int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, cg_error *err)
+/* ---- calls in flight */
+
+/* The last command of a call: the status comes back, or a mark. Its event tells whether all before it succeeded. */
+static int end_call(cg_cl *d, const cg_cl_exe *x, int word, cg_error *err)
 {
-    cg_cl *d = (cg_cl *)dev;
-    const int rc = run_steps(d, e, p, 0, p->steps.n, n, place, err);
-    if (rc < 0)
-        return rc;
+    cg_cl_call *c = &d->call[word];
+    c->word = INT_MAX;
+    if (x->can_fail)
+        CL_TRY(err, clEnqueueReadBuffer(d->queue, d->status, CL_FALSE, (size_t)word * sizeof c->word, sizeof c->word, &c->word, 0, NULL, &c->done));
+    else
+        CL_TRY(err, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &c->done));
     CL_TRY(err, clFlush(d->queue));
     return CG_OK;
+}
+
+static int clear_word(cg_cl *d, int word, cg_error *err)
+{
+    const int none = INT_MAX;
+    CL_TRY(err, clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL));
+    return CG_OK;
+}
+
+static void forget(cg_cl_call *c)
+{
+    if (c->done)
+        clReleaseEvent(c->done);
+    c->done = NULL;
+    cg__cl_unstage(c);
+}
+
+/* After a call that was enqueued in part: what runs may still write its word. */
+static void abandon(cg_cl *d, int word)
+{
+    cg_error ignored = { 0 };
+    clFinish(d->queue);
+    forget(&d->call[word]);
+    forget(&d->next);
+    clear_word(d, word, &ignored);
+}
+
+int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
+{
+    cg_cl *d = (cg_cl *)dev;
+    const int word = (int)(call % CG_CALLS);
+    const launch a = { p, n, place, 0, word };
+    int rc = run_steps(d, e, a, 0, p->steps.n, n, err);
+    if (rc == CG_OK)
+        rc = end_call(d, e, word, err);
+    if (rc < 0) {
+        abandon(d, word);
+        return rc;
+    }
+    d->call[word].staged = d->next.staged;
+    memset(&d->next, 0, sizeof d->next);
+    return CG_OK;
+}
+
+int cg__cl_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
+{
+    cg_cl *d = (cg_cl *)dev;
+    cg_cl_call *c = &d->call[call % CG_CALLS];
+    cl_int status = CL_COMPLETE;
+    *step = -1;
+    const cl_int waited = clWaitForEvents(1, &c->done);
+    clGetEventInfo(c->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    int rc = status < 0 ? cg__cl_fail(err, status, "a command") : waited != CL_SUCCESS ? cg__cl_fail(err, waited, "clWaitForEvents") : CG_OK;
+    if (rc == CG_OK && c->word != INT_MAX) {
+        *step = c->word;
+        rc = cg__fail(err, CG_ERUNTIME, "step %d failed", c->word);
+    }
+    forget(c);
+    if (rc < 0) {
+        cg_error ignored = { 0 };
+        clFinish(d->queue);
+        clear_word(d, (int)(call % CG_CALLS), &ignored);
+    }
+    return rc;
 }

@@ -87,6 +87,11 @@ static cg_device *open_locked(const char *spec, cg_error *err)
             d->backend->close(d);
             return table[i].device;
         }
+    if (!cg__calls_open(d)) {
+        d->backend->close(d);
+        cg__fail(err, CG_ENOMEM, "no memory for a device");
+        return NULL;
+    }
     struct opened *t = &table[ndevices++];
     memset(t, 0, sizeof *t);
     snprintf(t->spec, sizeof t->spec, "%s", spec);
@@ -200,6 +205,7 @@ CG_API void cg_shutdown(void)
     pthread_mutex_lock(&table_lock);
     for (int i = 0; i < ndevices; i++) {
         struct opened *t = &table[i];
+        cg__calls_close(t->device);
         for (int k = 0; k < t->pool.n; k++) {
             t->device->backend->release(t->device, t->pool.at[k]);
             cg__free(t->pool.at[k]);
