@@ -114,12 +114,9 @@ static void cl_close(cg_device *dev)
     cg_cl *d = (cg_cl *)dev;
     if (d->queue)
         clFinish(d->queue);
-    for (int i = 0; i < CG_CALLS; i++) {
-        if (d->call[i].done)
-            clReleaseEvent(d->call[i].done);
-        cg__cl_unstage(&d->call[i]);
-    }
-    cg__cl_unstage(&d->next);
+    for (int i = 0; i < CG_CALLS; i++)
+        cg__cl_forget(&d->call[i]);
+    cg__cl_forget(&d->next);
     for (int i = 0; i < d->programs.n; i++) {
         clReleaseProgram(d->programs.at[i].program);
         cg__free(d->programs.at[i].text);
@@ -257,13 +254,6 @@ static void cl_release(cg_device *dev, cg_buffer *b)
 
 enum { STAGED_MOST = 4 << 20 };          /* bytes; more are cheaper to wait for than to copy */
 
-void cg__cl_unstage(cg_cl_call *c)
-{
-    for (int i = 0; i < c->staged.n; i++)
-        cg__aligned_free(c->staged.at[i]);
-    CG_VEC_FREE(&c->staged);
-}
-
 static int cl_write(cg_device *dev, cg_buffer *b, size_t off, const void *src, size_t bytes, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
@@ -277,15 +267,20 @@ static int cl_write(cg_device *dev, cg_buffer *b, size_t off, const void *src, s
     }
     if (copy)
         memcpy(copy, src, bytes);
-    CL_TRY(err, clEnqueueWriteBuffer(d->queue, cg__cl_mem(b), staged ? CL_FALSE : CL_TRUE, off, bytes, staged ? copy : src, 0, NULL, NULL));
-    return CG_OK;
+    cl_event e;
+    CL_TRY(err, clEnqueueWriteBuffer(d->queue, cg__cl_mem(b), staged ? CL_FALSE : CL_TRUE, off, bytes, staged ? copy : src, 0, NULL, &e));
+    return cg__cl_sent(d, e, err);
 }
 
 static int cl_read(cg_device *dev, cg_buffer *b, size_t off, void *dst, size_t bytes, cg_error *err)
 {
-    if (bytes)
-        CL_TRY(err, clEnqueueReadBuffer(((cg_cl *)dev)->queue, cg__cl_mem(b), CL_TRUE, off, bytes, dst, 0, NULL, NULL));
-    return CG_OK;
+    cl_event e;
+    if (!bytes)
+        return CG_OK;
+    CL_TRY(err, clEnqueueReadBuffer(((cg_cl *)dev)->queue, cg__cl_mem(b), CL_TRUE, off, bytes, dst, 0, NULL, &e));
+    const int rc = cg__cl_status(e, err);
+    clReleaseEvent(e);
+    return rc;
 }
 
 const cg_backend cg__opencl_backend = {

@@ -60,9 +60,10 @@ static void CL_CALLBACK native_gemm(void *args)
 
 static int enqueue_native(cg_cl *d, product *g, cg_error *err)
 {
-    CL_TRY(err, clEnqueueNativeKernel(d->queue, native_gemm, g, sizeof *g, 0, NULL, NULL, 0, NULL, NULL));
+    cl_event e;
+    CL_TRY(err, clEnqueueNativeKernel(d->queue, native_gemm, g, sizeof *g, 0, NULL, NULL, 0, NULL, &e));
     d->super.launches++;
-    return CG_OK;
+    return cg__cl_sent(d, e, err);
 }
 
 /* ---- CLBlast */
@@ -70,13 +71,13 @@ static int enqueue_native(cg_cl *d, product *g, cg_error *err)
 /* CLBlast 1.5.3 races on its caches: one lock in the process. */
 static pthread_mutex_t clblast_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static CLBlastStatusCode clblast(cg_cl *d, const product *g, const size_t off[3], const cl_mem mem[3])
+static CLBlastStatusCode clblast(cg_cl *d, const product *g, const size_t off[3], const cl_mem mem[3], cl_event *e)
 {
     const CLBlastTranspose ta = g->ta ? CLBlastTransposeYes : CLBlastTransposeNo, tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
     const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k, ld[3] = { (size_t)g->ld[0], (size_t)g->ld[1], (size_t)g->ld[2] };
     if (g->f64)
-        return CLBlastDgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, mem[0], off[0], ld[0], mem[1], off[1], ld[1], g->beta, mem[2], off[2], ld[2], &d->queue, NULL);
-    return CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, (float)g->alpha, mem[0], off[0], ld[0], mem[1], off[1], ld[1], (float)g->beta, mem[2], off[2], ld[2], &d->queue, NULL);
+        return CLBlastDgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, mem[0], off[0], ld[0], mem[1], off[1], ld[1], g->beta, mem[2], off[2], ld[2], &d->queue, e);
+    return CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, (float)g->alpha, mem[0], off[0], ld[0], mem[1], off[1], ld[1], (float)g->beta, mem[2], off[2], ld[2], &d->queue, e);
 }
 
 /* k = 0, which CLBlast refuses: the product is zero. */
@@ -84,9 +85,13 @@ static int fill_zero(cg_cl *d, const product *g, size_t off, cl_mem c, cg_error 
 {
     const double zero = 0;
     const size_t item = g->f64 ? 8 : 4;
-    for (int i = 0; i < g->m; i++)
-        CL_TRY(err, clEnqueueFillBuffer(d->queue, c, &zero, item, (off + (size_t)i * (size_t)g->ld[2]) * item, (size_t)g->n * item, 0, NULL, NULL));
-    return CG_OK;
+    int rc = CG_OK;
+    for (int i = 0; i < g->m && rc == CG_OK; i++) {
+        cl_event e;
+        CL_TRY(err, clEnqueueFillBuffer(d->queue, c, &zero, item, (off + (size_t)i * (size_t)g->ld[2]) * item, (size_t)g->n * item, 0, NULL, &e));
+        rc = cg__cl_sent(d, e, err);
+    }
+    return rc;
 }
 
 static int enqueue_clblast(cg_cl *d, const product *g, const cl_mem mem[3], cg_error *err)
@@ -100,9 +105,12 @@ static int enqueue_clblast(cg_cl *d, const product *g, const cl_mem mem[3], cg_e
             continue;
         }
         pthread_mutex_lock(&clblast_lock);
-        const CLBlastStatusCode code = clblast(d, g, off, mem);
+        cl_event e = NULL;
+        const CLBlastStatusCode code = clblast(d, g, off, mem, &e);
         pthread_mutex_unlock(&clblast_lock);
-        if (code != CLBlastSuccess)
+        if (code == CLBlastSuccess)
+            rc = cg__cl_sent(d, e, err);
+        else
             rc = cg__fail(err, CG_EDEVICE, "opencl: CLBlast gemm of %d x %d x %d failed: %s (%d)", g->m, g->n, g->k, cg__cl_error_name((cl_int)code), (int)code);
     }
     return rc;

@@ -33,7 +33,7 @@ typedef struct cg_cl_exe { cg_cl_kernel (*at)[2]; int n; bool native, can_fail; 
 /* ---- the device */
 
 typedef struct cg_cl_call {
-    cl_event done;                       /* of the call's last command; NULL: not in flight */
+    CG_VEC(cl_event) commands;           /* all that may still fail: PoCL does not tell a later command of an earlier one's failure */
     int word;                            /* its status as read back: the least step that failed, INT_MAX: none */
     CG_VEC(void *) staged;               /* host memory that its writes come from */
 } cg_cl_call;
@@ -44,7 +44,7 @@ typedef struct cg_cl {
     cl_context context;
     cl_command_queue queue;
     cl_mem status;                       /* a word for each call in flight */
-    cg_cl_call call[CG_CALLS], next;     /* next: what the call to come has staged so far */
+    cg_cl_call call[CG_CALLS], next;     /* next: what the call to come has sent and staged so far */
     cl_uint units;
     bool has_f64, rounded, gpu;          /* gpu: the style of kernels */
     bool native;                         /* runs native kernels and shares the host's memory: buffers are host memory of ours */
@@ -60,7 +60,9 @@ static inline void *cg__cl_host(const cg_buffer *b) { return ((const cg_cl_mem *
 const char *cg__cl_error_name(cl_int code);
 int cg__cl_fail(cg_error *err, cl_int code, const char *call);
 #define CL_TRY(err, call) do { const cl_int cl_try_ = (call); if (cl_try_ != CL_SUCCESS) return cg__cl_fail(err, cl_try_, #call); } while (0)
-void cg__cl_unstage(cg_cl_call *c);
+int cg__cl_sent(cg_cl *d, cl_event command, cg_error *err);              /* a command of the call to come; takes the event */
+int cg__cl_status(cl_event command, cg_error *err);                      /* how a command has ended, if it has */
+void cg__cl_forget(cg_cl_call *c);                                       /* its commands have ended */
 
 /* ---- text.c: the text of a LOOP or KERNEL step into out, unless it is there; other steps have none */
 int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg_cl_text *out, cg_error *err);

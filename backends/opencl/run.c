@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Runs plans: each step one launch (or one product, one copy), nothing waits. How a call ended is asked of the event of its last
- * command, since a failed kernel is silent on PoCL, and of its status word, where steps write their number when an index is out of range. */
+/* Runs plans: each step one launch (or one product, one copy), nothing waits. How a call ended is asked of the events of its commands,
+ * since a failed kernel is silent on PoCL, and of its status word, where steps write their number when an index is out of range. */
 #include "backends/opencl/opencl.h"
 #include <limits.h>
 
@@ -106,9 +106,10 @@ static int enqueue(cg_cl *d, cg_cl_kernel pair[2], const launch *a, bool groups,
         rc = set_arguments(d, k, a, err);
     if (rc < 0)
         return rc;
-    CL_TRY(err, clEnqueueNDRangeKernel(d->queue, k->k, 1, NULL, &global, &local, 0, NULL, NULL));
+    cl_event e;
+    CL_TRY(err, clEnqueueNDRangeKernel(d->queue, k->k, 1, NULL, &global, &local, 0, NULL, &e));
     d->super.launches++;
-    return CG_OK;
+    return cg__cl_sent(d, e, err);
 }
 
 static int run_loop(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *err)
@@ -141,10 +142,12 @@ static int run_copy(cg_cl *d, const launch *a, cg_error *err)
 {
     const cg_copy *c = &a->p->steps.at[a->step].copy;
     const size_t item = cg__dtypes[a->p->slots.at[c->from].dtype].bytes;
-    if (a->n[c->count] > 0)
-        CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(a->place[c->from].buffer), cg__cl_mem(a->place[c->to].buffer), a->place[c->from].offset + (size_t)a->n[c->from_off] * item,
-                                        a->place[c->to].offset + (size_t)a->n[c->to_off] * item, (size_t)a->n[c->count] * item, 0, NULL, NULL));
-    return CG_OK;
+    cl_event e;
+    if (a->n[c->count] < 1)
+        return CG_OK;
+    CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(a->place[c->from].buffer), cg__cl_mem(a->place[c->to].buffer), a->place[c->from].offset + (size_t)a->n[c->from_off] * item,
+                                    a->place[c->to].offset + (size_t)a->n[c->to_off] * item, (size_t)a->n[c->count] * item, 0, NULL, &e));
+    return cg__cl_sent(d, e, err);
 }
 
 /* ---- steps */
@@ -174,42 +177,72 @@ static int run_steps(cg_cl *d, const cg_cl_exe *x, launch a, int from, int to, i
 
 /* ---- calls in flight */
 
-/* The last command of a call: the status comes back, or a mark. Its event tells whether all before it succeeded. */
+enum { MANY_COMMANDS = 512 };
+
+int cg__cl_status(cl_event command, cg_error *err)
+{
+    cl_int status = CL_COMPLETE;
+    const cl_int rc = clGetEventInfo(command, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    return status < 0 || rc < 0 ? cg__cl_fail(err, rc < 0 ? rc : status, "a command") : CG_OK;
+}
+
+/* Of many commands those that have ended well need no further look. */
+static void drop_complete(cg_cl_call *c)
+{
+    int kept = 0;
+    for (int i = 0; i < c->commands.n; i++) {
+        cl_int status = CL_QUEUED;
+        clGetEventInfo(c->commands.at[i], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+        if (status == CL_COMPLETE)
+            clReleaseEvent(c->commands.at[i]);
+        else
+            c->commands.at[kept++] = c->commands.at[i];
+    }
+    c->commands.n = kept;
+}
+
+int cg__cl_sent(cg_cl *d, cl_event command, cg_error *err)
+{
+    if (d->next.commands.n % MANY_COMMANDS == MANY_COMMANDS - 1)
+        drop_complete(&d->next);
+    if (CG_PUSH(&d->next.commands, command))
+        return CG_OK;
+    clReleaseEvent(command);
+    return cg__fail(err, CG_ENOMEM, "opencl: no memory for a command");
+}
+
+void cg__cl_forget(cg_cl_call *c)
+{
+    for (int i = 0; i < c->commands.n; i++)
+        clReleaseEvent(c->commands.at[i]);
+    for (int i = 0; i < c->staged.n; i++)
+        cg__aligned_free(c->staged.at[i]);
+    CG_VEC_FREE(&c->commands);
+    CG_VEC_FREE(&c->staged);
+}
+
+/* The last command of a call: its status comes back, or a mark to wait for. */
 static int end_call(cg_cl *d, const cg_cl_exe *x, int word, cg_error *err)
 {
-    cg_cl_call *c = &d->call[word];
-    c->word = INT_MAX;
+    int *status = &d->call[word].word;
+    cl_event e;
+    *status = INT_MAX;
     if (x->can_fail)
-        CL_TRY(err, clEnqueueReadBuffer(d->queue, d->status, CL_FALSE, (size_t)word * sizeof c->word, sizeof c->word, &c->word, 0, NULL, &c->done));
+        CL_TRY(err, clEnqueueReadBuffer(d->queue, d->status, CL_FALSE, (size_t)word * sizeof *status, sizeof *status, status, 0, NULL, &e));
     else
-        CL_TRY(err, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &c->done));
-    CL_TRY(err, clFlush(d->queue));
-    return CG_OK;
+        CL_TRY(err, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &e));
+    const int rc = cg__cl_sent(d, e, err);
+    if (rc == CG_OK)
+        CL_TRY(err, clFlush(d->queue));
+    return rc;
 }
 
-static int clear_word(cg_cl *d, int word, cg_error *err)
+/* After a failure: what runs may still write the word. */
+static void clear_word(cg_cl *d, int word)
 {
     const int none = INT_MAX;
-    CL_TRY(err, clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL));
-    return CG_OK;
-}
-
-static void forget(cg_cl_call *c)
-{
-    if (c->done)
-        clReleaseEvent(c->done);
-    c->done = NULL;
-    cg__cl_unstage(c);
-}
-
-/* After a call that was enqueued in part: what runs may still write its word. */
-static void abandon(cg_cl *d, int word)
-{
-    cg_error ignored = { 0 };
     clFinish(d->queue);
-    forget(&d->call[word]);
-    forget(&d->next);
-    clear_word(d, word, &ignored);
+    clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL);
 }
 
 int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
@@ -221,9 +254,11 @@ int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_p
     if (rc == CG_OK)
         rc = end_call(d, e, word, err);
     if (rc < 0) {
-        abandon(d, word);
+        clear_word(d, word);
+        cg__cl_forget(&d->next);
         return rc;
     }
+    d->call[word].commands = d->next.commands;
     d->call[word].staged = d->next.staged;
     memset(&d->next, 0, sizeof d->next);
     return CG_OK;
@@ -233,20 +268,19 @@ int cg__cl_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
     cg_cl_call *c = &d->call[call % CG_CALLS];
-    cl_int status = CL_COMPLETE;
     *step = -1;
-    const cl_int waited = clWaitForEvents(1, &c->done);
-    clGetEventInfo(c->done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
-    int rc = status < 0 ? cg__cl_fail(err, status, "a command") : waited != CL_SUCCESS ? cg__cl_fail(err, waited, "clWaitForEvents") : CG_OK;
+    const cl_int waited = clWaitForEvents(1, &c->commands.at[c->commands.n - 1]);
+    int rc = CG_OK;
+    for (int i = 0; i < c->commands.n && rc == CG_OK; i++)
+        rc = cg__cl_status(c->commands.at[i], err);
+    if (rc == CG_OK && waited != CL_SUCCESS)
+        rc = cg__cl_fail(err, waited, "clWaitForEvents");
     if (rc == CG_OK && c->word != INT_MAX) {
         *step = c->word;
         rc = cg__fail(err, CG_ERUNTIME, "step %d failed", c->word);
     }
-    forget(c);
-    if (rc < 0) {
-        cg_error ignored = { 0 };
-        clFinish(d->queue);
-        clear_word(d, (int)(call % CG_CALLS), &ignored);
-    }
+    if (rc < 0)
+        clear_word(d, (int)(call % CG_CALLS));
+    cg__cl_forget(c);
     return rc;
 }

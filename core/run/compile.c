@@ -194,7 +194,8 @@ CG_API void cg_function_free(cg_function *f)
     if (f->device) {
         pthread_mutex_lock(&f->device->lock);
         cg__calls_forget(f->device, f);
-        f->device->backend->unprepare(f->device, f->exe);
+        if (f->exe)
+            f->device->backend->unprepare(f->device, f->exe);
         pthread_mutex_unlock(&f->device->lock);
     }
     for (int i = 0; f->low.plan && f->consts && i < f->low.plan->consts.n; i++)
