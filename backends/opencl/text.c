@@ -68,7 +68,7 @@ static void identity(cg_strb *out, const cg_val *x)
     if (x->op == CG_RED_SUM || x->op == CG_RED_PROD)
         cg__cl_literal(out, c, x->op == CG_RED_PROD, x->op == CG_RED_PROD);
     else if (cg__is_float(c))
-        cg__cl_literal(out, c, max ? -__builtin_inf() : __builtin_inf(), 0);
+        cg__strb(out, max ? "-INFINITY" : "INFINITY");
     else
         cg__strb(out, "%s", c == CG_I32 ? (max ? "INT_MIN" : "INT_MAX") : c == CG_I64 ? (max ? "LONG_MIN" : "LONG_MAX") : c == CG_U32 ? (max ? "0u" : "UINT_MAX") : max ? "0ul" : "ULONG_MAX");
 }
@@ -196,17 +196,35 @@ static void halve_group(cg_cl_writer *w, int v)
         cg__cl_line(w, "%s = %s_lane;", to, s);
     fence(w);
     open(w, "for (int h = 32; h; h /= 2) {");
-    open(w, "if (lane < h) {");
-    if (is_arg(x))
+    if (is_arg(x)) {
+        open(w, "if (lane < h) {");
         better_pair(w, v);
-    else
+        close(w);
+    } else {
+        cg__cl_line(w, "if (lane < h)");
+        w->depth++;
         combine(w, x, to, from);
-    close(w);
+        w->depth--;
+    }
     fence(w);
     close(w);
     snprintf(from, sizeof from, is_arg(x) ? "max(%s_ats[0], 0l)" : "%s_lanes[0]", s);
     reduce_result(w, v, from);
     fence(w);
+}
+
+/* The total has the value's name already; only f16 and bf16 have something left to do. */
+static void column_result(cg_cl_writer *w, int v)
+{
+    const cg_val *x = &w->l->vals[v];
+    if (cg__dtypes[x->dtype].compute == x->dtype)
+        return;
+    cg__cl_pad(w);
+    cg__strb(w->out, "%s = ", w->local[v]);
+    cg__cl_result(w, x, true);
+    cg__strb(w->out, "%s", w->local[v]);
+    cg__cl_result(w, x, false);
+    cg__strb(w->out, ";\n");
 }
 
 static void reduce_close(cg_cl_writer *w, int v)
@@ -219,12 +237,7 @@ static void reduce_close(cg_cl_writer *w, int v)
         snprintf(from, sizeof from, "max(%s_at, 0l)", w->local[v]);
         reduce_result(w, v, from);
     } else if (w->l->columns) {
-        cg__cl_pad(w);
-        cg__strb(w->out, "%s = ", w->local[v]);
-        cg__cl_result(w, x, true);
-        cg__strb(w->out, "%s", w->local[v]);
-        cg__cl_result(w, x, false);
-        cg__strb(w->out, ";\n");
+        column_result(w, v);
     } else {
         halve_array(w, v);
         snprintf(from, sizeof from, "%s_lane[0]", w->local[v]);

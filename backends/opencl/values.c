@@ -142,6 +142,7 @@ static void expand(cg_cl_writer *w, const cg_val *x, bool comment, operand_fn *o
         size_t n = 0;
         while (isalnum((unsigned char)s[n]) || s[n] == '_')
             n++;
+        w->bare = s > row->expr && s[-1] == '(' && s[1] == ')';
         if (n == 1 && *s >= 'a' && *s <= 'c')
             operand(w, x->a[*s - 'a'], depth + 1);
         else if (n == 1 && *s == 'T')
@@ -326,7 +327,7 @@ static void axes_of(cg_cl_writer *w, const cg_operand *o, const char *first)
 static void in_words(cg_cl_writer *w, int v, int depth)
 {
     const cg_val *x = &w->l->vals[v];
-    const bool call = x->kind != CG_V_ELEM || !strchr(cg__elems[x->op].expr, ' ');
+    const bool bare = !depth || w->bare || x->kind != CG_V_ELEM || !strchr(cg__elems[x->op].expr, ' ');
     if (x->kind == CG_V_LOAD) {
         const cg_operand *o = &w->l->operands[x->operand];
         cg__strb(w->out, "%s", w->operand[x->operand]);
@@ -334,11 +335,12 @@ static void in_words(cg_cl_writer *w, int v, int depth)
     } else if (x->kind == CG_V_LITERAL || x->kind == CG_V_NUMBER || x->kind == CG_V_INDEX || depth > HEAD_DEPTH || w->out->n > HEAD_TEXT) {
         by_name(w, v, 0);
     } else if (x->kind == CG_V_ELEM) {
-        cg__strb(w->out, call || !depth ? "" : "(");
+        cg__strb(w->out, bare ? "" : "(");
         expand(w, x, true, in_words, depth);
-        cg__strb(w->out, call || !depth ? "" : ")");
+        cg__strb(w->out, bare ? "" : ")");
     } else {
         cg__strb(w->out, "%s(", x->kind == CG_V_CAST ? cg__dtypes[x->dtype].name : cg__cl_reduction(x));
+        w->bare = true;
         in_words(w, x->a[0], depth + 1);
         cg__strb(w->out, ")");
     }
