@@ -112,7 +112,7 @@ CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
 CG_API void cg_graph_clear_error(cg_graph *g);
-CG_API int cg_graph_verify(const cg_graph *g);                /* the invariants of ir.h */
+CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
@@ -121,9 +121,16 @@ CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int r
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
-CG_API cg_node *cg_name(cg_node *n, const char *name);        /* returns n */
-CG_API const char *cg_node_name(const cg_node *n);            /* "" when it has none */
-CG_API void cg_at(cg_graph *g, const char *file, int line);   /* creation site of what is built next */
+/* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
+ * again gets the same node; messages then call it by its first name and tell the other places. Returns n. */
+CG_API cg_node *cg_name(cg_node *n, const char *name);
+CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
+/* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
+ * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
+CG_API void cg_scope_push(cg_graph *g, const char *name);
+CG_API void cg_scope_pop(cg_graph *g);
 CG_API cg_graph *cg_node_graph(const cg_node *n);
 CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
@@ -159,11 +166,18 @@ CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in 
 typedef struct cg_reduce { int zero_; const int64_t *axes; int naxes; int keepdims; } cg_reduce;   /* no axes: all */
 #define CG_REDUCE(...)    (&(cg_reduce){ .zero_ = 0, __VA_ARGS__ })
 #define CG_OVER(...)      .axes = (const int64_t[]){ 0, __VA_ARGS__ } + 1, .naxes = CG_COUNT_(const int64_t, __VA_ARGS__)
-CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide */
-CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins */
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide; 0 over no elements */
+CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o);      /* integers: 64 bits wide; 1 over no elements */
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an empty axis is an error where its size is known */
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
-CG_API cg_node *cg_argmax(cg_node *a, int axis);              /* i64; the first of equals */
+CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
+CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
+CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
+/* i64: the position among the reduced elements, row-major, of the first greatest (least); the first NaN wins. */
+CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o);
 
 /* ---- Shape ----------------------------------------------------------------------------------------------- */
 
@@ -172,8 +186,21 @@ CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank);      
 CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n);            /* n 0: reversed */
 CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
 CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
+CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis);          /* sizes agree but along axis; dtypes are promoted */
+CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis);                /* along a new axis */
+CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n);        /* into n equal parts: CG_OUT(&x, &y) */
+CG_API cg_node *cg_flip(cg_node *a, int axis);
+CG_API cg_node *cg_squeeze(cg_node *a, int axis);                                /* the axis must be known to have size 1 */
+/* start, start + step, ... before stop, as i64; all i64 scalars, the step a known number. */
+CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
+CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
+CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
+/* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
+ * the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
+typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
@@ -182,6 +209,37 @@ CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules, 
 CG_API cg_node *cg_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
+
+/* ---- Loops -------------------------------------------------------------------------------------------------- */
+
+/* A loop is built between begin and end; what is built from its placeholders in between is its body:
+ *     cg_scan *s = cg_scan_begin(g, CG_SCAN());
+ *     cg_node *h = cg_scan_state(s, h0), *next = cg_tanh(cg_add(cg_matmul(cg_scan_seq(s, x), U), cg_matmul(h, W)));
+ *     cg_scan_next(s, h, next);
+ *     cg_scan_out(s, next, CG_SCAN_ALL);
+ *     cg_node *hs;                                          // (steps, ...)
+ *     cg_scan_end(s, CG_OUT(&hs));
+ * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
+typedef struct cg_scan cg_scan;
+typedef struct cg_scan_spec {
+    size_t struct_size;
+    cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
+    int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+} cg_scan_spec;
+#define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
+typedef enum {
+    CG_SCAN_ALL,                  /* the value of every step, stacked along a new axis 0 */
+    CG_SCAN_LAST,                 /* that of the last step; with no step: the state's init, or zeros if it is no state's next value */
+    CG_SCAN_SUM                   /* the sum over steps */
+} cg_scan_keep;
+CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
+CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
+CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
+CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
+CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
+/* Ends the loop and frees s; out in the order of cg_scan_out. */
+CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 

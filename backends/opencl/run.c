@@ -20,6 +20,7 @@ static int64_t first_element(const launch *a, int slot)
     return (int64_t)(a->place[slot].offset / cg__dtypes[a->p->slots.at[slot].dtype].bytes);
 }
 
+static double larger(double a, double b) { return a > b ? a : b; }
 static double magnitude(int64_t v) { return v < 0 ? -(double)v : (double)v; }
 
 /* The greatest magnitude that off + sum c[k] * i[k], or a part of it, may reach. */
@@ -40,11 +41,9 @@ static double greatest(const launch *a, const cg_loop *l)
         double r = reach(a, l, (double)first_element(a, o->slot), o->off, o->stride);
         if (o->gather >= 0)
             r += (magnitude(a->n[o->gather_limit]) + 1) * (magnitude(a->n[o->gather_stride]) + 1);
-        most = r > most ? r : most;
-        for (int w = 0; w < o->nwindows; w++) {
-            r = reach(a, l, 0, o->window[w].c0, o->window[w].c);
-            most = r > most ? r : most;
-        }
+        most = larger(most, r);
+        for (int w = 0; w < o->nwindows; w++)
+            most = larger(most, reach(a, l, 0, o->window[w].c0, o->window[w].c));
     }
     return most;
 }
@@ -57,7 +56,7 @@ static int64_t number(const launch *a, cg_cl_number q)
     const cg_step *s = &a->p->steps.at[a->step];
     if (!q.base)
         return a->n[q.id];
-    return first_element(a, operand_slot(s, q.id)) + (s->kind == CG_STEP_LOOP ? a->n[s->loop.operands[q.id].off] : 0);
+    return first_element(a, operand_slot(s, q.id)) + a->n[s->kind == CG_STEP_LOOP ? s->loop.operands[q.id].off : s->kernel.nums[3 + q.id]];
 }
 
 /* ---- launches */
@@ -120,11 +119,9 @@ static int run_loop(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *e
         *(i < l->nouter ? &outer : &inner) *= (double)a->n[l->extent[i]];
     if (outer < 1)
         return CG_OK;
-    for (int i = 0; i < pair[0].text.n; i++) {
-        const double v = magnitude(number(a, pair[0].text.num[i]));
-        most = v > most ? v : most;
-    }
-    most = outer > most ? outer : inner > most ? inner : most;
+    for (int i = 0; i < pair[0].text.n; i++)
+        most = larger(most, magnitude(number(a, pair[0].text.num[i])));
+    most = larger(most, larger(outer, inner));
     return enqueue(d, pair, a, l->naxes > l->nouter && !l->columns, outer, outer * (inner > 1 ? inner : 1) * l->nvals, most, err);
 }
 
@@ -133,8 +130,8 @@ static int run_scatter(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error
     const cg_kernel *s = &a->p->steps.at[a->step].kernel;
     const double rows = (double)a->n[s->nums[0]], cols = (double)a->n[s->nums[1]], count = (double)a->n[s->nums[2]];
     double most = 0;
-    for (int i = 0; i < 3; i++)
-        most += (double)first_element(a, s->slots[i]);
+    for (int i = 0; i < pair[0].text.n; i++)
+        most += magnitude(number(a, pair[0].text.num[i]));
     return cols < 1 ? CG_OK : enqueue(d, pair, a, false, cols, cols * (rows + count), most + cols * (rows + count), err);
 }
 
@@ -165,7 +162,7 @@ static int run_steps(cg_cl *d, const cg_cl_exe *x, launch a, int from, int to, i
         case CG_STEP_COPY: rc = run_copy(d, &a, err); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(a.p, n, s->repeat.index, t);
+                cg__nums_step(a.p, n, &s->repeat, t);
                 rc = run_steps(d, x, a, i + 1, i + 1 + s->repeat.nbody, n, err);
             }
             i += s->repeat.nbody;

@@ -99,25 +99,51 @@ static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin
     return cg__node(g, op, args, nin, NULL);
 }
 
+/* Operands of one dtype, for what multiplies them or puts them side by side. */
+static bool unify(cg_graph *g, cg_op_id op, cg_node **in, int n)
+{
+    cg_dtype d = in[0]->type.dtype;
+    bool ok = true;
+    for (int i = 1; i < n && ok; i++)
+        if (!cg__promote(d, in[i]->type.dtype, &d)) {
+            cg__graph_fail(g, CG_EDTYPE, "cg_%s: %s and %s have no common dtype", cg__ops[op].name, cg__label(in[0]), cg__label(in[i]));
+            return false;
+        }
+    for (int i = 0; i < n && ok; i++)
+        ok = (in[i] = cg_cast(in[i], d)) != NULL;
+    return ok;
+}
+
+/* A bare number among other operands: an i64 where those count, else f32. */
+static cg_node *plain_operand(cg_graph *g, cg_op_id op, cg_node *in, int i)
+{
+    const cg_op *row = &cg__ops[op];
+    const bool counts = (row->props & CG_COUNTS) || (row->nin >= 0 && i >= row->nin);
+    if (!in->type.weak)
+        return in;
+    if (counts && !weak_fits(in, CG_I64))
+        return cg__graph_fail(g, CG_EDTYPE, "cg_%s: operand %d must be an integer", row->name, i + 1);
+    return cg_cast(in, counts ? CG_I64 : CG_F32);
+}
+
 cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
 {
-    cg_node *plain[CG_MAX_RANK * 4];
+    cg_node *few[CG_MAX_RANK * 2], **plain = few;
     if (!g || (nin && cg__graph_of(in, nin) != g))
         return NULL;
     if (cg__ops[op].props & CG_ELEMWISE)
         return build_elem(g, op, in, nin);
-    if (nin > CG_LEN(plain))
-        return cg__graph_fail(g, CG_EINVAL, "cg_%s: too many operands", cg__ops[op].name);
-    for (int i = 0; i < nin; i++)
-        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin ? CG_F32 : CG_I64) : in[i];
-    if (op == CG_OP_matmul && nin == 2) {
-        cg_dtype d = CG_F32;
-        if (!cg__promote(plain[0]->type.dtype, plain[1]->type.dtype, &d))
-            return cg__graph_fail(g, CG_EDTYPE, "cg_matmul: %s and %s have no common dtype", cg__label(plain[0]), cg__label(plain[1]));
-        plain[0] = cg_cast(plain[0], d);
-        plain[1] = cg_cast(plain[1], d);
-    }
-    return cg__node(g, op, plain, nin, attrs);
+    if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))
+        return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
+    bool ok = true;
+    for (int i = 0; i < nin && ok; i++)
+        ok = (plain[i] = plain_operand(g, op, in[i], i)) != NULL;
+    if (ok && nin && (cg__ops[op].props & CG_UNIFIES))
+        ok = unify(g, op, plain, nin);
+    cg_node *n = ok ? cg__node(g, op, plain, nin, attrs) : NULL;
+    if (plain != few)
+        cg__free(plain);
+    return n;
 }
 
 /* ---- infer, grad, emit */
@@ -171,7 +197,7 @@ static elem_grad (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg
 CG_DECLARE_GRAD(cg__elem_grad)
 {
     cg_node *const *in = n->in;
-    const elem_grad r = grads[elem_of(n)](gout, in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n);
+    const elem_grad r = grads[elem_of(n)](gout[0], in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n);
     for (int i = 0; i < n->nin; i++)
         gin[i] = need[i] ? cg__sum_to(r.out[i], &in[i]->type) : NULL;
     return CG_OK;
@@ -219,7 +245,7 @@ CG_DECLARE_INFER(cg__cast_infer)
 CG_DECLARE_GRAD(cg__cast_grad)
 {
     (void)need;
-    gin[0] = cg__is_float(n->type.dtype) && cg__is_float(n->in[0]->type.dtype) ? cg_cast(gout, n->in[0]->type.dtype) : CG_ZERO;
+    gin[0] = cg__is_float(n->type.dtype) && cg__is_float(n->in[0]->type.dtype) ? cg_cast(gout[0], n->in[0]->type.dtype) : CG_ZERO;
     return CG_OK;
 }
 
@@ -231,6 +257,7 @@ CG_DECLARE_EMIT(cg__cast_emit)
 
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d)
 {
+    CG_BUILDER(cg_node_graph(a));
     double v;
     if (!a || (a->type.dtype == d && !a->type.weak))
         return a;
@@ -251,13 +278,14 @@ static cg_node *public_elem(cg_op_id op, cg_node *a, cg_node *b, cg_node *c, int
     return g ? cg__build(g, op, in, n, NULL) : NULL;
 }
 
-#define SIGNATURE1(name) CG_API cg_node *cg_##name(cg_node *a) { return public_elem(CG_OP_##name, a, NULL, NULL, 1); }
-#define SIGNATURE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b) { return public_elem(CG_OP_##name, a, b, NULL, 2); }
-#define SIGNATURE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c) { return public_elem(CG_OP_##name, a, b, c, 3); }
+#define SIGNATURE1(name) CG_API cg_node *cg_##name(cg_node *a) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, NULL, NULL, 1); }
+#define SIGNATURE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, b, NULL, 2); }
+#define SIGNATURE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, b, c, 3); }
 #define ELEM(name, arity, ...) SIGNATURE##arity(name)
 #include "core/base/elemwise.def"
 
 CG_API cg_node *cg_scale(cg_node *a, double factor)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a ? cg_mul(a, cg_weak(a->graph, factor)) : NULL;
 }

@@ -80,6 +80,11 @@ static cg_node *with_type(cg_graph *g, const cg_map *memo, const cg_node *old, c
 
 /* ---- one node */
 
+static cg_node *no_memory(cg_graph *g)
+{
+    return cg__graph_fail(g, CG_ENOMEM, "rewriting: no memory");
+}
+
 static cg_node *fire(cg_graph *g, const cg_map *memo, int rule, cg_node *n)
 {
     const attempt a = begin(g, n);
@@ -87,9 +92,7 @@ static cg_node *fire(cg_graph *g, const cg_map *memo, int rule, cg_node *n)
     r = end(g, &a, r ? with_type(g, memo, n, r) : NULL);
     if (!r || r == n)
         return NULL;
-    if (*cg_node_name(n) && !(r->op->props & CG_LEAF))
-        cg_name(r, cg_node_name(n));
-    return r;
+    return r->op->props & CG_LEAF || cg__site_copy(r, n) ? r : no_memory(g);
 }
 
 cg_node *cg__rule_fire(cg_graph *g, int i, cg_node *n)
@@ -124,15 +127,15 @@ static cg_node *rebuild(sweep *s, cg_node *n)
     }
     cg_node *r = n;
     if (!in)
-        r = cg__graph_fail(s->g, CG_ENOMEM, "rewriting: no memory");
+        r = no_memory(s->g);
     else if (!same) {
         const cg_node *inherit = s->g->inherit;
         s->g->inherit = n;
         r = cg__build(s->g, cg__op_id(n), in, n->nin, n->attr);
         r = r ? with_type(s->g, &s->memo, n, r) : NULL;
         s->g->inherit = inherit;
-        if (r)
-            cg_name(r, cg_node_name(n));
+        if (r && !cg__site_copy(r, n))
+            r = no_memory(s->g);
     }
     if (in != few)
         cg__free(in);
@@ -172,16 +175,25 @@ static bool sweep_once(cg_graph *g, cg_phase phase, cg_node **roots, int n, bool
     return ok;
 }
 
+static int run_phase(cg_graph *g, cg_phase phase, cg_node **roots, int n, cg_error *err)
+{
+    bool changed = true;
+    for (int i = 0; i < MAX_SWEEPS && changed; i++)
+        if (!sweep_once(g, phase, roots, n, &changed))
+            return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
+    return CG_OK;
+}
+
+/* Loops are taken apart once their bodies are in simplest form; what leaves a body may then be simplified with what is around it. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_error *err)
 {
-    if (g->error.code)
-        return cg__fail(err, g->error.code, "%s", g->error.text);
-    for (int phase = 0; phase < CG_PHASE_COUNT; phase++) {
-        bool changed = true;
-        for (int i = 0; i < MAX_SWEEPS && changed; i++)
-            if (!sweep_once(g, (cg_phase)phase, roots, n, &changed))
-                return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text)
-                                     : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
-    }
-    return CG_OK;
+    static const cg_phase before[] = { CG_PHASE_CANONICAL, CG_PHASE_STABLE }, after[] = { CG_PHASE_CANONICAL, CG_PHASE_FAST };
+    int rc = g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : CG_OK;
+    for (int i = 0; i < CG_LEN(before) && rc == CG_OK; i++)
+        rc = run_phase(g, before[i], roots, n, err);
+    if (rc == CG_OK)
+        rc = cg__rewrite_scans(g, roots, n, err);
+    for (int i = 0; i < CG_LEN(after) && rc == CG_OK; i++)
+        rc = run_phase(g, after[i], roots, n, err);
+    return rc;
 }

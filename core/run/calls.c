@@ -40,8 +40,12 @@ void cg__calls_close(cg_device *d)
 static int explain(const cg_function *f, int rc, int step, const cg_error *device, cg_error *err)
 {
     const cg_plan *p = f->low.plan;
-    if (step >= 0 && step < p->steps.n)
-        return cg__fail(err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, p->steps.at[step].origin);
+    cg_arena words = { 0 };
+    if (step >= 0 && step < p->steps.n) {
+        cg__fail(err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, cg__label_in(&words, p->steps.at[step].node));
+        cg__arena_free(&words);
+        return CG_ERUNTIME;
+    }
     return cg__fail(err, (cg_status)rc, "cg_call: '%s': %s", f->name, device->text);
 }
 

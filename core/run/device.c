@@ -142,11 +142,12 @@ CG_API char *cg_device_info(int json)
         cg__strb(&s, "{\"version\": \"%s\", \"devices\": [", CG_VERSION);
     list_devices(&s, json != 0);
     const cg_device *d = cg__device_default(&err);
+    s.failed |= err.code == CG_ENOMEM;
     if (json)
         cg__strb(&s, "], \"selected\": \"%s\"}\n", d ? d->name : "");
     else
         cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto", d ? d->name : err.text);
-    return cg__strb_take(&s);
+    return cg__text_result(&s, "cg_device_info");
 }
 
 /* ---- buffers */
@@ -214,5 +215,6 @@ CG_API void cg_shutdown(void)
         t->device->backend->close(t->device);
     }
     ndevices = 0;
+    cg__symbol_close();
     pthread_mutex_unlock(&table_lock);
 }
