@@ -151,6 +151,7 @@ CG_DECLARE2(add); CG_DECLARE2(sub); CG_DECLARE2(mul); CG_DECLARE2(div); CG_DECLA
 CG_DECLARE2(power); CG_DECLARE2(maximum); CG_DECLARE2(minimum);
 CG_DECLARE2(equal); CG_DECLARE2(not_equal); CG_DECLARE2(less); CG_DECLARE2(less_equal);
 CG_DECLARE2(greater); CG_DECLARE2(greater_equal); CG_DECLARE2(logical_and); CG_DECLARE2(logical_or);
+CG_DECLARE2(heaviside);                                       /* 0 where a < 0, b where a is 0, 1 where a > 0 */
 CG_DECLARE3(where);                                           /* a ? b : c */
 CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
 
