@@ -361,9 +361,9 @@ int cg__cl_scatter_text(cg_dtype d, cg_dtype index, cg_strb *out, cg_error *err)
 
 void cg__cl_source(const char *body, cg_strb *out)
 {
-    bool used[256] = { true };
+    bool used[CG_MATH_PIECES_MAX] = { true };
     int n = 1;
-    for (; cg__math_pieces[n].name && n < 256; n++)
+    for (; cg__math_pieces[n].name; n++)
         used[n] = strstr(body, cg__math_pieces[n].name) != NULL;
     for (int i = n - 1; i > 0; i--)
         for (int k = 1; used[i] && k < i; k++)
