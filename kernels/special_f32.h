@@ -61,7 +61,7 @@ CG_FN float cg_lgamma_pos_f32(float x)
     const float lower = 0.483128951f + u * (-0.145959697f + u * (0.0629112789f + u * (-0.0313190425f + u * (0.016803567f + u * (-0.00927653644f
         + u * (0.00535511656f + u * (-0.00397213376f + u * 0.00238831134f)))))));
     const float upper = 0.379577161f + v * (-0.0746637214f + v * (0.0199052074f + v * (-0.00601407479f + v * (0.00194736406f + v * (-0.000695726767f + v * 0.000242430666f)))));
-    const float near = (x < 1.0f ? x : a - 1.0f) * (a - 2.0f) * (a < 2.0f ? lower : upper) - (x < 1.0f ? cg_log_f32(x) : 0.0f);
+    const float near = (x < 1.0f ? x : a - 1.0f) * (a - 2.0f) * (a < 2.0f ? lower : upper) + (x < 1.0f ? -cg_log_f32(x) : 0.0f);
     const float b = a > 1e9f ? 1e9f : a, high = cg_stirling_f32(b, &low);
     const float series = t * (0.0833333327f + z * (-0.00277758622f + z * (0.000784718413f - z * 0.000454428318f)));
     const float far = a > 1e9f ? a * (cg_log_f32(a) - 1.0f) : high * 0.693147182f + (low * 0.693147182f + (0.918938533f + series));

@@ -8,27 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backends/cpu/cpu.h"
-
-/* Other bounds than 4. With a scale the error counts in units of the last place of at least that: for functions whose terms cancel
- * (OPERANDS: on the scale of the operands), or whose tails nobody needs to the last digit. */
-enum { OPERANDS = -1 };
-static const struct { const char *name; double bound, scale; } bounds[] = {
-    { "exp", 2, 0 }, { "log", 2, 0 }, { "exp2", 2, 0 }, { "logaddexp", 4, OPERANDS }, { "logaddexp2", 4, OPERANDS },
-    { "erfcx", 5, 0 }, { "gamma", 8, 0 }, { "lgamma", 8, 1 }, { "digamma", 8, 16 }, { "trigamma", 8, 0 }, { "i0", 6, 0 }, { "i1", 6, 0 },
-    { "hard_sigmoid", 4, 1 }, { "hard_swish", 4, 1 }, { "silu", 4, 1e-30 }, { "mish", 5, 1e-30 }, { "gelu", 5, 1e-30 }, { "gelu_tanh", 8, 0.1 },
-};
+#include "tests/elem_bounds.h"
 
 typedef struct worst { double ulps, a, b, got, want; long odd; double odd_a, odd_b, odd_got, odd_want; } worst;
 enum { BLOCK = 1000 };
-
-static double bound_of(const char *name, double *scale)
-{
-    *scale = 0;
-    for (int i = 0; i < CG_LEN(bounds); i++)
-        if (strcmp(bounds[i].name, name) == 0)
-            return *scale = bounds[i].scale, bounds[i].bound;
-    return 4;
-}
 
 static uint64_t next_random(uint64_t *s)
 {
@@ -46,14 +29,7 @@ static float any_float(uint64_t *s)
     return (r >> 40 & 3) ? x : (float)((int32_t)bits) * 4.6566129e-9f;
 }
 
-/* A unit of the last place of x, which may be a denormal */
-static double ulp_of(double x)
-{
-    const double a = fabs(x) < 0x1p-126 ? 0x1p-126 : fabs(x);
-    return ldexp(1, ilogb(a) - 23);
-}
-
-static void judge(worst *w, double scale, float a, float b, float got, double want)
+static void judge(worst *w, const elem_bound *bound, float a, float b, float got, double want)
 {
     const double g = (double)got;
     const bool over = fabs(want) >= 0x1.ffffffp127, same_class = isnan(want) ? isnan(got) : over ? fabs(g) >= 0x1.fffffep127 && !signbit(got) == !signbit(want) : isfinite(got);
@@ -64,14 +40,12 @@ static void judge(worst *w, double scale, float a, float b, float got, double wa
     }
     if (isnan(want) || over)
         return;
-    if (scale == OPERANDS)
-        scale = fmax(fabs((double)a), fabs((double)b));
-    const double e = fabs(g - want) / ulp_of(fabs(want) < scale ? scale : want);
+    const double e = ulps_between(bound, fmax(fabs((double)a), fabs((double)b)), g, want);
     if (e > w->ulps)
         *w = (worst){ e, (double)a, (double)b, g, want, w->odd, w->odd_a, w->odd_b, w->odd_got, w->odd_want };
 }
 
-static worst sweep(const cg_vec *v, int op, double scale, long points)
+static worst sweep(const cg_vec *v, int op, const elem_bound *bound, long points)
 {
     static float x[BLOCK], y[BLOCK], z[BLOCK], out[BLOCK];
     static double dx[BLOCK], dy[BLOCK], dz[BLOCK], want[BLOCK];
@@ -85,7 +59,7 @@ static worst sweep(const cg_vec *v, int op, double scale, long points)
         v->elem[op][CG_F32](out, x, y, z, BLOCK);
         v->elem[op][CG_F64](want, dx, dy, dz, BLOCK);
         for (int i = 0; i < BLOCK; i++)
-            judge(&w, scale, x[i], y[i], out[i], want[i]);
+            judge(&w, bound, x[i], y[i], out[i], want[i]);
     }
     return w;
 }
@@ -110,17 +84,17 @@ int main(int argc, char **argv)
     printf("%-14s %8s %6s\n", "function", "ulp", "bound");
     for (int op = 0; op < CG_EL_COUNT; op++) {
         const cg_elem_row *row = &cg__elems[op];
-        double scale, bound = bound_of(row->name, &scale);
+        const elem_bound bound = bound_of(row->name);
         if (row->cls == CG_CLS_ANY || row->cls == CG_CLS_INT || row->cls == CG_CLS_BIT || row->res != CG_RES_SAME || !asked(row->name, argv + (given ? 3 : 1), argc - (given ? 3 : 1)))
             continue;
-        const worst w = sweep(v, op, scale, points);
-        printf("%-14s %8.3f %6g", row->name, w.ulps, bound);
-        if (w.ulps > bound)
+        const worst w = sweep(v, op, &bound, points);
+        printf("%-14s %8.3f %6g", row->name, w.ulps, bound.ulps);
+        if (w.ulps > bound.ulps)
             printf("  at %.9g %.9g: %.9g, not %.9g", w.a, w.b, w.got, w.want);
         if (w.odd)
             printf("  %ld of another class, as %.9g %.9g: %.9g, not %.9g", w.odd, w.odd_a, w.odd_b, w.odd_got, w.odd_want);
         printf("\n");
-        failed += w.ulps > bound || w.odd;
+        failed += w.ulps > bound.ulps || w.odd;
     }
     printf("%d failed\n", failed);
     return failed != 0;
