@@ -264,11 +264,18 @@ CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in 
 typedef struct cg_reduce { int zero_; const int64_t *axes; int naxes; int keepdims; } cg_reduce;   /* no axes: all */
 #define CG_REDUCE(...)    (&(cg_reduce){ .zero_ = 0, __VA_ARGS__ })
 #define CG_OVER(...)      .axes = (const int64_t[]){ 0, __VA_ARGS__ } + 1, .naxes = CG_COUNT_(const int64_t, __VA_ARGS__)
-CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide */
-CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins */
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide; 0 over no elements */
+CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o);      /* integers: 64 bits wide; 1 over no elements */
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an empty axis is an error where its size is known */
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
-CG_API cg_node *cg_argmax(cg_node *a, int axis);              /* i64; the first of equals */
+CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
+CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
+CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
+/* i64: the position among the reduced elements, row-major, of the first greatest (least); the first NaN wins. */
+CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o);
 
 /* ---- Shape ----------------------------------------------------------------------------------------------- */
 
@@ -279,6 +286,10 @@ CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
 CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
+/* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
+ * the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
+typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
@@ -287,6 +298,37 @@ CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules, 
 CG_API cg_node *cg_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
+
+/* ---- Loops -------------------------------------------------------------------------------------------------- */
+
+/* A loop is built between begin and end; what is built from its placeholders in between is its body:
+ *     cg_scan *s = cg_scan_begin(g, CG_SCAN());
+ *     cg_node *h = cg_scan_state(s, h0), *next = cg_tanh(cg_add(cg_matmul(cg_scan_seq(s, x), U), cg_matmul(h, W)));
+ *     cg_scan_next(s, h, next);
+ *     cg_scan_out(s, next, CG_SCAN_ALL);
+ *     cg_node *hs;                                          // (steps, ...)
+ *     cg_scan_end(s, CG_OUT(&hs));
+ * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
+typedef struct cg_scan cg_scan;
+typedef struct cg_scan_spec {
+    size_t struct_size;
+    cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
+    int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+} cg_scan_spec;
+#define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
+typedef enum {
+    CG_SCAN_ALL,                  /* the value of every step, stacked along a new axis 0 */
+    CG_SCAN_LAST,                 /* that of the last step; with no step: the state's init, or zeros if it is no state's next value */
+    CG_SCAN_SUM                   /* the sum over steps */
+} cg_scan_keep;
+CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
+CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
+CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
+CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
+CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
+/* Ends the loop and frees s; out in the order of cg_scan_out. */
+CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 

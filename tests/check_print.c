@@ -67,12 +67,22 @@ START_TEST(prints_what_it_reads)
 }
 END_TEST
 
+/* h = h + row, over the rows of n; the last h */
+#define SUM_OF_ROWS                                                                                                                      \
+    "(get (scan (dim n :axis 0) :seq [n] :init [(const f32 [3] [0 0 0])] :capture [] :body [(add (arg :index 0 :dtype f32 :shape [3]) "   \
+    "(arg :index 1 :dtype f32 :shape [3]))] :back [0] :outs [1 0 0]) :output 0)"
+
 START_TEST(symbolic_attributes_come_back)
 {
     static const char *const rows[] = {
         "(reshape n :shape [(dim n :axis 0) 1 3])", "(broadcast_to (sum n :axis [0]) :shape [(dim n :axis 0) 3])",
         "(slice x :start [0 none] :stop [none 2] :step [1 -1])", "(slice n :start [(dim n :axis 0) 0] :stop [none none] :step [-1 1])",
         "(exp n)", "(matmul n (transpose n))", "(argmax n :axis 1)", "(take n i)",
+        "(sliding_window_view n :axis [1] :window_shape [2] :stride [2])",
+        SUM_OF_ROWS,
+        "(get (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0]) :output 0)",
+        "(let ((s (scan (dim n :axis 0) :seq [n n] :init [] :capture [] :body [(mul (arg :index 0 :dtype f32 :shape [3]) (arg :index 1 :dtype f32 :shape [3]))]"
+        " :back [0 1] :outs [0 0 0 2 0 0]))) (add (get s :output 0) (get s :output 1)))",
     };
     for (int i = 0; i < CG_LEN(rows); i++) {
         cg_node *n = read_text(rows[i]);
@@ -126,6 +136,16 @@ START_TEST(hostile_texts_are_errors)
         "(transpose x :axes [0 9])", "(softmax x :axis [0 1])", "(slice x :start [0 0 0 0 0 0 0 0 0 0] :stop [1] :step [0])",
         "(slice x :start [0 0] :stop [1 1] :step [0 1])", "(broadcast_to x :shape [5])", "(broadcast_to x :shape [1 2 3 4 5 6 7 8 9 2 3])",
         "(expand_dims x :axis 9)", "(reshape x :shape [y])", "(reshape x :shape [6.5])", "(matmul x y)", "(one_hot i)", "(pad x)",
+        "(sliding_window_view x :axis [0 0] :window_shape [1 1])", "(sliding_window_view x :axis [1] :window_shape [0])", "(sliding_window_view x)",
+        "(arg)", "(arg :index -1 :dtype f32 :shape [])", "(arg :index 0 :dtype f32 :shape [-2])", "(get x :output 0)", "(scan)", "(scan x)",
+        "(scan 2 :seq [x])", "(scan 2 :seq [] :init [] :capture [] :body [(exp x)] :back [] :outs [0 0 0])",
+        "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [2])] :back [0] :outs [0 0 0])",
+        "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 7 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
+        "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 9 0])",
+        "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [1 0 0])",
+        "(scan 2 :capture [y] :seq [x] :init [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
+        "(scan 2 :seq [] :init [y] :capture [] :body [(sum (arg :index 0 :dtype f32 :shape [2 3]))] :back [] :outs [1 0 0])",
+        "(exp (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0]))",
     };
     for (int i = 0; i < CG_LEN(rows); i++) {
         cg_graph_clear_error(g);
@@ -164,26 +184,33 @@ END_TEST
 /* Every prefix and every one-character change of a good text is read or refused, and the graph stays sound. */
 START_TEST(mangled_texts_do_no_harm)
 {
-    static const char good[] = "(let ((h (sum x :axis [0] :keepdims true))) (where true (mul h (const f32 [1] [2])) (slice h :start [0 none] :stop [none 2] :step [1 1])))";
+    static const char *const good[] = {
+        "(let ((h (sum x :axis [0] :keepdims true))) (where true (mul h (const f32 [1] [2])) (slice h :start [0 none] :stop [none 2] :step [1 1])))",
+        SUM_OF_ROWS,
+    };
     static const char bytes[] = "()[]:; x1-.n\x01\xff";
-    char text[sizeof good];
-    for (size_t i = 0; i < sizeof good - 1; i++)
-        for (size_t k = 0; k < sizeof bytes; k++) {
-            memcpy(text, good, sizeof good);
-            text[i] = bytes[k];
-            cg_graph_clear_error(g);
-            if (!read_text(text))
-                ck_assert_ptr_nonnull(cg_graph_error(g));
-        }
+    char text[400];
+    for (int g0 = 0; g0 < CG_LEN(good); g0++)
+        for (size_t i = 0; i < strlen(good[g0]); i++)
+            for (size_t k = 0; k < sizeof bytes; k++) {
+                snprintf(text, sizeof text, "%s", good[g0]);
+                text[i] = bytes[k];
+                cg_graph_clear_error(g);
+                if (!read_text(text))
+                    ck_assert_ptr_nonnull(cg_graph_error(g));
+            }
     ck_assert_int_eq(cg_graph_verify(g), CG_OK);
 }
 END_TEST
 
 START_TEST(memory_may_run_out_anywhere)
 {
-    static const char text[] = "(let ((h (exp x))) (add (mul h h) (const f32 [1] [2])))";
-    cg_node *whole = read_text(text);
-    for (long i = 1; i < 200; i++) {
+    static const char *const texts[] = { "(let ((h (exp x))) (add (mul h h) (const f32 [1] [2])))", SUM_OF_ROWS };
+    for (long k = 0; k < 400; k++) {
+        const char *text = texts[k % 2];
+        const long i = k / 2 + 1;
+        cg_graph_clear_error(g);
+        cg_node *whole = read_text(text);
         cg_graph_clear_error(g);
         cg__alloc_fail_at(i, true);
         cg_node *n = read_text(text);

@@ -41,7 +41,7 @@ unary = dict(
     arcsinh=np.arcsinh, arccosh=np.arccosh, arctanh=np.arctanh,
     erf=sp.erf, erfc=sp.erfc, erfcx=sp.erfcx, erfinv=lambda x: np.copysign(sp.erfinv(x), x), erfcinv=lambda x: sp.erfcinv(x) + 0.0, gamma=sp.gamma, lgamma=lambda x: np.where(x == -inf, inf, sp.gammaln(x)),
     digamma=by_mpmath(mpmath.digamma, lambda x: -math.copysign(inf, x) if x == 0 else nan),
-    trigamma=by_mpmath(lambda x: mpmath.psi(1, x), lambda x: inf), i0=lambda x: np.where(np.isinf(x), inf, sp.i0(x)), i1=lambda x: np.where(np.isinf(x), x, sp.i1(x)),
+    trigamma=by_mpmath(lambda x: mpmath.psi(1, x), lambda x: inf), i0=lambda x: np.where(np.isinf(x), inf, sp.i0(x)), i1=lambda x: np.copysign(np.where(np.isinf(x), x, sp.i1(x)), x),
     isnan=np.isnan, isinf=np.isinf, isfinite=np.isfinite, signbit=np.signbit, logical_not=np.logical_not,
     relu=lambda x: np.where(np.isnan(x), x, np.maximum(x, 0)), selu=lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     softplus=lambda x: np.logaddexp(0, x), softsign=lambda x: x / (1 + np.abs(x)), sigmoid=sigmoid, hard_sigmoid=lambda x: np.clip(0.2 * x + 0.5, 0, 1),

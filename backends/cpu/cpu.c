@@ -180,16 +180,16 @@ static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n,
 {
     const cg_kernel *k = &p->steps.at[step].kernel;
     const cg_dtype t = p->slots.at[k->slots[0]].dtype, ti = p->slots.at[k->slots[1]].dtype;
-    const int64_t rows = n[k->nums[0]], cols = n[k->nums[1]], count = n[k->nums[2]];
+    const int64_t rows = n[k->nums[0]], cols = n[k->nums[1]], count = n[k->nums[2]], out = n[k->nums[3]], idx = n[k->nums[4]], src = n[k->nums[5]];
     if (rows && cols)
-        memset(at(place, k->slots[0], 0, t), 0, (size_t)(rows * cols) * cg__dtypes[t].bytes);
+        memset(at(place, k->slots[0], out, t), 0, (size_t)(rows * cols) * cg__dtypes[t].bytes);
     for (int64_t i = 0; i < count; i++) {
-        const int64_t r = cg__load_i64(at(place, k->slots[1], i, ti), ti);
+        const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, ti), ti);
         if (r < -rows || r >= rows) {
             d->failed_step = d->failed_step < 0 ? step : d->failed_step;
             continue;
         }
-        add_row(at(place, k->slots[0], (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], i * cols, t), t, cols);
+        add_row(at(place, k->slots[0], out + (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], src + i * cols, t), t, cols);
     }
 }
 
@@ -215,7 +215,7 @@ static int run_steps(cg_cpu *d, const cg_plan *p, int from, int to, int64_t *n, 
         case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(p, n, s->repeat.index, t);
+                cg__nums_step(p, n, &s->repeat, t);
                 rc = run_steps(d, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
             }
             i += s->repeat.nbody;

@@ -234,7 +234,7 @@ static int run_scatter(cg_cl *d, kernel *k, const cg_plan *p, int step, const in
     int rc = CG_OK;
     for (int i = 0; i < 3; i++) {
         v.v[i] = n[s->nums[i]];
-        v.at[i] = element_offset(p, place, s->slots[i]);
+        v.at[i] = element_offset(p, place, s->slots[i]) + n[s->nums[3 + i]];
     }
     if (!v.v[1])
         return CG_OK;
@@ -388,7 +388,7 @@ static int run_steps(cg_cl *d, exe *x, const cg_plan *p, int from, int to, int64
         case CG_STEP_COPY: rc = run_copy(d, p, &s->copy, n, place, err); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(p, n, s->repeat.index, t);
+                cg__nums_step(p, n, &s->repeat, t);
                 rc = run_steps(d, x, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
             }
             i += s->repeat.nbody;

@@ -35,8 +35,8 @@ static uint16_t to_half(double v)
     if (isnan(v))
         return 0x7e00;
     v = fabs(v);
-    if (v >= 65520.0)
-        return sign | 0x7c00;
+    if (v >= 65520.0 || v == 0)
+        return v == 0 ? sign : sign | 0x7c00;
     frexp(v, &e);
     e = e - 1 < -14 ? -14 : e - 1;
     const int q = (int)nearbyint(ldexp(v, 10 - e));

@@ -10,8 +10,9 @@
 typedef struct walk {
     cg_graph *g;
     cg_node_vec nodes;
-    cg_map grads;                        /* node -> gradient so far */
-    cg_map wanted;                       /* nodes through which a wanted variable reaches the cost */
+    cg_map grads;                        /* node -> gradient so far; tuple -> an array of one an output, in the arena */
+    cg_map wanted;                       /* nodes through which a wanted variable reaches a root */
+    cg_arena arena;
 } walk;
 
 static bool is_wanted(const walk *w, const cg_node *n)
@@ -34,7 +35,7 @@ static bool mark_wanted(walk *w, cg_node *const *wrt, int n)
     for (int i = 0; i < w->nodes.n; i++) {
         const cg_node *at = w->nodes.at[i];
         bool reaches = is_wanted(w, at);
-        for (int k = 0; k < at->nin && !reaches; k++)
+        for (int k = 0; k < cg__nvalues(at) && !reaches; k++)
             if (is_wanted(w, at->in[k]) && !cg__is(at, CG_OP_dim)) {
                 reaches = true;
                 if (!cg__map_put(&w->wanted, cg__key(at), 1))
@@ -44,39 +45,80 @@ static bool mark_wanted(walk *w, cg_node *const *wrt, int n)
     return true;
 }
 
-static int add_grad(walk *w, cg_node *n, cg_node *gin)
+static cg_node *sum_of(cg_node *have, cg_node *more)
 {
-    cg_node *have = grad_of(w, n);
-    if (!gin)
-        return CG_OK;
-    cg_node *sum = have ? cg_add(have, gin) : gin;
-    return sum && cg__map_set(&w->grads, cg__key(n), cg__key(sum)) ? CG_OK : CG_ENOMEM;
+    return have ? cg_add(have, more) : more;
 }
 
-/* Asks node n, whose gradient is complete, for those of its inputs. */
+static int add_grad(walk *w, cg_node *n, cg_node *gin)
+{
+    cg_node *sum = gin ? sum_of(grad_of(w, n), gin) : NULL;
+    return !gin || (sum && cg__map_set(&w->grads, cg__key(n), cg__key(sum))) ? CG_OK : CG_ENOMEM;
+}
+
+/* What reaches output `get` of a tuple is kept beside that of its other outputs. */
+static int add_to_tuple(walk *w, const cg_node *get)
+{
+    cg_node *tuple = get->in[0], **list = (cg_node **)grad_of(w, tuple);
+    const int64_t k = get->attr[0].at[0];
+    if (!list && (!(list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)) || !cg__map_set(&w->grads, cg__key(tuple), cg__key(list))))
+        return CG_ENOMEM;
+    list[k] = sum_of(list[k], grad_of(w, get));
+    return list[k] ? CG_OK : CG_ENOMEM;
+}
+
+/* Asks n for the gradients of its inputs, given those of its outputs. */
+static int ask(walk *w, cg_node *n, cg_node *const *gout)
+{
+    cg_node **gin = cg__zalloc((size_t)n->nin * sizeof *gin);
+    bool *need = cg__zalloc((size_t)n->nin * sizeof *need);
+    int rc = gin && need ? CG_OK : CG_ENOMEM;
+    for (int k = 0; k < cg__nvalues(n) && rc == CG_OK; k++)
+        need[k] = is_wanted(w, n->in[k]);
+    const cg_node *inherit = w->g->inherit;
+    w->g->inherit = n;
+    if (rc == CG_OK)
+        rc = n->op->grad(n, gout, need, gin);
+    for (int k = 0; k < cg__nvalues(n) && rc == CG_OK; k++)
+        if (need[k] && gin[k] != CG_ZERO)
+            rc = gin[k] ? add_grad(w, n->in[k], gin[k]) : w->g->error.code ? (int)w->g->error.code : CG_OK;
+    w->g->inherit = inherit;
+    cg__free(gin);
+    cg__free(need);
+    return rc;
+}
+
+/* Node n, whose gradient is complete, hands it on. */
 static int step(walk *w, cg_node *n)
 {
     cg_node *gout = grad_of(w, n);
-    if (!gout || !n->nin || !is_wanted(w, n))
+    if (!gout || !cg__nvalues(n) || !is_wanted(w, n))
         return CG_OK;
+    if (cg__is(n, CG_OP_get))
+        return add_to_tuple(w, n);
     if (!n->op->grad) {
         cg__graph_fail(w->g, CG_EUNSUPPORTED, "cg_grad: %s has no derivative", cg__label(n));
         return CG_EUNSUPPORTED;
     }
-    cg_node **gin = cg__zalloc((size_t)n->nin * sizeof *gin);
-    bool *need = cg__zalloc((size_t)n->nin * sizeof *need);
-    int rc = gin && need ? CG_OK : CG_ENOMEM;
-    for (int k = 0; k < n->nin && rc == CG_OK; k++)
-        need[k] = is_wanted(w, n->in[k]);
-    w->g->inherit = n;
-    if (rc == CG_OK)
-        rc = n->op->grad(n, gout, need, gin);
-    for (int k = 0; k < n->nin && rc == CG_OK; k++)
-        if (need[k] && gin[k] != CG_ZERO)
-            rc = gin[k] ? add_grad(w, n->in[k], gin[k]) : w->g->error.code ? (int)w->g->error.code : CG_OK;
-    w->g->inherit = NULL;
-    cg__free(gin);
-    cg__free(need);
+    return ask(w, n, n->nouts ? (cg_node **)gout : &gout);
+}
+
+int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out)
+{
+    walk w = { .g = roots[0]->graph };
+    int rc = cg__reach_values(roots, nroots, &w.nodes) && mark_wanted(&w, wrt, n) ? CG_OK : CG_ENOMEM;
+    for (int i = 0; i < nroots && rc == CG_OK; i++)
+        rc = seeds[i] ? add_grad(&w, roots[i], seeds[i]) : CG_OK;
+    for (int i = w.nodes.n - 1; i >= 0 && rc == CG_OK; i--)
+        rc = step(&w, w.nodes.at[i]);
+    for (int i = 0; i < n; i++)
+        out[i] = rc == CG_OK ? grad_of(&w, wrt[i]) : NULL;
+    if (rc < 0 && !w.g->error.code)
+        cg__graph_fail(w.g, (cg_status)rc, "cg_grad: failed: %s", cg_status_name((cg_status)rc));
+    CG_VEC_FREE(&w.nodes);
+    cg__map_free(&w.grads);
+    cg__map_free(&w.wanted);
+    cg__arena_free(&w.arena);
     return rc;
 }
 
@@ -93,18 +135,14 @@ static int check(cg_node *cost, cg_node *const *wrt, int n, int nout)
     return CG_OK;
 }
 
-static int deliver(const walk *w, cg_node *const *wrt, int n, cg_node **const *out)
+/* The gradient with the variable's type; zeros where it does not reach the cost. */
+static cg_node *full(cg_node *g, const cg_node *wrt)
 {
-    for (int i = 0; i < n; i++) {
-        cg_node *dims[CG_MAX_RANK], *g = grad_of(w, wrt[i]);
-        const cg_type *t = &wrt[i]->type;
-        for (int k = 0; k < t->rank; k++)
-            dims[k] = cg__dim_node(w->g, t->dim[k]);
-        *out[i] = g ? g : cg_broadcast_to(cg__splat(w->g, t->dtype, 0), dims, t->rank);
-        if (!*out[i])
-            return w->g->error.code ? (int)w->g->error.code : CG_ENOMEM;
-    }
-    return CG_OK;
+    cg_node *dims[CG_MAX_RANK];
+    const cg_type *t = &wrt->type;
+    for (int k = 0; k < t->rank; k++)
+        dims[k] = cg__dim_node(wrt->graph, t->dim[k]);
+    return g ? g : cg_broadcast_to(cg__splat(wrt->graph, t->dtype, 0), dims, t->rank);
 }
 
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout)
@@ -119,19 +157,13 @@ CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *o
     int rc = check(cost, wrt, n, nout);
     if (rc < 0)
         return rc;
-    walk w = { .g = cost->graph };
-    rc = cg__reach(&cost, 1, &w.nodes) && mark_wanted(&w, wrt, n) &&
-                 cg__map_set(&w.grads, cg__key(cost), cg__key(cg__splat(w.g, cost->type.dtype, 1)))
-             ? CG_OK
-             : CG_ENOMEM;
-    for (int i = w.nodes.n - 1; i >= 0 && rc == CG_OK; i--)
-        rc = step(&w, w.nodes.at[i]);
-    if (rc == CG_OK)
-        rc = deliver(&w, wrt, n, out);
-    if (rc < 0 && !w.g->error.code)
-        cg__graph_fail(w.g, (cg_status)rc, "cg_grad: failed: %s", cg_status_name((cg_status)rc));
-    CG_VEC_FREE(&w.nodes);
-    cg__map_free(&w.grads);
-    cg__map_free(&w.wanted);
+    cg_node **grads = cg__zalloc((size_t)(n + 1) * sizeof *grads), *one = cg__splat(cost->graph, cost->type.dtype, 1);
+    rc = grads && one ? cg__backward(&cost, &one, 1, wrt, n, grads) : CG_ENOMEM;
+    for (int i = 0; i < n && rc == CG_OK; i++)
+        if (!(*out[i] = full(grads[i], wrt[i])))
+            rc = cost->graph->error.code ? (int)cost->graph->error.code : CG_ENOMEM;
+    if (rc < 0 && !cost->graph->error.code)
+        cg__graph_fail(cost->graph, (cg_status)rc, "cg_grad: failed: %s", cg_status_name((cg_status)rc));
+    cg__free(grads);
     return rc;
 }

@@ -6,6 +6,9 @@
  * A dim of a type is a known size, or an int64 scalar node; equal dims are equal pointers. Names, scopes and creation sites are side tables.
  * Attributes are lists of int64 (or bytes for constants), in the order of the op's `attrs`. An element of a list attribute may stand
  * for an operand: CG_REF(k) is input k of the node (an i64 scalar); so slice bounds and shapes may be symbolic.
+ * A node with several outputs has a tuple of types (outs); (get t k) is output k as a value, and only get reads a tuple.
+ * A body (of a scan) is closed: its only leaves are args and constants. Its roots are the last inputs of the node that owns it, so
+ * hash-consing, copying, rewriting and printing treat it as any other expression; walks over values leave these edges out (cg__reach_values).
  * Ids grow along edges (inputs of a node have smaller ids), so a walk by id is a topological walk and nothing recurses.
  */
 #ifndef CG_IR_H
@@ -18,10 +21,10 @@ typedef struct cg_dim_t { int64_t n; cg_node *sym; } cg_dim_t;          /* sym N
 typedef struct cg_type { cg_dtype dtype; bool weak; int rank; cg_dim_t dim[CG_MAX_RANK]; } cg_type;
 
 #define CG_REF(k)      (INT64_MIN + 1 + (k))
-#define CG_IS_REF(v)   ((v) != CG_NONE && (v) < INT64_MIN + 64)
+#define CG_IS_REF(v)   ((v) != CG_NONE && (v) < INT64_MIN + 65536)
 #define CG_REF_OF(v)   ((int)((v) - INT64_MIN - 1))
 
-typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES } cg_attr_kind;
+typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES, CG_AT_NODES /* refs to operands of any type */ } cg_attr_kind;
 typedef struct cg_attr_row { const char *name; cg_attr_kind kind; } cg_attr_row;
 typedef struct cg_attr { int n; const int64_t *at; } cg_attr;           /* BYTES: n bytes at `at` */
 
@@ -41,13 +44,17 @@ struct cg_node {
     cg_node **in;
     cg_attr *attr;               /* as many as op->nattrs */
     cg_type type;
+    int nouts;                   /* 0: one value, of `type` */
+    cg_type *outs;               /* of a tuple */
+    int nbody;                   /* the last nbody inputs are roots of a body, not values */
     uint64_t uid;                /* identity ops only, else 0 */
     cg_array *array;             /* shared variables only */
     cg_node *next;               /* the graph's list, by id */
 };
 
-enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */ };
-enum { CG_MAX_ATTRS = 4 };
+enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
+       CG_COUNTS = 64 /* bare numbers among its operands are i64 */ };
+enum { CG_MAX_ATTRS = 6 };
 struct cg_lower;
 struct cg_loop_builder;
 struct cg_spot;
@@ -58,8 +65,11 @@ typedef struct cg_op {
     int nattrs; cg_attr_row attrs[CG_MAX_ATTRS];
     /* Fills the type from inputs and attributes; may replace attributes by canonical ones. Says why not. */
     int (*infer)(cg_node *n, cg_error *err);
-    /* gin[i]: gradient for input i, or CG_ZERO or NULL (disconnected). need[i]: asked for. (NULL: no gradient: an error that says so) */
-    int (*grad)(const cg_node *n, cg_node *gout, const bool need[], cg_node *gin[]);
+    /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
+    cg_node *(*simple)(const cg_node *candidate);
+    /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.
+     * gin[i]: gradient for input i, or CG_ZERO or NULL (disconnected). (NULL: no gradient: an error that says so) */
+    int (*grad)(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[]);
     int (*lower)(struct cg_lower *, const cg_node *n);       /* (optional) steps that place n; lower.h */
     int (*emit)(struct cg_loop_builder *, const cg_node *n, const struct cg_spot *at);     /* (optional) one element of n inside a LOOP */
 } cg_op;
@@ -98,9 +108,15 @@ cg_dim_t cg__dim_mul(cg_graph *g, cg_dim_t a, cg_dim_t b);
 /* Nodes that the roots reach, by id (topological). false: no memory. dims of types are reached too. */
 typedef CG_VEC(cg_node *) cg_node_vec;
 bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out);
+bool cg__reach_values(cg_node *const *roots, int n, cg_node_vec *out);  /* without the bodies of scans */
+static inline int cg__nvalues(const cg_node *n) { return n->nin - n->nbody; }   /* inputs that are values */
 /* The value of an int64 scalar node in its simplest form: constants fold, x+0, x*1. */
 cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
-/* clone.c: rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity. */
+/* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
+ * stay: then this is substitution. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
+cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
+/* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */
+int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out);
 
 #endif

@@ -114,7 +114,7 @@ static bool same_node(const cg_node *a, const cg_node *b)
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
 {
-    cg_attr *out = cg__arena(&g->arena, CG_MAX_ATTRS * sizeof *out);
+    cg_attr *out = cg__arena(&g->arena, (size_t)(op->nattrs + 1) * sizeof *out);
     if (!out)
         return NULL;
     for (int i = 0; i < op->nattrs; i++) {
@@ -170,10 +170,20 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
     cg_node n = { .op = &cg__ops[op], .graph = g, .nin = nin, .in = (cg_node **)(uintptr_t)in, .attr = given };
     if (n.op->nin >= 0 && nin < n.op->nin)
         return cg__graph_fail(g, CG_EINVAL, "%s: takes %d operands, got %d", n.op->name, n.op->nin, nin);
+    for (int i = 0; i < nin; i++)
+        if (in[i]->nouts && op != CG_OP_get)
+            return cg__graph_fail(g, CG_EINVAL, "cg_%s: operand %d, %s, has several outputs; take one with get", n.op->name, i + 1, cg__label(in[i]));
     cg_error err = { 0 };
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);
-    return intern(g, &n);
+    cg_node *simpler = n.op->simple ? n.op->simple(&n) : NULL;
+    return simpler ? simpler : intern(g, &n);
+}
+
+cg_node *cg__get(cg_node *tuple, int k)
+{
+    const int64_t index = k;
+    return !tuple || !tuple->nouts ? tuple : cg__node(tuple->graph, CG_OP_get, &tuple, 1, &(cg_attr){ 1, &index });
 }
 
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid)
@@ -338,6 +348,10 @@ static void dim_text(cg_dim_t d, cg_strb *out)
 
 void cg__type_text(const cg_type *t, cg_strb *out)
 {
+    if (t->dtype == CG_DTYPE_COUNT) {
+        cg__strb(out, "tuple");
+        return;
+    }
     cg__strb(out, "%s[", cg__dtypes[t->dtype].name);
     for (int i = 0; i < t->rank; i++) {
         cg__strb(out, "%s", i ? "," : "");

@@ -148,7 +148,7 @@ static void push_attr(printer *p, const cg_node *n, int k)
 {
     const cg_attr *a = &n->attr[k];
     const cg_attr_row *row = &n->op->attrs[k];
-    const bool list = row->kind == CG_AT_INTS;
+    const bool list = row->kind == CG_AT_INTS || row->kind == CG_AT_NODES;
     if (a->n < 0 || (a->n == 0 && !list))
         return;
     char head[40];
@@ -329,7 +329,7 @@ CG_API char *cg_print(cg_node *const *roots, int n)
 
 CG_API char *cg_list_ops(void)
 {
-    static const char *const kinds[] = { "INT", "[INT...]", "BOOL", "DTYPE", "BYTES" };
+    static const char *const kinds[] = { "INT", "[INT...]", "BOOL", "DTYPE", "BYTES", "[EXPR...]" };
     cg_strb out = { 0 };
     cg__strb(&out, "(const DTYPE [SIZE...] [VALUE...])\n");
     for (int i = 0; i < CG_OP_COUNT; i++) {

@@ -10,7 +10,7 @@
 #include "core/graph/build.h"
 #include "core/graph/text.h"
 
-enum { MAX_OPERANDS = CG_MAX_RANK * 4, MAX_REFS = 32 };
+enum { MAX_OPERANDS = 512, MAX_REFS = 500 };
 #define MAX_INT ((int64_t)1 << 62)       /* beyond it lie the codes of references */
 
 typedef enum { F_CALL, F_LET, F_BIND } frame_kind;
@@ -158,6 +158,8 @@ static bool ref_ok(reader *r, const frame *f, const cg_node *n)
     const cg_attr_row *row = &cg__ops[f->op].attrs[f->attr];
     if (f->refs == MAX_REFS)
         fail(r, r->at, CG_EFORMAT, "more than %d expressions in attributes", MAX_REFS);
+    else if (row->kind == CG_AT_NODES)
+        return true;
     else if ((row->kind != CG_AT_INT && row->kind != CG_AT_INTS) || n->type.rank || n->type.weak || !cg__is_int(n->type.dtype))
         fail(r, r->at, CG_EFORMAT, ":%s does not take %s", row->name, cg__label(n));
     return !r->failed;
@@ -168,7 +170,7 @@ static void deliver_operand(reader *r, frame *f, cg_node *n)
     const bool ref = f->attr >= 0;
     if (ref && !ref_ok(r, f, n))
         return;
-    if (ref && !(n = cg_cast(n, CG_I64)))
+    if (ref && cg__ops[f->op].attrs[f->attr].kind != CG_AT_NODES && !(n = cg_cast(n, CG_I64)))
         fail(r, r->at, CG_EFORMAT, "the expression has no value");
     keep(r, CG_PUSH(&r->values, (value){ n, ref }));
     if (ref) {
@@ -342,12 +344,9 @@ static void open_paren(reader *r, const char *at)
 
 /* ---- closing */
 
-/* dim and cast have builders of their own rules: a known size is a constant, a bare number is cast without rounding twice. */
+/* A bare number is cast without rounding twice. */
 static cg_node *call(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
 {
-    const int64_t axis = attrs[0].n <= 0 || attrs[0].at[0] == CG_NONE ? 0 : attrs[0].at[0];
-    if (op == CG_OP_dim && axis >= -CG_MAX_RANK && axis <= CG_MAX_RANK)
-        return cg_dim(in[0], (int)axis);
     if (op == CG_OP_cast && in[0]->type.weak && attrs[0].n == 1 && attrs[0].at[0] >= 0 && attrs[0].at[0] < CG_DTYPE_COUNT)
         return cg_cast(in[0], (cg_dtype)attrs[0].at[0]);
     return cg__build(g, op, in, nin, attrs);
@@ -380,7 +379,7 @@ static void close_call(reader *r, const char *at, const frame *f)
     else if ((op->nin >= 0 && got != op->nin) || got + f->refs > MAX_OPERANDS)
         fail(r, at, CG_EFORMAT, "%s takes %d operand%s, got %d", op->name, op->nin, op->nin == 1 ? "" : "s", got);
     for (int i = 0; i < op->nattrs; i++)
-        if (op->attrs[i].kind != CG_AT_INTS && f->attrs[i].n > 1)
+        if (op->attrs[i].kind != CG_AT_INTS && op->attrs[i].kind != CG_AT_NODES && f->attrs[i].n > 1)
             fail(r, at, CG_EFORMAT, ":%s is one value", op->attrs[i].name);
     if (r->failed)
         return;
@@ -467,6 +466,8 @@ static bool attr_word(reader *r, frame *f, word w)
     int64_t v = 0;
     cg_dtype d;
     const cg_attr_kind kind = cg__ops[f->op].attrs[f->attr].kind;
+    if (kind == CG_AT_NODES)
+        return false;
     if (is(w, "none") && !f->in_list) {
         f->attrs[f->attr].n = -1;        /* as if it were absent */
         f->attr = -1;

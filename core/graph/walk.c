@@ -18,15 +18,18 @@ static bool visit(cg_node *n, cg_map *seen, cg_node_vec *out)
     return !n || cg__map_get(seen, cg__key(n), &v) || (cg__map_put(seen, cg__key(n), 1) && CG_PUSH(out, n));
 }
 
-bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out)
+static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop, cg_node_vec *out)
 {
+    uint64_t v;
     cg_map seen = { 0 };
     bool ok = true;
     for (int i = 0; i < n && ok; i++)
         ok = visit(roots[i], &seen, out);
     for (int i = 0; i < out->n && ok; i++) {
         const cg_node *at = out->at[i];
-        for (int k = 0; k < at->nin && ok; k++)
+        if (stop && cg__map_get(stop, cg__key(at), &v))
+            continue;
+        for (int k = 0; k < (bodies ? at->nin : cg__nvalues(at)) && ok; k++)
             ok = visit(at->in[k], &seen, out);
         for (int k = 0; k < at->type.rank && ok; k++)
             ok = visit(at->type.dim[k].sym, &seen, out);
@@ -36,6 +39,9 @@ bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out)
         qsort(out->at, (size_t)out->n, sizeof *out->at, by_id);
     return ok;
 }
+
+bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, true, NULL, out); }
+bool cg__reach_values(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, false, NULL, out); }
 
 static cg_node *copied(cg_map *memo, const cg_node *n)
 {
@@ -55,8 +61,10 @@ static void copy_side(cg_graph *g, cg_node *to, const cg_node *from)
     }
 }
 
-static cg_node *copy_leaf(cg_graph *g, const cg_node *n)
+static cg_node *copy_leaf(cg_graph *g, cg_node *n)
 {
+    if (n->graph == g)
+        return n;
     cg_type t = n->type;
     int64_t shape[CG_MAX_RANK];
     for (int i = 0; i < t.rank; i++)
@@ -72,20 +80,20 @@ static cg_node *copy_leaf(cg_graph *g, const cg_node *n)
 cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
 {
     cg_node_vec nodes = { 0 };
-    cg_node *result = copied(memo, root);
-    bool ok = result || cg__reach(&root, 1, &nodes);
+    const bool other = root->graph != g;
+    bool ok = copied(memo, root) || reach(&root, 1, other, memo, &nodes);
     for (int i = 0; i < nodes.n && ok; i++) {
         cg_node *n = nodes.at[i], *in[CG_MAX_RANK * 4], *made;
         if (copied(memo, n))
             continue;
         cg_node **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
         for (int k = 0; list && k < n->nin; k++)
-            list[k] = copied(memo, n->in[k]);
+            list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
         made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
         if (list != in)
             cg__free(list);
         ok = made && cg__map_set(memo, cg__key(n), cg__key(made));
-        if (ok)
+        if (ok && made != n)
             copy_side(g, made, n);
     }
     CG_VEC_FREE(&nodes);

@@ -130,6 +130,11 @@ int cg__loop_number(cg_loop_builder *b, cg_num n)
     return n < 0 ? fail(b, CG_ENOMEM, "no memory") : add_val(b, VAL(.kind = CG_V_NUMBER, .dtype = CG_I64, .op = n));
 }
 
+cg_dtype cg__loop_dtype(const cg_loop_builder *b, int value)
+{
+    return value < 0 ? CG_F32 : b->vals.at[value].dtype;
+}
+
 static int level_of(const cg_loop_builder *b, const cg_num *stride)
 {
     int level = 0;
@@ -174,11 +179,11 @@ int cg__loop_reduce(cg_loop_builder *b, cg_red op, cg_dtype d, int a)
 
 /* ---- loads and stores */
 
-/* Address over a dense array with the dims of n: off and one stride an axis of the loop. */
-static void address(cg_loop_builder *b, const cg_node *n, const cg_spot *at, cg_operand *o)
+/* Address over a dense array with the dims of n that begins at `base`: off and one stride an axis of the loop. */
+static void address(cg_loop_builder *b, const cg_node *n, cg_num base, const cg_spot *at, cg_operand *o)
 {
     cg_plan *p = b->p;
-    cg_num dense = cg__num_const(p, 1), off = cg__num_const(p, 0);
+    cg_num dense = cg__num_const(p, 1), off = base;
     cg_num stride[CG_AXES_MAX];
     for (int l = 0; l < CG_AXES_MAX; l++)
         stride[l] = CG_NUM_NONE;
@@ -198,6 +203,8 @@ static void address(cg_loop_builder *b, const cg_node *n, const cg_spot *at, cg_
 
 static int add_operand(cg_loop_builder *b, cg_operand o)
 {
+    if (o.off < 0)
+        return fail(b, CG_ENOMEM, "no memory");
     for (int i = 0; i < b->operands.n; i++) {
         const cg_operand *q = &b->operands.at[i];
         if (q->slot == o.slot && q->off == o.off && q->gather == o.gather && !q->nwindows && !o.nwindows &&
@@ -224,7 +231,7 @@ int cg__loop_load(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int g
     cg_operand o = { .slot = cg__lower_slot(b->L, n), .gather = gather, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
     if (o.slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "reads an array that is not placed");
-    address(b, n, at, &o);
+    address(b, n, cg__lower_off(b->L, n), at, &o);
     if (gather >= 0) {
         cg_num s = cg__num_const(b->p, 1);
         for (int i = n->type.rank - 1; i > gather_axis; i--)
@@ -254,7 +261,7 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     cg_plan *p = b->p;
     if (o.slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "reads an array that is not placed");
-    address(b, n, at, &o);
+    address(b, n, cg__lower_off(b->L, n), at, &o);
     int level = level_of(b, o.stride);
     for (int i = 0; i < n->type.rank; i++) {
         const cg_coord *c = &where->axis[i];
@@ -272,17 +279,29 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     return load(b, n, o, level);
 }
 
-int cg__loop_store(cg_loop_builder *b, const cg_node *n, int slot, const cg_spot *at, int value)
+int cg__loop_load_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at)
 {
     cg_operand o = { .slot = slot, .gather = -1, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
-    if (value < 0 || b->failed)
+    address(b, n, off, at, &o);
+    return load(b, n, o, level_of(b, o.stride));
+}
+
+int cg__loop_store_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value)
+{
+    cg_operand o = { .slot = slot, .gather = -1, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
+    if (value < 0 || slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "cannot be computed in a loop");
-    address(b, n, at, &o);
+    address(b, n, off, at, &o);
     const int k = add_operand(b, o);
     cg_val v = VAL(.kind = CG_V_STORE, .dtype = n->type.dtype, .level = (uint8_t)level_of(b, o.stride));
     v.operand = k;
     v.a[0] = value;
     return add_val(b, v);
+}
+
+int cg__loop_store(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int value)
+{
+    return cg__loop_store_at(b, n, cg__lower_slot(b->L, n), cg__lower_off(b->L, n), at, value);
 }
 
 /* ---- finishing */
@@ -425,15 +444,42 @@ int cg__loop_end(cg_loop_builder *b)
     return rc;
 }
 
-int cg__lower_map(cg_lower *L, const cg_node *n)
+/* A LOOP over all elements of n that stores them at slot + off; sum: adds them to what is there. */
+static int map_to(cg_lower *L, const cg_node *n, int slot, cg_num off, bool sum, cg_element *element)
 {
-    const int out = cg__lower_out(L, n);
     cg_loop_builder *b = cg__loop_begin(L, n);
     cg_spot at = { 0 };
-    if (!b || out < 0)
+    if (!b)
         return CG_ENOMEM;
     for (int i = 0; i < n->type.rank; i++)
         at.axis[i] = cg__coord_axis(cg__loop_axis(b, n->type.dim[i], false));
-    cg__loop_store(b, n, out, &at, n->op->emit(b, n, &at));
+    int v = element(b, n, &at);
+    if (sum && v >= 0)
+        v = cg__loop_elem(b, CG_EL_add, n->type.dtype, cg__loop_load_at(b, n, slot, off, &at), v, -1);
+    cg__loop_store_at(b, n, slot, off, &at, v);
     return cg__loop_end(b);
+}
+
+int cg__lower_elements(cg_lower *L, const cg_node *n, cg_element *element)
+{
+    return map_to(L, n, cg__lower_slot(L, n), cg__lower_off(L, n), false, element);
+}
+
+int cg__lower_map(cg_lower *L, const cg_node *n)
+{
+    const int rc = cg__lower_out(L, n);
+    return rc < 0 ? rc : cg__lower_elements(L, n, n->op->emit);
+}
+
+static int zero_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
+{
+    (void)at;
+    return cg__loop_literal(b, n->type.dtype, 0);
+}
+
+int cg__lower_zeros(cg_lower *L, const cg_node *n) { return cg__lower_elements(L, n, zero_element); }
+
+int cg__lower_into(cg_lower *L, const cg_node *n, cg_target to)
+{
+    return map_to(L, n, to.slot, to.off, to.add, cg__emit);
 }

@@ -1,184 +1,67 @@
 // SPDX-License-Identifier: MIT
-/* The pass from an optimised graph to a plan: which nodes are placed in slots, the order of steps, host integers, lifetimes.
+/* The pass from an optimised graph to a plan: which nodes are placed in slots, and the order of steps.
  *
  * A node is inlined into its one consumer when it can be computed there (it has an emit, the consumer reads by emit); views
  * and rank-0 float work are always inlined. Everything else is placed by its op's lower, or by a LOOP around its emit.
- * Order is by id, so it is deterministic.
+ * Order is by id, so it is deterministic. The body of a loop is lowered by the same walk in a frame of its own.
  */
-#include "core/lower/lower.h"
+#include "core/lower/pass.h"
 
 enum { INLINE_OPS = 40 };
-
-typedef struct node_info {
-    int slot;                /* -1: not placed (yet) */
-    int uses, cost;
-    bool host, must_place;
-    cg_num num;
-} node_info;
-
-struct cg_lower {
-    cg_graph *g;
-    cg_plan *plan;
-    cg_error *err;
-    cg_map info;             /* node -> index into infos + 1 */
-    CG_VEC(node_info) infos;
-    CG_VEC(const cg_node *) vars;
-    cg_node *const *inputs; int ninputs;
-    cg_node *const *roots;  int nroots;
-};
 
 cg_plan *cg__lower_plan(cg_lower *L) { return L->plan; }
 cg_error *cg__lower_error(cg_lower *L) { return L->err; }
 
-static int no_memory(cg_lower *L)
+int cg__lower_no_memory(cg_lower *L)
 {
     return cg__fail(L->err, CG_ENOMEM, "cg_compile: no memory");
 }
 
-static node_info *info(const cg_lower *L, const cg_node *n)
+node_info *cg__lower_info(const cg_lower *L, const cg_node *n)
 {
     uint64_t v;
-    return cg__map_get(&L->info, cg__key(n), &v) ? &L->infos.at[v] : NULL;
+    return cg__map_get(&L->top->info, cg__key(n), &v) ? &L->top->infos.at[v] : NULL;
 }
 
-static node_info *make_info(cg_lower *L, const cg_node *n)
+node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
 {
-    node_info *have = info(L, n);
+    node_info *have = cg__lower_info(L, n);
+    frame *f = L->top;
     if (have)
         return have;
-    if (!CG_PUSH(&L->infos, (node_info){ .slot = -1, .num = CG_NUM_NONE }) || !cg__map_put(&L->info, cg__key(n), (uint64_t)L->infos.n - 1))
+    const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE };
+    if (!CG_PUSH(&f->infos, fresh) || !cg__map_put(&f->info, cg__key(n), (uint64_t)f->infos.n - 1))
         return NULL;
-    return &L->infos.at[L->infos.n - 1];
-}
-
-/* ---- host integers */
-
-static const struct { cg_op_id op; cg_num_op num; } host_ops[] = {
-    { CG_OP_add, CG_N_ADD }, { CG_OP_sub, CG_N_SUB }, { CG_OP_mul, CG_N_MUL }, { CG_OP_floor_divide, CG_N_FDIV },
-    { CG_OP_mod, CG_N_MOD }, { CG_OP_maximum, CG_N_MAX }, { CG_OP_minimum, CG_N_MIN }, { CG_OP_neg, CG_N_NEG },
-    { CG_OP_less, CG_N_LT }, { CG_OP_equal, CG_N_EQ }, { CG_OP_where, CG_N_SELECT },
-};
-
-static int host_op(const cg_node *n)
-{
-    for (int i = 0; i < CG_LEN(host_ops); i++)
-        if (cg__is(n, host_ops[i].op))
-            return (int)host_ops[i].num;
-    return -1;
-}
-
-static bool host_leaf(const cg_node *n)
-{
-    return cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_dim);
-}
-
-/* i64 arithmetic only: narrower types wrap, which the number program does not. */
-static bool could_be_host(const cg_node *n)
-{
-    const cg_dtype d = n->type.dtype;
-    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (host_leaf(n) ? d == CG_I64 : host_op(n) >= 0);
-}
-
-static int var_index(cg_lower *L, const cg_node *n)
-{
-    for (int i = 0; i < L->vars.n; i++)
-        if (L->vars.at[i] == n)
-            return i;
-    return CG_PUSH(&L->vars, n) ? L->vars.n - 1 : -1;
-}
-
-static int input_index(const cg_lower *L, const cg_node *n)
-{
-    for (int i = 0; i < L->ninputs; i++)
-        if (L->inputs[i] == n)
-            return i;
-    return -1;
-}
-
-static cg_num leaf_num(cg_lower *L, const cg_node *n)
-{
-    if (cg__is(n, CG_OP_const))
-        return cg__num_const(L->plan, cg__load_i64(n->attr[0].at, n->type.dtype));
-    if (cg__is(n, CG_OP_shared))
-        return cg__num(L->plan, CG_N_SHARED, var_index(L, n), 0, 0, 0);
-    if (cg__is(n, CG_OP_input))
-        return cg__num(L->plan, CG_N_INPUT, input_index(L, n), 0, 0, 0);
-    return cg__num(L->plan, CG_N_DIM, input_index(L, n->in[0]), (int)n->attr[0].at[0], 0, 0);
-}
-
-/* Depth-first over the expression with a stack of its own. */
-cg_num cg__lower_num(cg_lower *L, const cg_node *root)
-{
-    CG_VEC(const cg_node *) stack = { 0 };
-    bool ok = CG_PUSH(&stack, root);
-    while (ok && stack.n) {
-        const cg_node *n = stack.at[stack.n - 1];
-        node_info *at = make_info(L, n);
-        cg_num a[3] = { 0, 0, 0 };
-        bool ready = at != NULL;
-        if (!at || !could_be_host(n)) {
-            ok = false;
-            break;
-        }
-        if (at->num == CG_NUM_NONE && !host_leaf(n))
-            for (int i = 0; i < n->nin && ok; i++) {
-                const node_info *in = info(L, n->in[i]);
-                a[i] = in ? in->num : CG_NUM_NONE;
-                if (a[i] == CG_NUM_NONE) {
-                    ready = false;
-                    ok = CG_PUSH(&stack, n->in[i]);
-                }
-            }
-        if (ready) {
-            if (at->num == CG_NUM_NONE)
-                at->num = host_leaf(n) ? leaf_num(L, n) : cg__num(L->plan, (cg_num_op)host_op(n), a[0], a[1], a[2], 0);
-            ok = at->num != CG_NUM_NONE;
-            stack.n--;
-        }
-    }
-    CG_VEC_FREE(&stack);
-    const node_info *r = info(L, root);
-    if (ok && r)
-        return r->num;
-    cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s is not known on the host", cg__label(root));
-    return CG_NUM_NONE;
-}
-
-cg_num cg__lower_dim(cg_lower *L, cg_dim_t d)
-{
-    return d.sym ? cg__lower_num(L, d.sym) : cg__num_const(L->plan, d.n);
-}
-
-bool cg__lower_is_host(const cg_lower *L, const cg_node *n)
-{
-    const node_info *i = info(L, n);
-    return i && i->host;
-}
-
-cg_num cg__lower_count(cg_lower *L, const cg_type *t)
-{
-    cg_num c = cg__num_const(L->plan, 1);
-    for (int i = 0; i < t->rank; i++)
-        c = cg__num(L->plan, CG_N_MUL, c, cg__lower_dim(L, t->dim[i]), 0, 0);
-    return c;
+    return &f->infos.at[f->infos.n - 1];
 }
 
 /* ---- slots and steps */
 
+static int push_slot(cg_lower *L, cg_slot s)
+{
+    s.first = INT32_MAX;
+    s.last = -1;
+    return s.count != CG_NUM_NONE && s.label && CG_PUSH(&L->plan->slots, s) ? L->plan->slots.n - 1 : -1;
+}
+
 static int add_slot(cg_lower *L, const cg_node *n, cg_slot_kind kind, int index)
 {
     const char *name = cg_node_name(n);
-    const cg_slot s = { .kind = kind, .dtype = n->type.dtype, .count = cg__lower_count(L, &n->type), .index = index, .first = INT32_MAX, .last = -1,
-                        .label = cg__arena_str(&L->plan->arena, *name ? name : n->op->name) };
-    return s.count != CG_NUM_NONE && CG_PUSH(&L->plan->slots, s) ? L->plan->slots.n - 1 : -1;
+    return push_slot(L, (cg_slot){ .kind = kind, .dtype = n->type.dtype, .count = cg__lower_count(L, &n->type), .index = index,
+                                   .label = cg__arena_str(&L->plan->arena, *name ? name : n->op->name) });
+}
+
+int cg__lower_temp(cg_lower *L, cg_dtype d, cg_num count, const char *label)
+{
+    return push_slot(L, (cg_slot){ .kind = CG_SLOT_ARENA, .dtype = d, .count = count, .label = cg__arena_str(&L->plan->arena, label) });
 }
 
 static int leaf_slot(cg_lower *L, const cg_node *n)
 {
     if (cg__is(n, CG_OP_input))
-        return add_slot(L, n, CG_SLOT_INPUT, input_index(L, n));
+        return add_slot(L, n, CG_SLOT_INPUT, cg__lower_input(L, n));
     if (cg__is(n, CG_OP_shared))
-        return add_slot(L, n, CG_SLOT_SHARED, var_index(L, n));
+        return add_slot(L, n, CG_SLOT_SHARED, cg__lower_var(L, n));
     const size_t bytes = (size_t)n->attr[0].n;
     const cg_const c = { n->type.dtype, (int64_t)(bytes / cg__dtypes[n->type.dtype].bytes), cg__arena_copy(&L->plan->arena, n->attr[0].at, bytes) };
     return (c.data || !bytes) && CG_PUSH(&L->plan->consts, c) ? add_slot(L, n, CG_SLOT_CONST, L->plan->consts.n - 1) : -1;
@@ -186,20 +69,37 @@ static int leaf_slot(cg_lower *L, const cg_node *n)
 
 int cg__lower_slot(cg_lower *L, const cg_node *n)
 {
-    node_info *i = make_info(L, n);
+    node_info *i = cg__lower_make_info(L, n);
     if (i && i->slot < 0 && (n->op->props & CG_LEAF)) {
         const int s = leaf_slot(L, n);
-        i = info(L, n);
+        i = cg__lower_info(L, n);
         i->slot = s;
     }
     return i ? i->slot : -1;
 }
 
-/* The root that n's slot will hold: a root itself, or what a root reshapes (a reshape is the same slot). */
-static int root_index(const cg_lower *L, const cg_node *n)
+cg_num cg__lower_off(cg_lower *L, const cg_node *n)
 {
-    for (int i = 0; i < L->nroots; i++)
-        for (const cg_node *r = L->roots[i];; r = r->in[0]) {
+    const node_info *i = cg__lower_info(L, n);
+    return i && i->off != CG_NUM_NONE ? i->off : cg__num_const(L->plan, 0);
+}
+
+void cg__lower_alias(cg_lower *L, const cg_node *n, int slot, cg_num off)
+{
+    node_info *i = cg__lower_make_info(L, n);
+    if (!i) {
+        cg__lower_no_memory(L);
+        return;
+    }
+    i->slot = slot;
+    i->off = off;
+}
+
+/* The root that n's place will hold: a root itself, or what a root reshapes (a reshape is the same place). */
+static int root_index(const frame *f, const cg_node *n)
+{
+    for (int i = 0; i < f->nroots; i++)
+        for (const cg_node *r = f->roots[i];; r = r->in[0]) {
             if (r == n)
                 return i;
             if (!cg__is(r, CG_OP_reshape))
@@ -210,12 +110,18 @@ static int root_index(const cg_lower *L, const cg_node *n)
 
 int cg__lower_out(cg_lower *L, const cg_node *n)
 {
-    node_info *i = info(L, n);
-    const int root = root_index(L, n);
-    const int s = i ? add_slot(L, n, root >= 0 ? CG_SLOT_OUTPUT : CG_SLOT_ARENA, root) : -1;
-    if (s < 0)
-        return no_memory(L);
-    return info(L, n)->slot = s;
+    const frame *f = L->top;
+    const int root = root_index(f, n);
+    const bool direct = root >= 0 && (!f->targets || (f->targets[root].slot >= 0 && !f->targets[root].add));
+    cg_target to = { -1, CG_NUM_NONE, false };
+    if (direct && f->targets)
+        to = f->targets[root];
+    else
+        to.slot = add_slot(L, n, direct ? CG_SLOT_OUTPUT : CG_SLOT_ARENA, root);
+    if (to.slot < 0)
+        return cg__lower_no_memory(L);
+    cg__lower_alias(L, n, to.slot, to.off);
+    return L->err->code ? (int)L->err->code : CG_OK;
 }
 
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
@@ -226,46 +132,10 @@ cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
     const cg_step s = { .kind = kind, .label = n->op->name, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
     cg__free(text);
     if (!s.origin || !CG_PUSH(&L->plan->steps, s)) {
-        no_memory(L);
+        cg__lower_no_memory(L);
         return NULL;
     }
     return &L->plan->steps.at[L->plan->steps.n - 1];
-}
-
-/* ---- views */
-
-/* The node whose slot a chain of transposes and unit axes reads. */
-static const cg_node *view_base(const cg_node *n)
-{
-    while (cg__is(n, CG_OP_transpose) || cg__is(n, CG_OP_expand_dims))
-        n = n->in[0];
-    return n;
-}
-
-bool cg__lower_strided(cg_lower *L, const cg_node *n, cg_strided *out)
-{
-    int map[CG_MAX_RANK];                /* axis of n -> axis of the current node, -1: a unit axis */
-    const int rank = n->type.rank;
-    for (int i = 0; i < rank; i++)
-        map[i] = i;
-    for (; info(L, n) && info(L, n)->slot < 0 && view_base(n) != n; n = n->in[0])
-        for (int i = 0; i < rank; i++) {
-            const int64_t at = n->attr[0].at[0];
-            if (cg__is(n, CG_OP_transpose))
-                map[i] = map[i] < 0 ? -1 : (int)n->attr[0].at[map[i]];
-            else
-                map[i] = map[i] == at ? -1 : map[i] - (map[i] > at);
-        }
-    out->slot = cg__lower_slot(L, n);
-    out->off = cg__num_const(L->plan, 0);
-    cg_num dense = cg__num_const(L->plan, 1), stride[CG_MAX_RANK];
-    for (int i = n->type.rank - 1; i >= 0; i--) {
-        stride[i] = dense;
-        dense = cg__num(L->plan, CG_N_MUL, dense, cg__lower_dim(L, n->type.dim[i]), 0, 0);
-    }
-    for (int i = 0; i < rank; i++)
-        out->stride[i] = map[i] < 0 ? cg__num_const(L->plan, 1) : stride[map[i]];
-    return out->slot >= 0;
 }
 
 /* ---- emit */
@@ -273,9 +143,9 @@ bool cg__lower_strided(cg_lower *L, const cg_node *n, cg_strided *out)
 int cg__emit(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 {
     cg_lower *L = cg__loop_lower(b);
-    const node_info *i = make_info(L, n);
+    const node_info *i = cg__lower_make_info(L, n);
     if (!i)
-        return no_memory(L);
+        return cg__lower_no_memory(L);
     if (i->host && !cg__is(n, CG_OP_const))
         return cg__loop_cast(b, cg__loop_number(b, cg__lower_num(L, n)), n->type.dtype);
     if (i->slot >= 0 || cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared))
@@ -287,26 +157,35 @@ int cg__emit(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 
 /* ---- deciding */
 
-static bool reads_by_emit(const cg_node *user, int k)
+/* How a consumer reads its operand k: element by element, as a matrix with strides, as a dense array. */
+typedef enum { READ_EMIT, READ_STRIDED, READ_DENSE, READ_WHOLE } reading;
+
+static reading reads(const cg_node *user, int k)
 {
-    if (cg__is(user, CG_OP_matmul) || cg__is(user, CG_OP_scatter_add))
-        return false;
-    return !(user->op->props & CG_DENSE) || k > 0;
+    if (cg__is(user, CG_OP_matmul))
+        return READ_STRIDED;
+    if (cg__is(user, CG_OP_scan))
+        return cg__scan_reads_dense(user, k) ? READ_DENSE : READ_EMIT;
+    if (cg__is(user, CG_OP_reshape))
+        return k == 0 ? READ_DENSE : READ_EMIT;
+    return cg__is(user, CG_OP_scatter_add) || ((user->op->props & CG_DENSE) && k == 0) ? READ_WHOLE : READ_EMIT;
 }
 
 static void mark_placed(cg_lower *L, const cg_node *n)
 {
-    node_info *i = info(L, n);
+    node_info *i = cg__lower_info(L, n);
     if (i && !(n->op->props & CG_LEAF))
         i->must_place = true;
 }
 
 static void note_uses(cg_lower *L, const cg_node *n)
 {
-    for (int k = 0; k < n->nin; k++) {
-        info(L, n->in[k])->uses++;
-        if (!reads_by_emit(n, k))
-            mark_placed(L, cg__is(n, CG_OP_matmul) ? view_base(n->in[k]) : n->in[k]);
+    for (int k = 0; k < cg__nvalues(n); k++) {
+        const cg_node *in = n->in[k];
+        const reading how = reads(n, k);
+        cg__lower_info(L, in)->uses++;
+        if (how != READ_EMIT)
+            mark_placed(L, how == READ_STRIDED ? cg__matrix_base(in) : how == READ_DENSE ? cg__dense_base(in) : in);
     }
 }
 
@@ -316,19 +195,17 @@ static bool cheap(const cg_node *n)
            (n->type.rank == 0 && (n->op->props & CG_ELEMWISE));
 }
 
-static bool decide_inline(const node_info *i, const cg_node *n)
+static bool inlined(const node_info *i, const cg_node *n)
 {
-    if (i->must_place || !n->op->emit || i->cost > INLINE_OPS)
-        return false;
-    return cheap(n) || i->uses <= 1;
+    return !i->must_place && n->op->emit && i->cost <= INLINE_OPS && (cheap(n) || i->uses <= 1);
 }
 
 static int cost_of(const cg_lower *L, const cg_node *n)
 {
     int c = (n->op->props & CG_VIEW) ? 0 : 1;
-    for (int k = 0; k < n->nin; k++) {
-        const node_info *in = info(L, n->in[k]);
-        c += in->slot < 0 && !in->must_place && n->in[k]->op->emit && (cheap(n->in[k]) || in->uses <= 1) ? in->cost : 1;
+    for (int k = 0; k < cg__nvalues(n); k++) {
+        const node_info *in = cg__lower_info(L, n->in[k]);
+        c += in->slot < 0 && inlined(in, n->in[k]) ? in->cost : 1;
     }
     return c > 1000 ? 1000 : c;
 }
@@ -337,18 +214,21 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
 {
     for (int i = 0; i < nodes->n; i++) {
         const cg_node *n = nodes->at[i];
-        node_info *at = make_info(L, n);
+        node_info *at = cg__lower_make_info(L, n);
         if (!at)
             return false;
-        at->host = could_be_host(n);
-        for (int k = 0; k < n->nin && !host_leaf(n); k++)
-            at->host = at->host && info(L, n->in[k])->host;
+        if (at->bound)
+            continue;
+        at->host = cg__lower_could_be_host(n);
+        for (int k = 0; k < n->nin && at->host && !cg__lower_host_leaf(n); k++)
+            at->host = cg__lower_info(L, n->in[k])->host;
     }
     for (int i = 0; i < nodes->n; i++)
         note_uses(L, nodes->at[i]);
-    for (int i = 0; i < L->nroots; i++) {
-        info(L, L->roots[i])->uses++;
-        mark_placed(L, L->roots[i]);
+    for (int i = 0; i < L->top->nroots; i++) {
+        cg__lower_info(L, L->top->roots[i])->uses++;
+        if (!L->top->targets)
+            mark_placed(L, L->top->roots[i]);
     }
     return true;
 }
@@ -357,27 +237,121 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
 static int check_count(cg_lower *L, const cg_node *n)
 {
     const cg_num a = cg__lower_count(L, &n->type), b = cg__lower_count(L, &n->in[0]->type);
-    const char *text = cg__arena_str(&L->plan->arena, cg__label(n));
-    if (a == b)
-        return CG_OK;
-    return text && CG_PUSH(&L->plan->messages, text) && cg__num(L->plan, CG_N_CHECK_EQ, a, b, 0, L->plan->messages.n - 1) != CG_NUM_NONE ? CG_OK : no_memory(L);
+    return a == b ? CG_OK : cg__lower_check(L, a, b, cg__label(n));
 }
 
-/* A reshape of a dense slot is that slot. */
+int cg__lower_check(cg_lower *L, cg_num a, cg_num b, const char *text)
+{
+    cg_plan *p = L->plan;
+    const char *kept = cg__arena_str(&p->arena, text);
+    return kept && CG_PUSH(&p->messages, kept) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->messages.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+}
+
+/* A reshape of a dense array, and rows of one, are that array. */
 static int place(cg_lower *L, const cg_node *n)
 {
-    if (cg__is(n, CG_OP_reshape)) {
-        const int s = cg__lower_slot(L, n->in[0]);
-        if (check_count(L, n) < 0)
-            return CG_ENOMEM;
-        if (s >= 0)
-            info(L, n)->slot = s;
-        return s >= 0 ? CG_OK : cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s: its operand is not placed", cg__label(n));
+    const bool reshape = cg__is(n, CG_OP_reshape), rows = cg__dense_base(n) != n && cg__lower_slot(L, cg__dense_base(n)) >= 0;
+    int slot = -1;
+    cg_num off = CG_NUM_NONE;
+    if (reshape && check_count(L, n) < 0)
+        return CG_ENOMEM;
+    if (reshape || (rows && root_index(L->top, n) < 0)) {
+        if (!cg__lower_dense(L, reshape ? n->in[0] : n, &slot, &off))
+            return cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s: its operand is not placed", cg__label(n));
+        cg__lower_alias(L, n, slot, off);
+        return L->err->code ? (int)L->err->code : CG_OK;
     }
     return n->op->lower ? n->op->lower(L, n) : n->op->emit ? cg__lower_map(L, n) : cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s cannot be lowered", cg__label(n));
 }
 
+/* The steps of all nodes that the frame's roots need. */
+static int lower_nodes(cg_lower *L, const cg_node_vec *nodes)
+{
+    if (!survey(L, nodes))
+        return cg__lower_no_memory(L);
+    for (int i = 0; i < nodes->n; i++) {
+        const cg_node *n = nodes->at[i];
+        node_info *at = cg__lower_info(L, n);
+        if (cg__is(n, CG_OP_shared) && cg__lower_var(L, n) < 0)
+            return cg__lower_no_memory(L);
+        if ((n->op->props & CG_LEAF) || at->host || at->slot >= 0 || cg__is(n, CG_OP_dim) || cg__is(n, CG_OP_arg))
+            continue;
+        at->cost = cost_of(L, n);
+        if (inlined(at, n))
+            continue;
+        const int rc = place(L, n);
+        if (rc < 0)
+            return L->err->code ? (int)L->err->code : cg__lower_no_memory(L);
+    }
+    return CG_OK;
+}
+
+static int lower_frame(cg_lower *L)
+{
+    cg_node_vec nodes = { 0 };
+    const int rc = cg__reach_values(L->top->roots, L->top->nroots, &nodes) ? lower_nodes(L, &nodes) : cg__lower_no_memory(L);
+    CG_VEC_FREE(&nodes);
+    return rc;
+}
+
+/* ---- bodies */
+
+int cg__lower_frame(cg_lower *L, cg_node *const *roots, const cg_target *targets, int n)
+{
+    frame *f = cg__zalloc(sizeof *f);
+    if (!f)
+        return cg__lower_no_memory(L);
+    *f = (frame){ .outer = L->top, .roots = roots, .targets = targets, .nroots = n };
+    L->top = f;
+    return CG_OK;
+}
+
+void cg__lower_unframe(cg_lower *L)
+{
+    frame *f = L->top;
+    L->top = f->outer;
+    CG_VEC_FREE(&f->infos);
+    cg__map_free(&f->info);
+    cg__free(f);
+}
+
+static int bind(cg_lower *L, const cg_node *arg, node_info to)
+{
+    node_info *i = cg__lower_make_info(L, arg);
+    if (!i)
+        return cg__lower_no_memory(L);
+    *i = to;
+    i->bound = true;
+    return CG_OK;
+}
+
+int cg__lower_bind(cg_lower *L, const cg_node *arg, int slot, cg_num off)
+{
+    return bind(L, arg, (node_info){ .slot = slot, .off = off, .num = CG_NUM_NONE });
+}
+
+int cg__lower_bind_num(cg_lower *L, const cg_node *arg, cg_num value)
+{
+    return bind(L, arg, (node_info){ .slot = -1, .off = CG_NUM_NONE, .num = value, .host = true });
+}
+
+/* Roots that no step of their own has written to their target, because they are args, inlined, added up or wanted twice. */
+int cg__lower_body(cg_lower *L)
+{
+    const frame *f = L->top;
+    int rc = lower_frame(L);
+    for (int i = 0; i < f->nroots && rc == CG_OK; i++) {
+        const node_info *at = cg__lower_info(L, f->roots[i]);
+        const cg_target to = f->targets[i];
+        if (to.slot >= 0 && (to.add || at->slot != to.slot || at->off != to.off))
+            rc = cg__lower_into(L, f->roots[i], to);
+    }
+    return rc;
+}
+
 /* ---- lifetimes */
+
+typedef struct span { int from, to; } span;
 
 static void touch(cg_plan *p, int slot, int step)
 {
@@ -386,89 +360,102 @@ static void touch(cg_plan *p, int slot, int step)
     s->last = step > s->last ? step : s->last;
 }
 
+static void touch_all(cg_plan *p, int i)
+{
+    const cg_step *s = &p->steps.at[i];
+    if (s->kind == CG_STEP_LOOP)
+        for (int k = 0; k < s->loop.noperands; k++)
+            touch(p, s->loop.operands[k].slot, i);
+    else if (s->kind == CG_STEP_GEMM) {
+        touch(p, s->gemm.a.slot, i);
+        touch(p, s->gemm.b.slot, i);
+        touch(p, s->gemm.c.slot, i);
+    } else if (s->kind == CG_STEP_KERNEL)
+        for (int k = 0; k < s->kernel.nslots; k++)
+            touch(p, s->kernel.slots[k], i);
+    else if (s->kind == CG_STEP_COPY) {
+        touch(p, s->copy.from, i);
+        touch(p, s->copy.to, i);
+    }
+}
+
+/* What a loop shares with the steps around it is alive through all of the loop; inner loops come first. */
 static void lifetimes(cg_plan *p)
 {
-    for (int i = 0; i < p->steps.n; i++) {
-        const cg_step *s = &p->steps.at[i];
-        if (s->kind == CG_STEP_LOOP)
-            for (int k = 0; k < s->loop.noperands; k++)
-                touch(p, s->loop.operands[k].slot, i);
-        else if (s->kind == CG_STEP_GEMM) {
-            touch(p, s->gemm.a.slot, i);
-            touch(p, s->gemm.b.slot, i);
-            touch(p, s->gemm.c.slot, i);
-        } else if (s->kind == CG_STEP_KERNEL)
-            for (int k = 0; k < s->kernel.nslots; k++)
-                touch(p, s->kernel.slots[k], i);
-        else if (s->kind == CG_STEP_COPY) {
-            touch(p, s->copy.from, i);
-            touch(p, s->copy.to, i);
+    for (int i = 0; i < p->steps.n; i++)
+        touch_all(p, i);
+    for (int i = p->steps.n - 1; i >= 0; i--) {
+        if (p->steps.at[i].kind != CG_STEP_REPEAT)
+            continue;
+        const span body = { i + 1, i + p->steps.at[i].repeat.nbody };
+        for (int k = 0; k < p->slots.n; k++) {
+            cg_slot *s = &p->slots.at[k];
+            const bool inside = s->first <= body.to && s->last >= body.from, outside = s->first < body.from || s->last > body.to;
+            if (inside && outside) {
+                s->first = s->first < body.from ? s->first : body.from;
+                s->last = s->last > body.to ? s->last : body.to;
+            }
         }
     }
 }
 
-static int finish_roots(cg_lower *L, cg_lowered *out)
+/* ---- the whole */
+
+/* Whether the root is all of a buffer that can be handed out; else it gets a copy. */
+static bool owns(cg_lower *L, const cg_node *n)
 {
-    out->roots = cg__arena(&L->plan->arena, (size_t)(L->nroots + 1) * sizeof *out->roots);
-    if (!out->roots)
-        return no_memory(L);
-    for (int i = 0; i < L->nroots; i++) {
-        cg_root *r = &out->roots[i];
-        r->host = cg__lower_is_host(L, L->roots[i]) && L->roots[i]->type.dtype == CG_I64;
-        if (r->host)
-            r->num = cg__lower_num(L, L->roots[i]);
-        r->slot = r->host ? -1 : cg__lower_slot(L, L->roots[i]);
-        for (int k = 0; k < L->roots[i]->type.rank; k++)
-            r->dims[k] = cg__lower_dim(L, L->roots[i]->type.dim[k]);
-        if (r->host ? r->num < 0 : r->slot < 0)
-            return L->err->code ? (int)L->err->code : no_memory(L);
-    }
-    return CG_OK;
+    const node_info *i = cg__lower_info(L, n);
+    const cg_slot *s = i->slot >= 0 ? &L->plan->slots.at[i->slot] : NULL;
+    return s && (s->kind != CG_SLOT_ARENA && cg__num_is(L->plan, cg__lower_off(L, n), 0) && s->count == cg__lower_count(L, &n->type));
 }
 
-static int lower_all(cg_lower *L, const cg_node_vec *nodes)
+static int finish_root(cg_lower *L, const cg_node *n, cg_root *r)
 {
-    if (!survey(L, nodes))
-        return no_memory(L);
-    for (int i = 0; i < nodes->n; i++) {
-        const cg_node *n = nodes->at[i];
-        node_info *at = info(L, n);
-        if (cg__is(n, CG_OP_shared) && var_index(L, n) < 0)
-            return no_memory(L);
-        if ((n->op->props & CG_LEAF) || at->host || cg__is(n, CG_OP_dim))
-            continue;
-        at->cost = cost_of(L, n);
-        if (decide_inline(at, n))
-            continue;
-        const int rc = place(L, n);
-        if (rc < 0)
-            return L->err->code ? (int)L->err->code : no_memory(L);
+    r->host = cg__lower_is_host(L, n) && n->type.dtype == CG_I64;
+    if (r->host)
+        r->num = cg__lower_num(L, n);
+    r->slot = r->host ? -1 : cg__lower_slot(L, n);
+    for (int k = 0; k < n->type.rank; k++)
+        r->dims[k] = cg__lower_dim(L, n->type.dim[k]);
+    if (!r->host && !owns(L, n)) {
+        r->slot = add_slot(L, n, CG_SLOT_OUTPUT, 0);
+        if (r->slot >= 0 && cg__lower_into(L, n, (cg_target){ r->slot, cg__num_const(L->plan, 0), false }) < 0)
+            return L->err->code;
     }
-    return CG_OK;
+    return (r->host ? r->num < 0 : r->slot < 0) ? (L->err->code ? (int)L->err->code : cg__lower_no_memory(L)) : CG_OK;
+}
+
+static int finish_roots(cg_lower *L, cg_lowered *out)
+{
+    const frame *f = L->top;
+    int rc = CG_OK;
+    out->roots = cg__arena(&L->plan->arena, (size_t)(f->nroots + 1) * sizeof *out->roots);
+    if (!out->roots)
+        return cg__lower_no_memory(L);
+    for (int i = 0; i < f->nroots && rc == CG_OK; i++)
+        rc = finish_root(L, f->roots[i], &out->roots[i]);
+    return rc;
 }
 
 int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, cg_lowered *out, cg_error *err)
 {
-    cg_node_vec nodes = { 0 };
-    cg_lower L = { .g = g, .plan = cg__zalloc(sizeof(cg_plan)), .err = err, .inputs = inputs, .ninputs = ninputs, .roots = roots, .nroots = nroots };
-    int rc = CG_OK;
-    if (!L.plan || !cg__reach(roots, nroots, &nodes))
-        rc = no_memory(&L);
+    cg_lower L = { .g = g, .plan = cg__zalloc(sizeof(cg_plan)), .err = err, .inputs = inputs, .ninputs = ninputs };
+    int rc = L.plan ? cg__lower_frame(&L, roots, NULL, nroots) : cg__lower_no_memory(&L);
     if (rc == CG_OK)
-        rc = lower_all(&L, &nodes);
+        rc = lower_frame(&L);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
+    if (rc == CG_OK)
+        rc = cg__plan_repeats(L.plan) ? CG_OK : cg__lower_no_memory(&L);
     if (rc == CG_OK) {
         lifetimes(L.plan);
         out->plan = L.plan;
         memcpy(&out->vars, &L.vars, sizeof out->vars);
     } else {
-        if (L.plan)
-            cg__plan_free(L.plan);
+        cg__plan_free(L.plan);
         CG_VEC_FREE(&L.vars);
     }
-    CG_VEC_FREE(&nodes);
-    CG_VEC_FREE(&L.infos);
-    cg__map_free(&L.info);
+    while (L.top)
+        cg__lower_unframe(&L);
     return rc;
 }

@@ -27,14 +27,35 @@ bool   cg__lower_is_host(const cg_lower *, const cg_node *n);
 cg_num cg__lower_count(cg_lower *, const cg_type *t);            /* elements */
 cg_plan *cg__lower_plan(cg_lower *);
 cg_error *cg__lower_error(cg_lower *);
+int cg__lower_no_memory(cg_lower *);                             /* the status */
 
-/* ---- slots */
+/* ---- slots: a placed node is dense, from element `off` of its slot */
 int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the placed node n is, or -1 */
-int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the slot of n */
+cg_num cg__lower_off(cg_lower *, const cg_node *n);
+int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the place of n, or finds it given: a status */
+void cg__lower_alias(cg_lower *, const cg_node *n, int slot, cg_num off);        /* n is there already */
+int cg__lower_temp(cg_lower *, cg_dtype d, cg_num count, const char *label);     /* an arena slot of no node, or -1 */
 cg_step *cg__lower_step(cg_lower *, cg_step_kind kind, const cg_node *n);        /* appends; valid until the next */
 /* n as offset and strides over a slot, seen through transposes, slices and unit axes; false: only its own slot will do. */
 typedef struct cg_strided { int slot; cg_num off, stride[CG_MAX_RANK]; } cg_strided;
 bool cg__lower_strided(cg_lower *, const cg_node *n, cg_strided *out);
+/* The same for a dense n: its own place, or rows of a placed array. */
+bool cg__lower_dense(cg_lower *, const cg_node *n, int *slot, cg_num *off);
+cg_num cg__slice_first(cg_lower *, const cg_node *n, int axis);  /* first element of a slice along an axis (core/ops/index.c) */
+
+/* Numbers that must be equal at each call; else it fails and says `text`. */
+int cg__lower_check(cg_lower *, cg_num a, cg_num b, const char *text);
+bool cg__scan_reads_dense(const cg_node *scan, int k);           /* core/ops/scan.c */
+
+/* ---- bodies: lowered in a frame of their own, where their args are bound to places and numbers of the level above */
+typedef struct cg_target { int slot; cg_num off; bool add; } cg_target;         /* where a root of the body goes; add: is added up; slot -1: nowhere */
+int cg__lower_frame(cg_lower *, cg_node *const *roots, const cg_target *targets, int n);
+int cg__lower_bind(cg_lower *, const cg_node *arg, int slot, cg_num off);
+int cg__lower_bind_num(cg_lower *, const cg_node *arg, cg_num value);
+int cg__lower_body(cg_lower *);                                  /* the steps of the frame's roots; on failure too, cg__lower_unframe follows */
+void cg__lower_unframe(cg_lower *);
+/* A LOOP that writes n to `to`, or adds it; n is computed there if it is not placed. */
+int cg__lower_into(cg_lower *, const cg_node *n, cg_target to);
 
 /* ---- loops */
 cg_loop_builder *cg__loop_begin(cg_lower *, const cg_node *n);
@@ -47,14 +68,20 @@ int cg__loop_cast(cg_loop_builder *, int a, cg_dtype d);
 int cg__loop_literal(cg_loop_builder *, cg_dtype d, double v);
 int cg__loop_number(cg_loop_builder *, cg_num n);                /* i64 */
 int cg__loop_coord(cg_loop_builder *, const cg_coord *c);        /* i64: the coordinate as a value */
+cg_dtype cg__loop_dtype(const cg_loop_builder *, int value);
 int cg__loop_reduce(cg_loop_builder *, cg_red op, cg_dtype d, int a);
 /* An element of a placed node; gather >= 0: that value is added as an index of axis gather_axis (whose coordinate is zero). */
 int cg__loop_load(cg_loop_builder *, const cg_node *n, const cg_spot *at, int gather, int gather_axis);
 int cg__loop_windowed(cg_loop_builder *, const cg_node *n, const cg_spot *at, const cg_spot *where, double fill);  /* 0 where outside n's sizes */
-int cg__loop_store(cg_loop_builder *, const cg_node *n, int slot, const cg_spot *at, int value);
+int cg__loop_store(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);       /* into n's place */
+int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value);   /* with the dims of n */
+int cg__loop_load_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at);
 int cg__loop_end(cg_loop_builder *);                             /* finishes the step; frees the builder */
 cg_lower *cg__loop_lower(cg_loop_builder *);
-int cg__lower_map(cg_lower *, const cg_node *n);
+typedef int cg_element(cg_loop_builder *, const cg_node *n, const cg_spot *at);
+int cg__lower_map(cg_lower *, const cg_node *n);                 /* makes the place of n and fills it by n's emit */
+int cg__lower_elements(cg_lower *, const cg_node *n, cg_element *element);       /* fills the place of n */
+int cg__lower_zeros(cg_lower *, const cg_node *n);
 
 /* ---- the pass */
 typedef struct cg_root { int slot; cg_num num, dims[CG_MAX_RANK]; bool host; } cg_root;     /* host: the number is the value */

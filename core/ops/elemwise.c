@@ -109,25 +109,34 @@ static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin
     return cg__node(g, on_bools(op, in, nin), args, nin, NULL);
 }
 
+/* Operands of one dtype, for what multiplies them. */
+static bool unify(cg_graph *g, cg_op_id op, cg_node **in)
+{
+    cg_dtype d = CG_F32;
+    if (!cg__promote(in[0]->type.dtype, in[1]->type.dtype, &d)) {
+        cg__graph_fail(g, CG_EDTYPE, "cg_%s: %s and %s have no common dtype", cg__ops[op].name, cg__label(in[0]), cg__label(in[1]));
+        return false;
+    }
+    in[0] = cg_cast(in[0], d);
+    in[1] = cg_cast(in[1], d);
+    return in[0] && in[1];
+}
+
 cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
 {
-    cg_node *plain[CG_MAX_RANK * 4];
+    cg_node *few[CG_MAX_RANK * 2], **plain = few;
     if (!g || (nin && cg__graph_of(in, nin) != g))
         return NULL;
     if (cg__ops[op].props & CG_ELEMWISE)
         return build_elem(g, op, in, nin);
-    if (nin > CG_LEN(plain))
-        return cg__graph_fail(g, CG_EINVAL, "cg_%s: too many operands", cg__ops[op].name);
+    if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))
+        return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
     for (int i = 0; i < nin; i++)
-        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin ? CG_F32 : CG_I64) : in[i];
-    if (op == CG_OP_matmul && nin == 2) {
-        cg_dtype d = CG_F32;
-        if (!cg__promote(plain[0]->type.dtype, plain[1]->type.dtype, &d))
-            return cg__graph_fail(g, CG_EDTYPE, "cg_matmul: %s and %s have no common dtype", cg__label(plain[0]), cg__label(plain[1]));
-        plain[0] = cg_cast(plain[0], d);
-        plain[1] = cg_cast(plain[1], d);
-    }
-    return cg__node(g, op, plain, nin, attrs);
+        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin && !(cg__ops[op].props & CG_COUNTS) ? CG_F32 : CG_I64) : in[i];
+    cg_node *n = op != CG_OP_matmul || nin != 2 || unify(g, op, plain) ? cg__node(g, op, plain, nin, attrs) : NULL;
+    if (plain != few)
+        cg__free(plain);
+    return n;
 }
 
 /* ---- infer, grad, emit */
@@ -224,7 +233,7 @@ static void (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg_node
 CG_DECLARE_GRAD(cg__elem_grad)
 {
     cg_node *const *in = n->in;
-    grads[elem_of(n)](gout, in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n, need, gin);
+    grads[elem_of(n)](gout[0], in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n, need, gin);
     for (int i = 0; i < n->nin; i++)
         gin[i] = cg__sum_to(gin[i], &in[i]->type);
     return CG_OK;
@@ -272,7 +281,7 @@ CG_DECLARE_INFER(cg__cast_infer)
 CG_DECLARE_GRAD(cg__cast_grad)
 {
     (void)need;
-    gin[0] = cg__is_float(n->type.dtype) && cg__is_float(n->in[0]->type.dtype) ? cg_cast(gout, n->in[0]->type.dtype) : CG_ZERO;
+    gin[0] = cg__is_float(n->type.dtype) && cg__is_float(n->in[0]->type.dtype) ? cg_cast(gout[0], n->in[0]->type.dtype) : CG_ZERO;
     return CG_OK;
 }
 

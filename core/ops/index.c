@@ -91,19 +91,23 @@ CG_DECLARE_EMIT(cg__slice_emit)
     return cg__emit(b, n->in[0], &in);
 }
 
+cg_num cg__slice_first(cg_lower *L, const cg_node *n, int axis)
+{
+    return cg__lower_num(L, slice_bounds(n, axis).start);
+}
+
 /* The gradient of a slice is its gradient placed in zeros. */
 CG_DECLARE_GRAD(cg__slice_grad)
 {
     (void)need;
     cg_graph *g = n->graph;
-    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout };
-    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK];
+    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout[0] };
+    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK], step[CG_MAX_RANK];
     int nin = 1;
     for (int i = 0; i < n->type.rank; i++) {
         const bounds s = slice_bounds(n, i);
         const cg_dim_t from = cg__dim_from(s.start), size = n->in[0]->type.dim[i];
-        if (s.step != 1)
-            return cg__graph_fail(g, CG_EUNSUPPORTED, "cg_grad: a slice with step %lld has no gradient yet", (long long)s.step), CG_EUNSUPPORTED;
+        step[i] = s.step;
         start[i] = from.sym ? CG_REF(nin) : from.n;
         if (from.sym)
             in[nin++] = from.sym;
@@ -111,13 +115,16 @@ CG_DECLARE_GRAD(cg__slice_grad)
         if (size.sym)
             in[nin++] = size.sym;
     }
-    gin[0] = cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { n->type.rank, start }, { n->type.rank, shape } });
+    const int r = n->type.rank;
+    gin[0] = cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
 }
 
-/* ---- pad: the operand at `start` in zeros of `shape` */
+/* ---- pad: element j of the operand at start + j * step, in zeros of `shape` */
+
+enum { PAD_START, PAD_SHAPE, PAD_STEP };
 
 static cg_dim_t pad_arg(const cg_node *n, int attr, int i)
 {
@@ -128,40 +135,108 @@ static cg_dim_t pad_arg(const cg_node *n, int attr, int i)
 CG_DECLARE_INFER(cg__pad_infer)
 {
     const int rank = n->in[0]->type.rank;
-    if (n->attr[0].n != rank || n->attr[1].n != rank)
+    int64_t step[CG_MAX_RANK];
+    if (n->attr[PAD_START].n != rank || n->attr[PAD_SHAPE].n != rank || n->attr[PAD_STEP].n > rank)
         return cg__fail(err, CG_ESHAPE, "cg_pad: needs %d starts and sizes for %s", rank, cg__label(n->in[0]));
     n->type = (cg_type){ .dtype = n->in[0]->type.dtype, .rank = rank };
     for (int i = 0; i < rank; i++) {
-        n->type.dim[i] = pad_arg(n, 1, i);
-        if (!n->type.dim[i].sym && n->type.dim[i].n < 0)
-            return cg__fail(err, CG_ESHAPE, "cg_pad: size %lld on axis %d", (long long)n->type.dim[i].n, i);
+        n->type.dim[i] = pad_arg(n, PAD_SHAPE, i);
+        step[i] = n->attr[PAD_STEP].n > i && n->attr[PAD_STEP].at[i] != CG_NONE ? n->attr[PAD_STEP].at[i] : 1;
+        if ((!n->type.dim[i].sym && n->type.dim[i].n < 0) || step[i] == 0)
+            return cg__fail(err, CG_ESHAPE, "cg_pad: axis %d has the size %lld and the step %lld", i, (long long)n->type.dim[i].n, (long long)step[i]);
     }
-    return CG_OK;
+    return cg__set_ints(n, PAD_STEP, step, rank);
 }
 
-CG_DECLARE_EMIT(cg__pad_emit)
+/* Steps of 1 and -1 leave no gaps: the operand is read through a window. */
+static bool gapless(const cg_node *n)
+{
+    for (int i = 0; i < n->type.rank; i++)
+        if (n->attr[PAD_STEP].at[i] != 1 && n->attr[PAD_STEP].at[i] != -1)
+            return false;
+    return true;
+}
+
+static int pad_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 {
     cg_lower *L = cg__loop_lower(b);
     cg_plan *p = cg__lower_plan(L);
     cg_spot in = *at;
-    for (int i = 0; i < n->type.rank; i++)
-        in.axis[i].off = cg__num(p, CG_N_SUB, cg__coord_num(p, at->axis[i].off), cg__lower_dim(L, pad_arg(n, 0, i)), 0, 0);
+    for (int i = 0; i < n->type.rank; i++) {
+        const cg_num from = cg__lower_dim(L, pad_arg(n, PAD_START, i)), here = cg__coord_num(p, at->axis[i].off), minus = cg__num_const(p, -1);
+        const bool back = n->attr[PAD_STEP].at[i] == -1;
+        in.axis[i].off = back ? cg__num(p, CG_N_SUB, from, here, 0, 0) : cg__num(p, CG_N_SUB, here, from, 0, 0);
+        for (int l = 0; back && l < CG_AXES_MAX; l++)
+            in.axis[i].c[l] = at->axis[i].c[l] == CG_NUM_NONE ? CG_NUM_NONE : cg__num(p, CG_N_MUL, cg__coord_num(p, at->axis[i].c[l]), minus, 0, 0);
+    }
     return cg__loop_windowed(b, n->in[0], &in, &in, 0);
+}
+
+/* With gaps: zeros first, then the operand's elements into their places. */
+static int pad_scattered(cg_lower *L, const cg_node *n)
+{
+    cg_plan *p = cg__lower_plan(L);
+    cg_spot from = { 0 }, to = { 0 };
+    int rc = cg__lower_zeros(L, n);
+    cg_loop_builder *b = rc == CG_OK ? cg__loop_begin(L, n) : NULL;
+    if (!b)
+        return rc < 0 ? rc : CG_ENOMEM;
+    for (int i = 0; i < n->type.rank; i++) {
+        const int l = cg__loop_axis(b, n->in[0]->type.dim[i], false);
+        from.axis[i] = to.axis[i] = cg__coord_axis(l);
+        to.axis[i].c[l] = cg__num_const(p, n->attr[PAD_STEP].at[i]);
+        to.axis[i].off = cg__lower_dim(L, pad_arg(n, PAD_START, i));
+    }
+    cg__loop_store(b, n, &to, cg__emit(b, n->in[0], &from));
+    return cg__loop_end(b);
+}
+
+CG_DECLARE_LOWER(cg__pad_lower)
+{
+    const int rc = cg__lower_out(L, n);
+    if (rc < 0)
+        return rc;
+    return gapless(n) ? cg__lower_elements(L, n, pad_element) : pad_scattered(L, n);
 }
 
 CG_DECLARE_GRAD(cg__pad_grad)
 {
     (void)need;
-    cg_node *x = gout;
+    cg_node *x = gout[0];
     for (int i = 0; i < n->type.rank; i++) {
-        cg_node *from = cg__dim_node(n->graph, pad_arg(n, 0, i));
-        cg_node *size = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
-        x = cg_slice(x, i, from, icall(n->graph, CG_OP_add, from, size), 1);
+        cg_node *from = cg__dim_node(n->graph, pad_arg(n, PAD_START, i)), *count = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
+        x = cg_slice(cg_slice(x, i, from, NULL, n->attr[PAD_STEP].at[i]), i, NULL, count, 1);
     }
     gin[0] = x;
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
+}
+
+/* Rows of axis with step-1 rows of zeros between them. */
+cg_node *cg__spread(cg_node *x, int axis, int64_t step)
+{
+    cg_graph *g = x->graph;
+    cg_node *in[1 + CG_MAX_RANK] = { x };
+    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK], steps[CG_MAX_RANK];
+    int nin = 1;
+    if (step == 1)
+        return x;
+    for (int i = 0; i < x->type.rank; i++) {
+        cg_node *size = cg__dim_node(g, x->type.dim[i]);
+        if (i == axis)
+            size = cg__int(g, CG_OP_maximum, cg__int(g, CG_OP_sub, cg__int(g, CG_OP_mul, size, cg__const_i64(g, step)), cg__const_i64(g, step - 1)), cg__const_i64(g, 0));
+        if (!size)
+            return NULL;
+        const cg_dim_t d = cg__dim_from(size);
+        start[i] = 0;
+        steps[i] = i == axis ? step : 1;
+        shape[i] = d.sym ? CG_REF(nin) : d.n;
+        if (d.sym)
+            in[nin++] = size;
+    }
+    const int r = x->type.rank;
+    return cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, steps } });
 }
 
 /* ---- take and scatter_add */
@@ -204,7 +279,7 @@ CG_DECLARE_GRAD(cg__take_grad)
     (void)need;
     cg_graph *g = n->graph;
     cg_node *a = n->in[0], *idx = n->in[1];
-    cg_node *src = flat(gout, idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
+    cg_node *src = flat(gout[0], idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
     cg_node *sum = cg__node(g, CG_OP_scatter_add, (cg_node *[]){ src, rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL);
     gin[0] = cg__reshape_like(sum, &a->type);
     gin[1] = CG_ZERO;
@@ -226,21 +301,22 @@ CG_DECLARE_INFER(cg__scatter_infer)
 CG_DECLARE_GRAD(cg__scatter_grad)
 {
     (void)need;
-    gin[0] = cg_take(gout, n->in[1]);
+    gin[0] = cg_take(gout[0], n->in[1]);
     gin[1] = gin[2] = CG_ZERO;
     return CG_OK;
 }
 
 CG_DECLARE_LOWER(cg__scatter_lower)
 {
-    const int out = cg__lower_out(L, n), src = cg__lower_slot(L, n->in[0]), idx = cg__lower_slot(L, n->in[1]);
-    if (cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
+    if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
         return CG_ENOMEM;
+    const int out = cg__lower_slot(L, n), idx = cg__lower_slot(L, n->in[1]), src = cg__lower_slot(L, n->in[0]);
     const cg_num rows = cg__lower_dim(L, n->type.dim[0]), cols = cg__lower_dim(L, n->type.dim[1]), count = cg__lower_dim(L, n->in[0]->type.dim[0]);
     cg_step *s = cg__lower_step(L, CG_STEP_KERNEL, n);
-    if (!s || out < 0)
+    if (!s)
         return CG_ENOMEM;
-    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 3, .nums = { rows, cols, count } };
+    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 6,
+                             .nums = { rows, cols, count, cg__lower_off(L, n), cg__lower_off(L, n->in[1]), cg__lower_off(L, n->in[0]) } };
     return CG_OK;
 }
 

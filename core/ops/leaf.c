@@ -27,6 +27,12 @@ CG_DECLARE_INFER(cg__dim_infer)
     return cg__set_ints(n, 0, &axis, 1);
 }
 
+CG_DECLARE_SIMPLE(cg__dim_simple)
+{
+    const cg_dim_t d = n->in[0]->type.dim[n->attr[0].at[0]];
+    return d.sym || d.n >= 0 ? cg__dim_node(n->graph, d) : NULL;
+}
+
 CG_DECLARE_GRAD(cg__dim_grad)
 {
     (void)gout, (void)need;

@@ -31,8 +31,8 @@ static cg_node *swapped(cg_node *x)
 
 CG_DECLARE_GRAD(cg__matmul_grad)
 {
-    gin[0] = need[0] ? cg__sum_to(cg_matmul(gout, swapped(n->in[1])), &n->in[0]->type) : NULL;
-    gin[1] = need[1] ? cg__sum_to(cg_matmul(swapped(n->in[0]), gout), &n->in[1]->type) : NULL;
+    gin[0] = need[0] ? cg__sum_to(cg_matmul(gout[0], swapped(n->in[1])), &n->in[0]->type) : NULL;
+    gin[1] = need[1] ? cg__sum_to(cg_matmul(swapped(n->in[0]), gout[0]), &n->in[1]->type) : NULL;
     return CG_OK;
 }
 
@@ -60,8 +60,7 @@ CG_DECLARE_LOWER(cg__matmul_lower)
     const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
     const int r = n->type.rank;
     cg_gemm m = { .dtype = n->type.dtype, .alpha = 1 };
-    const int out = cg__lower_out(L, n);
-    if (out < 0 || cg__check_dims(L, n, a->dim[r - 1], b->dim[r - 2]) < 0)
+    if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, a->dim[r - 1], b->dim[r - 2]) < 0)
         return CG_ENOMEM;
     if (!as_mat(L, n->in[0], &m.a) || !as_mat(L, n->in[1], &m.b))
         return cg__fail(cg__lower_error(L), CG_EUNSUPPORTED, "cg_matmul: an operand of %s is not a dense matrix", cg__label(n));
@@ -69,7 +68,7 @@ CG_DECLARE_LOWER(cg__matmul_lower)
     m.n = cg__lower_dim(L, n->type.dim[r - 1]);
     m.k = cg__lower_dim(L, a->dim[r - 1]);
     m.batch = r == 3 ? cg__lower_dim(L, n->type.dim[0]) : cg__num_const(p, 1);
-    m.c = (cg_mat){ .slot = out, .off = cg__num_const(p, 0), .ld = m.n, .batch_stride = cg__num(p, CG_N_MUL, m.m, m.n, 0, 0) };
+    m.c = (cg_mat){ .slot = cg__lower_slot(L, n), .off = cg__lower_off(L, n), .ld = m.n, .batch_stride = cg__num(p, CG_N_MUL, m.m, m.n, 0, 0) };
     cg_step *s = cg__lower_step(L, CG_STEP_GEMM, n);
     if (!s)
         return CG_ENOMEM;

@@ -12,32 +12,35 @@ int64_t cg__attr_int(const cg_node *n, int k, int64_t missing);
 int cg__set_ints(cg_node *n, int k, const int64_t *at, int count);       /* canonical attribute in the graph's arena */
 bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out);      /* dims of out; false: do not fit */
 cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scalar node as a dim */
-/* Sums the leading and the stretched axes of a until it has type t: the gradient of broadcasting. */
+/* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. CG_ZERO and NULL stay. */
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
-cg_node *cg__insert_axis(cg_node *a, int axis);
+cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
+int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* equal at each call, else its sentence */
 
 #define CG_DECLARE_INFER(f) int f(cg_node *n, cg_error *err)
-#define CG_DECLARE_GRAD(f)  int f(const cg_node *n, cg_node *gout, const bool need[], cg_node *gin[])
+#define CG_DECLARE_SIMPLE(f) cg_node *f(const cg_node *n)
+#define CG_DECLARE_GRAD(f)  int f(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[])
 #define CG_DECLARE_LOWER(f) int f(cg_lower *L, const cg_node *n)
 #define CG_DECLARE_EMIT(f)  int f(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 
 #define cg__NONE NULL
 /* leaf.c */    CG_DECLARE_INFER(cg__leaf_infer); CG_DECLARE_EMIT(cg__const_emit); CG_DECLARE_INFER(cg__dim_infer);
-                CG_DECLARE_GRAD(cg__dim_grad);
+                CG_DECLARE_SIMPLE(cg__dim_simple); CG_DECLARE_GRAD(cg__dim_grad);
 /* elemwise.c */ CG_DECLARE_INFER(cg__cast_infer); CG_DECLARE_GRAD(cg__cast_grad); CG_DECLARE_EMIT(cg__cast_emit);
-/* reduce.c */  CG_DECLARE_INFER(cg__sum_infer); CG_DECLARE_INFER(cg__extreme_infer); CG_DECLARE_INFER(cg__mean_infer);
-                CG_DECLARE_INFER(cg__argmax_infer); CG_DECLARE_GRAD(cg__sum_grad); CG_DECLARE_GRAD(cg__extreme_grad);
-                CG_DECLARE_GRAD(cg__mean_grad); CG_DECLARE_LOWER(cg__reduce_lower);
+/* reduce.c */  CG_DECLARE_INFER(cg__reduce_infer); CG_DECLARE_GRAD(cg__sum_grad); CG_DECLARE_GRAD(cg__prod_grad);
+                CG_DECLARE_GRAD(cg__extreme_grad); CG_DECLARE_GRAD(cg__mean_grad); CG_DECLARE_GRAD(cg__var_grad);
+                CG_DECLARE_GRAD(cg__logsumexp_grad); CG_DECLARE_LOWER(cg__reduce_lower);
 /* shape.c */   CG_DECLARE_INFER(cg__reshape_infer); CG_DECLARE_GRAD(cg__reshape_grad); CG_DECLARE_INFER(cg__transpose_infer);
                 CG_DECLARE_GRAD(cg__transpose_grad); CG_DECLARE_EMIT(cg__transpose_emit); CG_DECLARE_INFER(cg__expand_infer);
                 CG_DECLARE_EMIT(cg__expand_emit); CG_DECLARE_INFER(cg__broadcast_infer); CG_DECLARE_GRAD(cg__broadcast_grad);
                 CG_DECLARE_EMIT(cg__broadcast_emit);
+                CG_DECLARE_INFER(cg__sum_to_infer); CG_DECLARE_SIMPLE(cg__sum_to_simple); CG_DECLARE_GRAD(cg__sum_to_grad); CG_DECLARE_EMIT(cg__sum_to_emit);
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
-                CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_EMIT(cg__pad_emit);
+                CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_LOWER(cg__pad_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
                 CG_DECLARE_INFER(cg__scatter_infer); CG_DECLARE_GRAD(cg__scatter_grad); CG_DECLARE_LOWER(cg__scatter_lower);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
@@ -45,6 +48,11 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* softmax.c */ CG_DECLARE_INFER(cg__softmax_infer); CG_DECLARE_GRAD(cg__softmax_grad); CG_DECLARE_GRAD(cg__log_softmax_grad);
                 CG_DECLARE_LOWER(cg__softmax_lower); CG_DECLARE_INFER(cg__cross_infer); CG_DECLARE_GRAD(cg__cross_grad);
                 CG_DECLARE_LOWER(cg__cross_lower);
+/* window.c */  CG_DECLARE_INFER(cg__window_infer); CG_DECLARE_GRAD(cg__window_grad); CG_DECLARE_EMIT(cg__window_emit);
+                CG_DECLARE_INFER(cg__window_sum_infer); CG_DECLARE_GRAD(cg__window_sum_grad); CG_DECLARE_LOWER(cg__window_sum_lower);
+/* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_INFER(cg__scan_infer);
+                CG_DECLARE_LOWER(cg__scan_lower);
+/* scan_grad.c */ CG_DECLARE_GRAD(cg__scan_grad);
 CG_DECLARE_INFER(cg__elem_infer);
 CG_DECLARE_GRAD(cg__elem_grad);
 CG_DECLARE_EMIT(cg__elem_emit);

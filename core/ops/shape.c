@@ -7,24 +7,24 @@
 #include "core/ops/ops.h"
 
 /* The attribute's element as a dim; false: a reference to a missing or wrong operand. */
-static bool dim_arg(const cg_node *n, int64_t v, cg_dim_t *out)
+static bool dim_arg(const cg_node *n, int64_t v, int first, cg_dim_t *out)
 {
     if (!CG_IS_REF(v))
         return *out = (cg_dim_t){ .n = v }, true;
     const int k = CG_REF_OF(v);
-    if (k < 1 || k >= n->nin || n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
+    if (k < first || k >= n->nin || n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
         return false;
     *out = cg__dim_from(n->in[k]);
     return true;
 }
 
-static int shape_from(const cg_node *n, int attr, cg_type *t, cg_error *err)
+int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err)
 {
     t->rank = n->attr[attr].n;
     if (t->rank < 0 || t->rank > CG_MAX_RANK)
         return cg__fail(err, CG_ESHAPE, "cg_%s: needs a shape of rank 0 to %d", n->op->name, CG_MAX_RANK);
     for (int i = 0; i < t->rank; i++)
-        if (!dim_arg(n, n->attr[attr].at[i], &t->dim[i]))
+        if (!dim_arg(n, n->attr[attr].at[i], first, &t->dim[i]))
             return cg__fail(err, CG_EDTYPE, "cg_%s: size %d must be an i64 scalar", n->op->name, i);
     return CG_OK;
 }
@@ -41,7 +41,7 @@ CG_DECLARE_INFER(cg__reshape_infer)
 {
     cg_type t = { .dtype = n->in[0]->type.dtype };
     int hole = -1;
-    if (shape_from(n, 0, &t, err) < 0)
+    if (cg__shape_from(n, 0, 1, &t, err) < 0)
         return err->code;
     for (int i = 0; i < t.rank; i++)
         if (!t.dim[i].sym && t.dim[i].n < 0) {
@@ -72,7 +72,7 @@ CG_DECLARE_INFER(cg__reshape_infer)
 CG_DECLARE_GRAD(cg__reshape_grad)
 {
     (void)need;
-    gin[0] = cg__reshape_like(gout, &n->in[0]->type);
+    gin[0] = cg__reshape_like(gout[0], &n->in[0]->type);
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
@@ -102,7 +102,7 @@ CG_DECLARE_GRAD(cg__transpose_grad)
     int64_t back[CG_MAX_RANK];
     for (int i = 0; i < n->type.rank; i++)
         back[n->attr[0].at[i]] = i;
-    gin[0] = cg_transpose(gout, back, n->type.rank);
+    gin[0] = cg_transpose(gout[0], back, n->type.rank);
     return CG_OK;
 }
 
@@ -139,7 +139,7 @@ CG_DECLARE_INFER(cg__broadcast_infer)
 {
     const cg_type *in = &n->in[0]->type;
     cg_type t = { .dtype = in->dtype };
-    if (shape_from(n, 0, &t, err) < 0)
+    if (cg__shape_from(n, 0, 1, &t, err) < 0)
         return err->code;
     const int lead = t.rank - in->rank;
     for (int i = 0; i < t.rank; i++)
@@ -159,7 +159,7 @@ CG_DECLARE_INFER(cg__broadcast_infer)
 CG_DECLARE_GRAD(cg__broadcast_grad)
 {
     (void)need;
-    gin[0] = cg__sum_to(gout, &n->in[0]->type);
+    gin[0] = cg__sum_to(gout[0], &n->in[0]->type);
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
@@ -177,6 +177,84 @@ CG_DECLARE_EMIT(cg__broadcast_emit)
         there.axis[i] = unit ? cg__coord_zero() : at->axis[i + lead];
     }
     return cg__emit(b, n->in[0], &there);
+}
+
+/* ---- sum_to: the sum over what broadcasting stretched
+ *
+ * Which axes are stretched may be known only when a free size turns out to be 1; until then the two sizes of an axis are taken as equal,
+ * and checked at the call. What is known is summed at once (simple). */
+
+CG_DECLARE_INFER(cg__sum_to_infer)
+{
+    const cg_type *in = &n->in[0]->type;
+    n->type = (cg_type){ .dtype = in->dtype };
+    if (cg__shape_from(n, 0, 1, &n->type, err) < 0)
+        return err->code;
+    const int lead = in->rank - n->type.rank;
+    for (int i = 0; i < n->type.rank && lead >= 0; i++) {
+        const cg_dim_t x = in->dim[i + lead], y = n->type.dim[i];
+        if (!x.sym && !y.sym && x.n != y.n && y.n != 1)
+            return cg__fail(err, CG_ESHAPE, "cg_sum_to: axis %d of %s does not sum to %lld", i + lead, cg__label(n->in[0]), (long long)y.n);
+    }
+    return lead < 0 ? cg__fail(err, CG_ESHAPE, "cg_sum_to: %s has fewer axes than the shape", cg__label(n->in[0])) : CG_OK;
+}
+
+CG_DECLARE_SIMPLE(cg__sum_to_simple)
+{
+    cg_node *a = n->in[0];
+    const cg_type *t = &n->type;
+    const int lead = a->type.rank - t->rank;
+    int64_t axes[CG_MAX_RANK];
+    int count = 0;
+    bool same = lead == 0;
+    for (int i = 0; i < a->type.rank; i++) {
+        if (i < lead || (cg__dim_is(t->dim[i - lead], 1) && !cg__dim_is(a->type.dim[i], 1)))
+            axes[count++] = i;
+        same = same && cg__dim_same(a->type.dim[i], t->dim[i]);
+    }
+    if (same || !count)
+        return same ? a : NULL;
+    cg_node *s = cg_sum(a, CG_REDUCE(.axes = axes, .naxes = count, .keepdims = 1));
+    if (lead && s) {                                         /* the leading axes have size 1 now */
+        cg_type rest = s->type;
+        rest.rank -= lead;
+        memmove(rest.dim, rest.dim + lead, (size_t)rest.rank * sizeof *rest.dim);
+        s = cg__reshape_like(s, &rest);
+    }
+    return cg__sum_to(s, t);
+}
+
+CG_DECLARE_GRAD(cg__sum_to_grad)
+{
+    (void)need;
+    gin[0] = cg__broadcast_like(gout[0], &n->in[0]->type);
+    for (int i = 1; i < n->nin; i++)
+        gin[i] = CG_ZERO;
+    return CG_OK;
+}
+
+/* What is left has equal sizes. */
+CG_DECLARE_EMIT(cg__sum_to_emit)
+{
+    for (int i = 0; i < n->type.rank; i++)
+        if (cg__check_dims(cg__loop_lower(b), n, n->in[0]->type.dim[i], n->type.dim[i]) < 0)
+            return CG_ENOMEM;
+    return cg__emit(b, n->in[0], at);
+}
+
+cg_node *cg__sum_to(cg_node *a, const cg_type *t)
+{
+    cg_node *in[1 + CG_MAX_RANK] = { a };
+    int64_t shape[CG_MAX_RANK];
+    int nin = 1;
+    if (!a || a == CG_ZERO)
+        return a;
+    for (int i = 0; i < t->rank; i++) {
+        shape[i] = t->dim[i].sym ? CG_REF(nin) : t->dim[i].n;
+        if (t->dim[i].sym)
+            in[nin++] = t->dim[i].sym;
+    }
+    return cg__node(a->graph, CG_OP_sum_to, in, nin, &(cg_attr){ t->rank, shape });
 }
 
 /* ---- the public builders */

@@ -27,7 +27,7 @@ CG_DECLARE_GRAD(cg__softmax_grad)
 {
     (void)need;
     cg_node *y = (cg_node *)(uintptr_t)n;
-    gin[0] = cg_mul(y, cg_sub(gout, sum_along(cg_mul(gout, y), n)));
+    gin[0] = cg_mul(y, cg_sub(gout[0], sum_along(cg_mul(gout[0], y), n)));
     return CG_OK;
 }
 
@@ -36,7 +36,7 @@ CG_DECLARE_GRAD(cg__log_softmax_grad)
 {
     (void)need;
     cg_node *y = (cg_node *)(uintptr_t)n;
-    gin[0] = cg_sub(gout, cg_mul(cg_exp(y), sum_along(gout, n)));
+    gin[0] = cg_sub(gout[0], cg_mul(cg_exp(y), sum_along(gout[0], n)));
     return CG_OK;
 }
 
@@ -54,11 +54,11 @@ static int shifted(cg_loop_builder *b, const cg_node *x, const cg_spot *at, int 
 
 CG_DECLARE_LOWER(cg__softmax_lower)
 {
-    const int axis = (int)n->attr[0].at[0], out = cg__lower_out(L, n);
+    const int axis = (int)n->attr[0].at[0], rc = cg__lower_out(L, n);
     cg_loop_builder *b = cg__loop_begin(L, n);
     cg_spot at = { 0 };
     int e = -1, s = -1, m = -1;
-    if (!b || out < 0)
+    if (!b || rc < 0)
         return CG_ENOMEM;
     for (int i = 0; i < n->type.rank; i++)
         if (i != axis)
@@ -68,7 +68,7 @@ CG_DECLARE_LOWER(cg__softmax_lower)
     const cg_dtype d = n->type.dtype;
     const int v = cg__is(n, CG_OP_softmax) ? cg__loop_elem(b, CG_EL_div, d, e, s, -1)
                                            : cg__loop_elem(b, CG_EL_sub, d, z, cg__loop_elem(b, CG_EL_log, d, s, -1, -1), -1);
-    cg__loop_store(b, n, out, &at, v);
+    cg__loop_store(b, n, &at, v);
     return cg__loop_end(b);
 }
 
@@ -94,7 +94,7 @@ CG_DECLARE_GRAD(cg__cross_grad)
     in[1] = c.sym;
     const int64_t depth = c.sym ? CG_REF(1) : c.n;
     cg_node *hot = cg__node(g, CG_OP_one_hot, in, c.sym ? 2 : 1, &(cg_attr){ 1, &depth });
-    gin[0] = cg_mul(cg_sub(cg_softmax(x, 1), cg_cast(hot, x->type.dtype)), cg_expand_dims(gout, 1));
+    gin[0] = cg_mul(cg_sub(cg_softmax(x, 1), cg_cast(hot, x->type.dtype)), cg_expand_dims(gout[0], 1));
     gin[1] = CG_ZERO;
     return CG_OK;
 }
@@ -103,8 +103,8 @@ CG_DECLARE_LOWER(cg__cross_lower)
 {
     const cg_node *x = n->in[0];
     const cg_dtype d = n->type.dtype;
-    const int out = cg__lower_out(L, n);
-    if (out < 0 || cg__check_dims(L, n, x->type.dim[0], n->in[1]->type.dim[0]) < 0)
+    const int rc = cg__lower_out(L, n);
+    if (rc < 0 || cg__check_dims(L, n, x->type.dim[0], n->in[1]->type.dim[0]) < 0)
         return CG_ENOMEM;
     cg_loop_builder *b = cg__loop_begin(L, n);
     if (!b)
@@ -117,7 +117,7 @@ CG_DECLARE_LOWER(cg__cross_lower)
     shifted(b, x, &at, &e, &s, &m);
     const int chosen = cg__loop_load(b, x, &row, cg__loop_cast(b, cg__emit(b, n->in[1], &row), CG_I64), 1);
     const int v = cg__loop_elem(b, CG_EL_sub, d, cg__loop_elem(b, CG_EL_log, d, s, -1, -1), cg__loop_elem(b, CG_EL_sub, d, chosen, m, -1), -1);
-    cg__loop_store(b, n, out, &row, v);
+    cg__loop_store(b, n, &row, v);
     return cg__loop_end(b);
 }
 

@@ -4,9 +4,9 @@
 #include "core/ops/ops.h"
 
 const cg_op cg__ops[CG_OP_COUNT] = {
-#define OP(op, n, flags, fi, fg, fl, fe, count, ...)                                                                   \
+#define OP(op, n, flags, fi, fs, fg, fl, fe, count, ...)                                                               \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = flags, .nattrs = count, .attrs = { __VA_ARGS__ }, .infer = cg__##fi, \
-                     .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
+                     .simple = cg__##fs, .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
 #include "core/ops/ops.def"
 #define ELEM(op, n, cls, res, alg, ...)                                                                                \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | ((alg) & A_COMM ? CG_COMMUTES : 0),                 \
@@ -69,24 +69,6 @@ cg_dim_t cg__dim_from(cg_node *n)
                                : (cg_dim_t){ .n = CG_ANY, .sym = n };
 }
 
-cg_node *cg__sum_to(cg_node *a, const cg_type *t)
-{
-    if (!a || a == CG_ZERO)
-        return a;
-    int64_t axes[CG_MAX_RANK];
-    int n = 0;
-    const int lead = a->type.rank - t->rank;
-    for (int i = 0; i < a->type.rank; i++)
-        if (i < lead || (cg__dim_is(t->dim[i - lead], 1) && !cg__dim_is(a->type.dim[i], 1)))
-            axes[n++] = i;
-    if (!n)
-        return a;
-    cg_node *s = cg_sum(a, CG_REDUCE(.axes = axes, .naxes = n, .keepdims = 1));
-    if (lead && s)
-        s = cg__reshape_like(s, t);
-    return s;
-}
-
 static void dims_of(cg_graph *g, const cg_type *t, cg_node **dims)
 {
     for (int i = 0; i < t->rank; i++)
@@ -109,11 +91,6 @@ cg_node *cg__reshape_like(cg_node *a, const cg_type *t)
         return NULL;
     dims_of(a->graph, t, dims);
     return cg_reshape_to(a, dims, t->rank);
-}
-
-cg_node *cg__insert_axis(cg_node *a, int axis)
-{
-    return cg_expand_dims(a, axis);
 }
 
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b)

@@ -92,7 +92,7 @@ cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
         a = b;
         b = t;
     }
-    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .in_loop = op == CG_N_STEP };
+    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .loops = op == CG_N_STEP ? (uint64_t)1 << (a & 63) : 0 };
     if (!n)
         return add(p, ins);
     const bool known = is_const(p, a) && (n < 2 || is_const(p, b)) && (n < 3 || is_const(p, c));
@@ -101,7 +101,7 @@ cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
     const cg_num s = n == 2 ? simpler(p, op, a, b) : CG_NUM_NONE;
     if (s != CG_NUM_NONE)
         return s;
-    ins.in_loop = p->nums.at[a].in_loop || (n > 1 && p->nums.at[b].in_loop) || (n > 2 && p->nums.at[c].in_loop);
+    ins.loops = p->nums.at[a].loops | (n > 1 ? p->nums.at[b].loops : 0) | (n > 2 ? p->nums.at[c].loops : 0);
     return add(p, ins);
 }
 
@@ -126,7 +126,7 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *
 {
     for (int i = 0; i < p->nums.n; i++) {
         const cg_num_ins *in = &p->nums.at[i];
-        if (in->in_loop)
+        if (in->loops)
             continue;
         n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
         if (in->op == CG_N_CHECK_EQ && n[in->a] != n[in->b])
@@ -136,16 +136,35 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *
     return CG_OK;
 }
 
-void cg__nums_step(const cg_plan *p, int64_t *n, int repeat_index, int64_t step)
+static bool repeat_nums(cg_plan *p, cg_repeat *r)
 {
-    for (int i = 0; i < p->nums.n; i++) {
-        const cg_num_ins *in = &p->nums.at[i];
-        if (!in->in_loop)
-            continue;
+    const uint64_t bit = (uint64_t)1 << (r->index & 63);
+    cg_num *list = cg__arena(&p->arena, (size_t)(p->nums.n + 1) * sizeof *list);
+    if (!list)
+        return false;
+    for (int i = 0; i < p->nums.n; i++)
+        if (p->nums.at[i].loops & bit)
+            list[r->nnums++] = i;
+    r->nums = list;
+    return true;
+}
+
+bool cg__plan_repeats(cg_plan *p)
+{
+    for (int i = 0; i < p->steps.n; i++)
+        if (p->steps.at[i].kind == CG_STEP_REPEAT && !repeat_nums(p, &p->steps.at[i].repeat))
+            return false;
+    return true;
+}
+
+void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step)
+{
+    for (int k = 0; k < r->nnums; k++) {
+        const cg_num_ins *in = &p->nums.at[r->nums[k]];
         if (in->op != CG_N_STEP)
-            n[i] = value(in, n);
-        else if (in->a == repeat_index)
-            n[i] = step;
+            n[r->nums[k]] = value(in, n);
+        else if (in->a == r->index)
+            n[r->nums[k]] = step;
     }
 }
 

@@ -27,7 +27,7 @@ typedef enum {
     CG_N_SELECT,     /* a ? b : c */
     CG_N_CHECK_EQ    /* a must equal b: else the call fails with text imm of the plan's messages; value a */
 } cg_num_op;
-typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; bool in_loop; /* depends on a STEP */ } cg_num_ins;
+typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
 
 /* ---- slots: where arrays live */
 typedef enum { CG_SLOT_ARENA, CG_SLOT_INPUT, CG_SLOT_SHARED, CG_SLOT_OUTPUT, CG_SLOT_CONST } cg_slot_kind;
@@ -94,12 +94,13 @@ typedef struct cg_mat { int slot; cg_num off, ld, batch_stride; bool trans; } cg
 typedef struct cg_gemm { cg_dtype dtype; cg_num batch, m, n, k; double alpha, beta; cg_mat a, b, c; } cg_gemm;
 
 typedef enum { CG_K_SCATTER_ADD, CG_KERNEL_COUNT } cg_kernel_id;
-/* SCATTER_ADD: out[rows][cols] = 0; for i in order: out[idx[i]][:] += src[i][:]. slots: out, idx (i64 or i32), src; nums: rows, cols, n.
+/* SCATTER_ADD: out[rows][cols] = 0; for i in order: out[idx[i]][:] += src[i][:]. slots: out, idx (i64 or i32), src; nums: rows, cols, n,
+ * and the first element of each slot.
  * Each column is summed in the order of i; an index out of -rows..rows-1 sets the status and is skipped. */
 typedef struct cg_kernel { cg_kernel_id id; int nslots, slots[8]; int nnums; cg_num nums[8]; } cg_kernel;
 typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy;      /* elements of the same dtype */
-/* Steps body..body+nbody-1, which follow it, run count times; before each pass the in_loop numbers are computed with STEP(index) = 0, 1... */
-typedef struct cg_repeat { cg_num count; int index, nbody; } cg_repeat;
+/* The nbody steps that follow run count times; before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1... */
+typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums; } cg_repeat;
 
 typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
 typedef struct cg_step {
@@ -132,8 +133,9 @@ typedef struct cg_num_env {              /* what a call knows */
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
 static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
-int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err);      /* all but the in_loop ones */
-void cg__nums_step(const cg_plan *p, int64_t *n, int repeat_index, int64_t step);          /* sets STEP(index), recomputes in_loop ones */
+int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err);      /* all but those of loops */
+bool cg__plan_repeats(cg_plan *p);                                                         /* fills the nums of each REPEAT; false: no memory */
+void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step);        /* sets STEP, recomputes what depends on it */
 /* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
 int cg__stride_class(const cg_plan *p, cg_num id);
 

@@ -119,7 +119,7 @@ static void formulas(const cg_plan *p, cg_strb *out)
         if (n->op == CG_N_CONST)
             continue;
         cg__strb(out, "  n%d = (%s %d %d", i, num_names[n->op], n->a, n->b);
-        cg__strb(out, n->op == CG_N_SELECT ? " %d)%s\n" : ")%.0d%s\n", n->c, n->in_loop ? " each step" : "");
+        cg__strb(out, n->op == CG_N_SELECT ? " %d)%s\n" : ")%.0d%s\n", n->c, n->loops ? " each step" : "");
     }
 }
 
@@ -142,7 +142,11 @@ int cg__plan_print(const cg_plan *p, cg_strb *out)
         case CG_STEP_GEMM: gemm(p, s, out); break;
         case CG_STEP_KERNEL: kernel(p, s, out); break;
         case CG_STEP_COPY: cg__strb(out, "(copy s%d s%d)", s->copy.from, s->copy.to); break;
-        case CG_STEP_REPEAT: cg__strb(out, "(repeat %d steps)", s->repeat.nbody); break;
+        case CG_STEP_REPEAT:
+            cg__strb(out, "(repeat ");
+            num(p, s->repeat.count, out);
+            cg__strb(out, " times the next %d step%s)", s->repeat.nbody, s->repeat.nbody == 1 ? "" : "s");
+            break;
         }
         cg__strb(out, "\n");
     }

@@ -172,16 +172,25 @@ static bool sweep_once(cg_graph *g, cg_phase phase, cg_node **roots, int n, bool
     return ok;
 }
 
+static int run_phase(cg_graph *g, cg_phase phase, cg_node **roots, int n, cg_error *err)
+{
+    bool changed = true;
+    for (int i = 0; i < MAX_SWEEPS && changed; i++)
+        if (!sweep_once(g, phase, roots, n, &changed))
+            return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
+    return CG_OK;
+}
+
+/* Loops are taken apart once their bodies are in simplest form; what leaves a body may then be simplified with what is around it. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_error *err)
 {
-    if (g->error.code)
-        return cg__fail(err, g->error.code, "%s", g->error.text);
-    for (int phase = 0; phase < CG_PHASE_COUNT; phase++) {
-        bool changed = true;
-        for (int i = 0; i < MAX_SWEEPS && changed; i++)
-            if (!sweep_once(g, (cg_phase)phase, roots, n, &changed))
-                return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text)
-                                     : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
-    }
-    return CG_OK;
+    static const cg_phase before[] = { CG_PHASE_CANONICAL, CG_PHASE_STABLE }, after[] = { CG_PHASE_CANONICAL, CG_PHASE_FAST };
+    int rc = g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : CG_OK;
+    for (int i = 0; i < CG_LEN(before) && rc == CG_OK; i++)
+        rc = run_phase(g, before[i], roots, n, err);
+    if (rc == CG_OK)
+        rc = cg__rewrite_scans(g, roots, n, err);
+    for (int i = 0; i < CG_LEN(after) && rc == CG_OK; i++)
+        rc = run_phase(g, after[i], roots, n, err);
+    return rc;
 }

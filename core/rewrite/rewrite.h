@@ -43,6 +43,8 @@ const char *cg__rule_broken(int i);                                  /* why a ro
 cg_node *cg__rule_fire(cg_graph *g, int i, cg_node *n);              /* apply, then the type of n; NULL: does not fire */
 /* Rewrites the roots in place, within their graph. A status; err says why. Only memory can fail. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_error *err);
+/* scan.c: loops as wholes; called by cg__rewrite. */
+int cg__rewrite_scans(cg_graph *g, cg_node **roots, int n, cg_error *err);
 typedef void (*cg_rewrite_log)(void *user, const cg_node *old, const cg_node *new_, const char *rule);
 void cg__rewrite_set_log(cg_rewrite_log log, void *user);            /* of this thread; NULL: none */
 

@@ -51,7 +51,7 @@ int logreg_build(logreg *m, cg_array *images, cg_array *labels, int64_t classes,
     to[a.n++] = (cg_update){ t, cg_add(t, cg_scalar(g, CG_I64, 1)) };
     m->step = cg_compile(g, CG_SPEC(.name = "step", CG_INPUTS(i), CG_OUTPUTS(loss), .updates = to, .nupdates = a.n));
     cg_node *in = cg_input(g, "images", CG_F32, CG_SHAPE(CG_ANY, features));
-    m->predict = m->step ? cg_compile(g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(cg_add(cg_matmul(in, W), b), 1)))) : NULL;
+    m->predict = m->step ? cg_compile(g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(cg_add(cg_matmul(in, W), b), CG_REDUCE(CG_OVER(1)))))) : NULL;
     return m->predict ? 0 : failed("logreg");
 }
 

@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MIT
+/* Building loops: placeholders while the body is open, then closing it.
+ *
+ * Closing finds what depends on a placeholder; everything else that such a node reads, sizes in types included, becomes a capture, so
+ * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, and views, which cost nothing.
+ */
+#include "core/graph/build.h"
+#include "core/graph/scan.h"
+
+enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
+
+/* ---- the parts of a node */
+
+cg_scan_view cg__scan_view(const cg_node *n)
+{
+    const cg_attr *a = n->attr;
+    cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
+                       .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
+                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at };
+    v.seq = n->in + 1;
+    v.init = v.seq + v.nseq;
+    v.capture = v.init + v.nstate;
+    v.root = v.capture + v.ncapture;
+    return v;
+}
+
+cg_node *cg__scan_source(const cg_scan_view *v, int k)
+{
+    return k < v->nseq + v->nstate + v->ncapture ? v->seq[k] : NULL;      /* they lie one behind the other */
+}
+
+cg_type cg__scan_arg_type(const cg_scan_view *v, int k)
+{
+    const cg_node *source = cg__scan_source(v, k);
+    cg_type t = source ? source->type : (cg_type){ .dtype = CG_I64 };
+    if (k < v->nseq) {
+        t.rank--;
+        memmove(t.dim, t.dim + 1, (size_t)t.rank * sizeof *t.dim);
+    }
+    t.weak = false;
+    return t;
+}
+
+/* ---- placeholders */
+
+static cg_node *make_arg(cg_graph *g, int64_t index, const cg_type *t)
+{
+    cg_node *in[CG_MAX_RANK];
+    int64_t shape[CG_MAX_RANK];
+    const int64_t dtype = t->dtype;
+    int nin = 0;
+    for (int i = 0; i < t->rank; i++) {
+        shape[i] = t->dim[i].sym ? CG_REF(nin) : t->dim[i].n;
+        if (t->dim[i].sym)
+            in[nin++] = t->dim[i].sym;
+    }
+    return cg__node(g, CG_OP_arg, in, nin, (cg_attr[]){ { 1, &index }, { 1, &dtype }, { t->rank, shape } });
+}
+
+static cg_node *placeholder(cg_graph *g, const cg_type *t)
+{
+    return make_arg(g, ((int64_t)1 << 32) + (int64_t)++g->uids, t);
+}
+
+static cg_node *broken(cg_scan *s, const char *what, const char *why)
+{
+    s->failed = true;
+    return cg__graph_fail(s->g, CG_EINVAL, "cg_scan_%s: %s", what, why);
+}
+
+static bool usable(cg_scan *s, const cg_node *n, const char *what)
+{
+    if (!s || !n || s->failed)
+        return s ? !(s->failed = true) : false;
+    if (n->graph != s->g)
+        return broken(s, what, "the node belongs to another graph") != NULL;
+    if (n->nouts)
+        return broken(s, what, "the node has several outputs; take one with get") != NULL;
+    return true;
+}
+
+/* ---- begin */
+
+CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
+{
+    cg_scan *s = g ? cg__zalloc(sizeof *s) : NULL;
+    if (!s) {
+        if (g)
+            cg__graph_fail(g, CG_ENOMEM, "cg_scan_begin: no memory");
+        return NULL;
+    }
+    s->g = g;
+    s->steps = o ? o->steps : NULL;
+    s->back = o && o->backwards;
+    if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
+        broken(s, "begin", "the number of steps is not an integer scalar of this graph");
+    else if (s->steps)
+        s->steps = cg_cast(s->steps, CG_I64);
+    return s;
+}
+
+cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
+{
+    if (!usable(s, x, "seq"))
+        return NULL;
+    if (x->type.rank == 0) {
+        s->failed = true;
+        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_seq: %s has no axis to walk along", cg__label(x));
+    }
+    for (int i = 0; i < s->seqs.n; i++)
+        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back)
+            return s->seqs.at[i].place;
+    const cg_scan_view one = { .nseq = 1, .seq = &x };
+    const cg_type t = cg__scan_arg_type(&one, 0);
+    const cg_scan_item item = { .outer = x, .back = back, .place = placeholder(s->g, &t) };
+    s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
+    return item.place;
+}
+
+CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
+{
+    return s ? cg__scan_seq(s, x, s->back) : NULL;
+}
+
+CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
+{
+    if (!usable(s, init, "state"))
+        return NULL;
+    init = init->type.weak ? cg_cast(init, CG_F32) : init;
+    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL };
+    s->failed |= !item.place || !CG_PUSH(&s->states, item);
+    return item.place;
+}
+
+CG_API cg_node *cg_scan_index(cg_scan *s)
+{
+    if (s && !s->step)
+        s->step = placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
+    return s ? s->step : NULL;
+}
+
+static int state_of(const cg_scan *s, const cg_node *place)
+{
+    for (int i = 0; i < s->states.n; i++)
+        if (s->states.at[i].place == place)
+            return i;
+    return -1;
+}
+
+/* A value that can stand where `like` stands: the dtype of a bare number follows. */
+static cg_node *fitting(cg_node *value, const cg_node *like)
+{
+    return value->type.weak ? cg_cast(value, like->type.dtype) : value;
+}
+
+CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
+{
+    if (!usable(s, state, "next") || !usable(s, value, "next"))
+        return CG_EINVAL;
+    const int i = state_of(s, state);
+    if (i < 0 || s->states.at[i].next) {
+        broken(s, "next", i < 0 ? "the first node is not a state of this loop" : "the state has a next value already");
+        return CG_EINVAL;
+    }
+    value = fitting(value, state);
+    bool fits = value && value->type.dtype == state->type.dtype && value->type.rank == state->type.rank;
+    for (int k = 0; fits && k < state->type.rank; k++)
+        fits = value->type.dim[k].sym || state->type.dim[k].sym || value->type.dim[k].n == state->type.dim[k].n;
+    if (!fits) {
+        s->failed = true;
+        cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_next: the state begins as %s, but its next value is %s", cg__label(s->states.at[i].outer), value ? cg__label(value) : "none");
+        return CG_ESHAPE;
+    }
+    s->states.at[i].next = value;
+    return CG_OK;
+}
+
+/* LAST is the value of a state after the loop; for any other value a state is made that nothing reads. */
+static int last_state(cg_scan *s, cg_node *value)
+{
+    for (int i = 0; i < s->states.n; i++)
+        if (s->states.at[i].next == value)
+            return i;
+    cg_node *dims[CG_MAX_RANK];
+    for (int k = 0; k < value->type.rank; k++)
+        dims[k] = cg__dim_node(s->g, value->type.dim[k]);
+    cg_node *zeros = cg_broadcast_to(cg__splat(s->g, value->type.dtype, 0), dims, value->type.rank);
+    cg_node *place = cg_scan_state(s, zeros);
+    return place && cg_scan_next(s, place, value) == CG_OK ? s->states.n - 1 : -1;
+}
+
+int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back)
+{
+    if (!usable(s, value, "out"))
+        return CG_EINVAL;
+    value = value->type.weak ? cg_cast(value, CG_F32) : value;
+    const bool sum = keep == CG_SCAN_SUM && value && value->type.dtype == CG_BOOL;
+    if (!value || sum || value->type.rank == CG_MAX_RANK || keep < CG_SCAN_ALL || keep > CG_SCAN_SUM) {
+        broken(s, "out", sum ? "booleans do not add up; cast them" : "no such way to keep a value, or its rank is too large");
+        return CG_EINVAL;
+    }
+    const int state = keep == CG_SCAN_LAST ? last_state(s, value) : -1;
+    s->failed |= (keep == CG_SCAN_LAST && state < 0) || !CG_PUSH(&s->results, (cg_scan_result){ value, keep, back, state });
+    return s->failed ? CG_ENOMEM : CG_OK;
+}
+
+int cg__scan_last(cg_scan *s, int state)
+{
+    s->failed |= !CG_PUSH(&s->results, (cg_scan_result){ s->states.at[state].place, CG_SCAN_LAST, false, state });
+    return s->failed ? CG_ENOMEM : CG_OK;
+}
+
+CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep)
+{
+    return s ? cg__scan_out(s, value, keep, false) : CG_EINVAL;
+}
+
+/* ---- closing */
+
+typedef struct closing {
+    cg_scan *s;
+    cg_graph *g;
+    cg_map inside;               /* nodes that depend on a placeholder */
+    cg_map memo;                 /* open node -> closed node */
+    cg_node_vec roots, closed;   /* next values, then results; as given, and closed */
+    cg_node_vec captures, nodes;
+    int first_capture;           /* index of its arg */
+    bool failed;
+} closing;
+
+static bool has(const cg_map *m, const cg_node *n)
+{
+    uint64_t v;
+    return cg__map_get(m, cg__key(n), &v);
+}
+
+static cg_node *closed(const closing *c, const cg_node *n)
+{
+    uint64_t v;
+    return cg__map_get(&c->memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
+}
+
+static void remember(closing *c, const cg_node *open, const cg_node *to)
+{
+    c->failed |= !to || !cg__map_set(&c->memo, cg__key(open), cg__key(to));
+}
+
+static bool stays(const cg_node *n)
+{
+    return cg__is(n, CG_OP_const) && n->type.rank == 0;
+}
+
+static void close_node(closing *c, cg_node *n);
+static bool viewed(const cg_node *n)
+{
+    int depth = 0;
+    while ((n->op->props & CG_VIEW) && depth < MAX_VIEWS) {
+        n = n->in[0];
+        depth++;
+    }
+    return depth > 0 && depth < MAX_VIEWS;
+}
+
+/* The arg that stands for n in the body: its sizes are captured before it. A view of a capture is a view in the body. */
+static void capture(closing *c, cg_node *n)
+{
+    if (c->failed || has(&c->memo, n) || has(&c->inside, n))
+        return;
+    if (stays(n)) {
+        remember(c, n, n);
+        return;
+    }
+    if (viewed(n)) {
+        close_node(c, n);
+        return;
+    }
+    cg_type t = n->type;
+    t.weak = false;
+    for (int i = 0; i < t.rank; i++)
+        if (t.dim[i].sym) {
+            capture(c, t.dim[i].sym);
+            t.dim[i].sym = closed(c, t.dim[i].sym);
+        }
+    if (c->failed || !CG_PUSH(&c->captures, n))
+        c->failed = true;
+    else
+        remember(c, n, make_arg(c->g, c->first_capture + c->captures.n - 1, &t));
+}
+
+/* Placeholder k of the loop becomes its canonical arg. Sizes that only the body knows are refused. */
+static void close_placeholder(closing *c, cg_node *place, int k)
+{
+    cg_type t = place->type;
+    for (int i = 0; i < t.rank; i++)
+        if (t.dim[i].sym) {
+            if (has(&c->inside, t.dim[i].sym)) {
+                c->failed = true;
+                cg__graph_fail(c->g, CG_ESHAPE, "cg_scan_end: the size of axis %d of a state or sequence changes from step to step", i);
+                return;
+            }
+            capture(c, t.dim[i].sym);
+            t.dim[i].sym = closed(c, t.dim[i].sym);
+        }
+    if (!c->failed)
+        remember(c, place, make_arg(c->g, k, &t));
+}
+
+static void find_inside(closing *c)
+{
+    const cg_scan *s = c->s;
+    for (int i = 0; i < s->seqs.n; i++)
+        c->failed |= !cg__map_put(&c->inside, cg__key(s->seqs.at[i].place), 1);
+    for (int i = 0; i < s->states.n; i++)
+        c->failed |= !cg__map_put(&c->inside, cg__key(s->states.at[i].place), 1);
+    if (s->step)
+        c->failed |= !cg__map_put(&c->inside, cg__key(s->step), 1);
+    for (int i = 0; i < c->nodes.n && !c->failed; i++) {
+        const cg_node *n = c->nodes.at[i];
+        bool in = false;
+        for (int k = 0; k < cg__nvalues(n) && !in; k++)
+            in = has(&c->inside, n->in[k]);
+        if (in && !has(&c->inside, n))
+            c->failed |= !cg__map_put(&c->inside, cg__key(n), 1);
+    }
+}
+
+static void close_placeholders(closing *c)
+{
+    const cg_scan *s = c->s;
+    c->first_capture = s->seqs.n + s->states.n;
+    for (int i = 0; i < s->seqs.n && !c->failed; i++)
+        close_placeholder(c, s->seqs.at[i].place, i);
+    for (int i = 0; i < s->states.n && !c->failed; i++)
+        close_placeholder(c, s->states.at[i].place, s->seqs.n + i);
+}
+
+static void close_node(closing *c, cg_node *n)
+{
+    cg_node *few[CG_MAX_RANK], **in = n->nin <= CG_LEN(few) ? few : cg__zalloc((size_t)n->nin * sizeof *in);
+    c->failed |= !in;
+    for (int k = 0; k < n->nin && !c->failed; k++) {
+        if (k < cg__nvalues(n))
+            capture(c, n->in[k]);
+        in[k] = k < cg__nvalues(n) ? closed(c, n->in[k]) : n->in[k];
+    }
+    const cg_node *inherit = c->g->inherit;
+    c->g->inherit = n;
+    if (!c->failed)
+        remember(c, n, cg__node(c->g, cg__op_id(n), in, n->nin, n->attr));
+    c->g->inherit = inherit;
+    if (!c->failed && *cg_node_name(n))
+        cg_name(closed(c, n), cg_node_name(n));
+    if (in != few)
+        cg__free(in);
+}
+
+/* The step number's index is known once all captures are. */
+static void close_all(closing *c)
+{
+    find_inside(c);
+    close_placeholders(c);
+    const cg_node *step = c->s->step;
+    for (int pass = 0; pass < 2 && !c->failed; pass++) {
+        for (int i = 0; i < c->nodes.n && !c->failed; i++) {
+            cg_node *n = c->nodes.at[i];
+            if (has(&c->inside, n) && !has(&c->memo, n) && n != step && pass == 1)
+                close_node(c, n);
+            for (int k = 0; pass == 0 && has(&c->inside, n) && !cg__is(n, CG_OP_arg) && k < cg__nvalues(n); k++)
+                capture(c, n->in[k]);
+        }
+        for (int i = 0; i < c->roots.n && pass == 0; i++)
+            capture(c, c->roots.at[i]);
+        if (step && pass == 0 && !c->failed)
+            remember(c, step, make_arg(c->g, c->first_capture + c->captures.n, &step->type));
+    }
+}
+
+/* ---- the node */
+
+static int root_of(closing *c, const cg_node *value)
+{
+    const cg_node *to = closed(c, value);
+    for (int i = 0; i < c->closed.n; i++)
+        if (c->closed.at[i] == to)
+            return i;
+    c->failed |= !CG_PUSH(&c->closed, (cg_node *)(uintptr_t)to);
+    return c->closed.n - 1;
+}
+
+static cg_node *make_scan(closing *c)
+{
+    const cg_scan *s = c->s;
+    CG_VEC(cg_node *) in = { 0 };
+    CG_VEC(int64_t) at[6] = { { 0 } };
+    bool ok = CG_PUSH(&in, s->steps);
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
+    for (int i = 0; i < s->states.n && ok; i++)
+        ok = CG_PUSH(&at[CG_SCAN_A_INIT], CG_REF(in.n)) && CG_PUSH(&in, s->states.at[i].outer) && CG_PUSH(&c->closed, closed(c, s->states.at[i].next));
+    for (int i = 0; i < c->captures.n && ok; i++)
+        ok = CG_PUSH(&at[CG_SCAN_A_CAPTURE], CG_REF(in.n)) && CG_PUSH(&in, c->captures.at[i]);
+    for (int i = 0; i < s->results.n && ok; i++) {
+        const cg_scan_result *r = &s->results.at[i];
+        ok = CG_PUSH(&at[CG_SCAN_A_OUTS], (int64_t)r->keep) && CG_PUSH(&at[CG_SCAN_A_OUTS], (int64_t)(r->state >= 0 ? r->state : root_of(c, r->value))) &&
+             CG_PUSH(&at[CG_SCAN_A_OUTS], (int64_t)r->back);
+    }
+    for (int i = 0; i < c->closed.n && ok; i++)
+        ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
+    cg_attr attrs[6];
+    for (int k = 0; k < 6; k++)
+        attrs[k] = (cg_attr){ at[k].n, at[k].at };
+    cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
+    CG_VEC_FREE(&in);
+    for (int k = 0; k < 6; k++)
+        CG_VEC_FREE(&at[k]);
+    return n;
+}
+
+/* ---- end */
+
+static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
+{
+    cg_map seen = { 0 };
+    int kept = 0;
+    for (int i = 0; i < nodes->n; i++)
+        (void)cg__map_put(&seen, cg__key(nodes->at[i]), 1);
+    for (int i = 0; i < s->seqs.n; i++)
+        if (has(&seen, s->seqs.at[i].place))
+            s->seqs.at[kept++] = s->seqs.at[i];
+    s->seqs.n = kept;
+    cg__map_free(&seen);
+}
+
+/* As many steps as the shortest sequence has rows, unless their number was given. */
+static bool settle_steps(cg_scan *s)
+{
+    cg_graph *g = s->g;
+    if (s->steps)
+        return true;
+    for (int i = 0; i < s->seqs.n; i++) {
+        cg_node *rows = cg__dim_node(g, s->seqs.at[i].outer->type.dim[0]);
+        s->steps = i && rows ? cg__int(g, CG_OP_minimum, s->steps, rows) : rows;
+    }
+    return s->steps || broken(s, "end", "a loop without sequences needs a number of steps");
+}
+
+/* Every sequence is cut to the number of steps. */
+static bool cut_sequences(cg_scan *s)
+{
+    cg_graph *g = s->g;
+    for (int i = 0; i < s->seqs.n; i++) {
+        cg_node *x = s->seqs.at[i].outer, *rows = cg__dim_node(g, x->type.dim[0]);
+        if (rows != s->steps && s->seqs.at[i].back)
+            s->seqs.at[i].outer = cg_slice(x, 0, cg__int(g, CG_OP_sub, rows, s->steps), NULL, 1);
+        else if (rows != s->steps)
+            s->seqs.at[i].outer = cg_slice(x, 0, NULL, s->steps, 1);
+        if (!s->seqs.at[i].outer)
+            return false;
+    }
+    return true;
+}
+
+static bool gather_roots(closing *c)
+{
+    const cg_scan *s = c->s;
+    bool ok = true;
+    for (int i = 0; i < s->states.n && ok; i++) {
+        if (!s->states.at[i].next)
+            return broken(c->s, "end", "a state has no next value") != NULL;
+        ok = CG_PUSH(&c->roots, s->states.at[i].next);
+    }
+    for (int i = 0; i < s->results.n && ok; i++)
+        ok = CG_PUSH(&c->roots, s->results.at[i].value);
+    return ok && cg__reach_values(c->roots.at, c->roots.n, &c->nodes);
+}
+
+void cg__scan_drop(cg_scan *s)
+{
+    if (!s)
+        return;
+    CG_VEC_FREE(&s->seqs);
+    CG_VEC_FREE(&s->states);
+    CG_VEC_FREE(&s->results);
+    cg__free(s);
+}
+
+CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
+{
+    cg_node *node = NULL;
+    for (int i = 0; i < n; i++)
+        *out[i] = NULL;
+    if (!s)
+        return CG_EINVAL;
+    closing c = { .s = s, .g = s->g };
+    if (!s->failed && (n != s->results.n || !n))
+        broken(s, "end", n ? "the places for outputs are not as many as the outputs" : "the loop has no output");
+    if (!s->failed && settle_steps(s) && gather_roots(&c)) {
+        drop_unused(s, &c.nodes);
+        if (cut_sequences(s))
+            close_all(&c);
+        node = !s->failed && !c.failed ? make_scan(&c) : NULL;
+    }
+    if (!node && !s->g->error.code)
+        cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
+    for (int i = 0; i < n && node; i++)
+        *out[i] = cg__get(node, i);
+    cg__map_free(&c.inside);
+    cg__map_free(&c.memo);
+    CG_VEC_FREE(&c.roots);
+    CG_VEC_FREE(&c.closed);
+    CG_VEC_FREE(&c.captures);
+    CG_VEC_FREE(&c.nodes);
+    const int rc = node ? CG_OK : (int)s->g->error.code;
+    cg__scan_drop(s);
+    return rc;
+}
+
+/* ---- opening a finished loop again */
+
+cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
+{
+    const cg_scan_view v = cg__scan_view(n);
+    cg_scan *s = cg_scan_begin(n->graph, &(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), .steps = v.steps });
+    if (!s)
+        return NULL;
+    for (int i = 0; i < v.nseq; i++)
+        args[i] = cg__scan_seq(s, v.seq[i], v.back[i] != 0);
+    for (int i = 0; i < v.nstate; i++)
+        args[v.nseq + i] = cg_scan_state(s, v.init[i]);
+    for (int i = 0; i < v.ncapture; i++)
+        args[v.nseq + v.nstate + i] = v.capture[i];
+    args[v.nseq + v.nstate + v.ncapture] = cg_scan_index(s);
+    return s;
+}
+
+/* Args of the body in the memo: the arg nodes themselves are found among what the roots reach. */
+bool cg__scan_map_args(const cg_node *n, cg_node *const *args, cg_map *memo)
+{
+    const cg_scan_view v = cg__scan_view(n);
+    cg_node_vec nodes = { 0 };
+    bool ok = cg__reach_values(v.root, v.nroots, &nodes);
+    for (int i = 0; i < nodes.n && ok; i++)
+        if (cg__is(nodes.at[i], CG_OP_arg))
+            ok = args[nodes.at[i]->attr[0].at[0]] && cg__map_set(memo, cg__key(nodes.at[i]), cg__key(args[nodes.at[i]->attr[0].at[0]]));
+    CG_VEC_FREE(&nodes);
+    return ok;
+}

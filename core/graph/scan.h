@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/* Loops as nodes.
+ *
+ * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...])
+ *
+ * Step t = 0, 1, ... steps-1 computes the roots of a closed body from args, (arg :index k :dtype d :shape [...]):
+ *   k in 0..nseq-1                 row t of sequence k (row steps-1-t if back[k])
+ *   then one a state               its value before the step; at t = 0 its init
+ *   then one a capture             the same value in every step
+ *   then one                       t itself
+ * Root i < nstate is the next value of state i. An output keeps a root: CG_SCAN_ALL stacks its values along a new first axis (row steps-1-t
+ * if back), CG_SCAN_LAST is a state after the last step (the init when there is none), CG_SCAN_SUM adds the values up from 0.
+ * Sequences have exactly `steps` rows. A body is closed, so equal loops are one node, and no rewrite from outside enters one.
+ */
+#ifndef CG_SCAN_H
+#define CG_SCAN_H
+
+#include "core/graph/ir.h"
+
+enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS };      /* attributes */
+
+typedef struct cg_scan_out_row { int64_t keep, root, back; } cg_scan_out_row;
+typedef struct cg_scan_view {            /* the parts of a scan node */
+    int nseq, nstate, ncapture, nroots, nouts;
+    cg_node *steps, *const *seq, *const *init, *const *capture, *const *root;
+    const int64_t *back;
+    const cg_scan_out_row *out;
+} cg_scan_view;
+cg_scan_view cg__scan_view(const cg_node *n);
+static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
+/* The outer node that arg k stands for in the first step: a sequence, an init, a capture; NULL for the step number. */
+cg_node *cg__scan_source(const cg_scan_view *v, int k);
+/* The type that arg k must have, in terms of outer dims. */
+cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
+
+/* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
+typedef struct cg_scan_item { cg_node *outer, *place, *next; bool back; } cg_scan_item;          /* next: of states */
+typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
+struct cg_scan {
+    cg_graph *g;
+    cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
+    bool back;
+    CG_VEC(cg_scan_item) seqs;
+    CG_VEC(cg_scan_item) states;
+    CG_VEC(cg_scan_result) results;
+    bool failed;
+};
+cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
+int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
+void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
+int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
+/* A builder for the loop n again, with its sequences and states; args (arg index -> node of the open body) has room for all args. */
+cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args);
+/* roots of n's body (nodes over its args) as they are with args in place; the memo may hold more. */
+bool cg__scan_map_args(const cg_node *n, cg_node *const *args, cg_map *memo);
+
+#endif

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/* Host integers: rank-0 i64 nodes made of sizes, fed integers, rank-0 integer shared variables and step numbers. They become numbers of
+ * the plan, so they cost no launch and no wait. */
+#include "core/lower/pass.h"
+
+static const struct { cg_op_id op; cg_num_op num; } host_ops[] = {
+    { CG_OP_add, CG_N_ADD }, { CG_OP_sub, CG_N_SUB }, { CG_OP_mul, CG_N_MUL }, { CG_OP_floor_divide, CG_N_FDIV },
+    { CG_OP_mod, CG_N_MOD }, { CG_OP_maximum, CG_N_MAX }, { CG_OP_minimum, CG_N_MIN }, { CG_OP_neg, CG_N_NEG },
+    { CG_OP_less, CG_N_LT }, { CG_OP_equal, CG_N_EQ }, { CG_OP_where, CG_N_SELECT },
+};
+
+static int host_op(const cg_node *n)
+{
+    for (int i = 0; i < CG_LEN(host_ops); i++)
+        if (cg__is(n, host_ops[i].op))
+            return (int)host_ops[i].num;
+    return -1;
+}
+
+bool cg__lower_host_leaf(const cg_node *n)
+{
+    return cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_dim);
+}
+
+/* i64 arithmetic only: narrower types wrap, which the number program does not. */
+bool cg__lower_could_be_host(const cg_node *n)
+{
+    const cg_dtype d = n->type.dtype;
+    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (cg__lower_host_leaf(n) ? d == CG_I64 : host_op(n) >= 0);
+}
+
+int cg__lower_var(cg_lower *L, const cg_node *n)
+{
+    for (int i = 0; i < L->vars.n; i++)
+        if (L->vars.at[i] == n)
+            return i;
+    return CG_PUSH(&L->vars, n) ? L->vars.n - 1 : -1;
+}
+
+int cg__lower_input(const cg_lower *L, const cg_node *n)
+{
+    for (int i = 0; i < L->ninputs; i++)
+        if (L->inputs[i] == n)
+            return i;
+    return -1;
+}
+
+static cg_num leaf_num(cg_lower *L, const cg_node *n)
+{
+    if (cg__is(n, CG_OP_const))
+        return cg__num_const(L->plan, cg__load_i64(n->attr[0].at, n->type.dtype));
+    if (cg__is(n, CG_OP_shared))
+        return cg__num(L->plan, CG_N_SHARED, cg__lower_var(L, n), 0, 0, 0);
+    if (cg__is(n, CG_OP_input))
+        return cg__num(L->plan, CG_N_INPUT, cg__lower_input(L, n), 0, 0, 0);
+    return cg__num(L->plan, CG_N_DIM, cg__lower_input(L, n->in[0]), (int)n->attr[0].at[0], 0, 0);
+}
+
+/* Depth-first over the expression with a stack of its own. */
+cg_num cg__lower_num(cg_lower *L, const cg_node *root)
+{
+    CG_VEC(const cg_node *) stack = { 0 };
+    bool ok = CG_PUSH(&stack, root);
+    while (ok && stack.n) {
+        const cg_node *n = stack.at[stack.n - 1];
+        node_info *at = cg__lower_make_info(L, n);
+        cg_num a[3] = { 0, 0, 0 };
+        bool ready = at != NULL;
+        if (!at || (at->num == CG_NUM_NONE && !cg__lower_could_be_host(n))) {
+            ok = false;
+            break;
+        }
+        if (at->num == CG_NUM_NONE && !cg__lower_host_leaf(n))
+            for (int i = 0; i < n->nin && ok; i++) {
+                const node_info *in = cg__lower_info(L, n->in[i]);
+                a[i] = in ? in->num : CG_NUM_NONE;
+                if (a[i] == CG_NUM_NONE) {
+                    ready = false;
+                    ok = CG_PUSH(&stack, n->in[i]);
+                }
+            }
+        if (ready) {
+            if (at->num == CG_NUM_NONE)
+                at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : cg__num(L->plan, (cg_num_op)host_op(n), a[0], a[1], a[2], 0);
+            ok = at->num != CG_NUM_NONE;
+            stack.n--;
+        }
+    }
+    CG_VEC_FREE(&stack);
+    const node_info *r = cg__lower_info(L, root);
+    if (ok && r)
+        return r->num;
+    cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s is not known on the host", cg__label(root));
+    return CG_NUM_NONE;
+}
+
+cg_num cg__lower_dim(cg_lower *L, cg_dim_t d)
+{
+    return d.sym ? cg__lower_num(L, d.sym) : cg__num_const(L->plan, d.n);
+}
+
+bool cg__lower_is_host(const cg_lower *L, const cg_node *n)
+{
+    const node_info *i = cg__lower_info(L, n);
+    return i && i->host;
+}
+
+cg_num cg__lower_count(cg_lower *L, const cg_type *t)
+{
+    cg_num c = cg__num_const(L->plan, 1);
+    for (int i = 0; i < t->rank; i++)
+        c = cg__num(L->plan, CG_N_MUL, c, cg__lower_dim(L, t->dim[i]), 0, 0);
+    return c;
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+/* The gradient of a scan: one loop that walks its steps backwards.
+ *
+ * Its states are the gradients of the forward states; each step differentiates the forward body once, from the state gradients and the
+ * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
+ * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
+ * element by element); all else is computed again from these.
+ */
+#include "core/graph/scan.h"
+#include "core/ops/ops.h"
+
+typedef struct saved { cg_node *node; int out; } saved;          /* a node of the forward body, and the output that stacks it */
+typedef struct pass {
+    const cg_node *n;
+    cg_graph *g;
+    cg_scan_view v;
+    cg_scan *s;
+    cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
+    cg_map forward;                              /* nodes of the forward body */
+    CG_VEC(saved) saved;
+    cg_map memo;                                 /* forward or gradient node -> node of the backward body */
+} pass;
+
+static bool in_map(const cg_map *m, const cg_node *n)
+{
+    uint64_t v;
+    return cg__map_get(m, cg__key(n), &v);
+}
+
+static cg_node *zeros_like(const cg_node *n)
+{
+    return cg__broadcast_like(cg__splat(n->graph, n->type.dtype, 0), &n->type);
+}
+
+static void add_seed(pass *p, int root, cg_node *g)
+{
+    p->seed[root] = p->seed[root] && g ? cg_add(p->seed[root], g) : g;
+}
+
+/* What flows into the roots of one step. */
+static int seeds(pass *p, cg_node *const *gout)
+{
+    for (int i = 0; i < p->v.nstate; i++) {
+        cg_node *init = p->v.init[i], *last = NULL;
+        if (!cg__is_float(init->type.dtype))
+            continue;
+        for (int k = 0; k < p->v.nouts; k++)
+            if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
+                last = last ? cg_add(last, gout[k]) : gout[k];
+        p->state[i] = cg_scan_state(p->s, last ? last : zeros_like(init));
+        add_seed(p, i, p->state[i]);
+    }
+    for (int k = 0; k < p->v.nouts; k++)
+        if (gout[k] && p->v.out[k].keep != CG_SCAN_LAST)
+            add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
+    return p->g->error.code ? (int)p->g->error.code : CG_OK;
+}
+
+static bool find_args(pass *p)
+{
+    cg_node_vec nodes = { 0 };
+    bool ok = cg__reach_values(p->v.root, p->v.nroots, &nodes);
+    for (int i = 0; i < nodes.n && ok; i++) {
+        ok = cg__map_put(&p->forward, cg__key(nodes.at[i]), 1);
+        if (cg__is(nodes.at[i], CG_OP_arg))
+            p->arg[nodes.at[i]->attr[0].at[0]] = nodes.at[i];
+    }
+    CG_VEC_FREE(&nodes);
+    return ok;
+}
+
+/* Gradients of one step's args, over the forward body: of the states, and of what is asked for. */
+static int differentiate(pass *p, const bool *need)
+{
+    const int nargs = cg__scan_nargs(&p->v), first = p->v.nseq, after = p->v.nseq + p->v.nstate;
+    cg_node **wrt = cg__zalloc((size_t)nargs * 2 * sizeof *wrt), **got = wrt + nargs;
+    int *index = cg__zalloc((size_t)nargs * sizeof *index), n = 0;
+    int rc = wrt && index ? CG_OK : CG_ENOMEM;
+    for (int k = 0; k < nargs - 1 && rc == CG_OK; k++)
+        if (p->arg[k] && cg__is_float(p->arg[k]->type.dtype) && ((k >= first && k < after) || need[1 + k])) {
+            index[n] = k;
+            wrt[n++] = p->arg[k];
+        }
+    if (rc == CG_OK)
+        rc = cg__backward(p->v.root, p->seed, p->v.nroots, wrt, n, got);
+    for (int i = 0; i < n && rc == CG_OK; i++)
+        p->darg[index[i]] = got[i];
+    cg__free(wrt);
+    cg__free(index);
+    return rc;
+}
+
+/* ---- what the backward body reads of the forward one */
+
+static int output_of(const pass *p, const cg_node *n)
+{
+    for (int k = 0; k < p->v.nouts; k++)
+        if (p->v.out[k].keep == CG_SCAN_ALL && p->v.root[p->v.out[k].root] == n)
+            return k;
+    return -1;
+}
+
+/* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. */
+static bool is_saved(const pass *p, const cg_node *n)
+{
+    const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
+    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const))
+        return false;
+    for (int i = 0; i < p->v.nstate; i++)
+        if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
+            return true;
+    return state_arg || (!cg__is(n, CG_OP_arg) && (output_of(p, n) >= 0 || !n->op->emit));
+}
+
+static bool find_saved(pass *p)
+{
+    cg_node_vec stack = { 0 };
+    cg_map seen = { 0 };
+    bool ok = true;
+    for (int k = 0; k < cg__scan_nargs(&p->v) && ok; k++)
+        ok = !p->darg[k] || CG_PUSH(&stack, p->darg[k]);
+    while (stack.n && ok) {
+        cg_node *n = stack.at[--stack.n];
+        if (in_map(&seen, n))
+            continue;
+        ok = cg__map_put(&seen, cg__key(n), 1);
+        if (is_saved(p, n))
+            ok = ok && CG_PUSH(&p->saved, (saved){ n, -1 });
+        else
+            for (int k = 0; k < cg__nvalues(n) && ok; k++)
+                ok = CG_PUSH(&stack, n->in[k]);
+    }
+    CG_VEC_FREE(&stack);
+    cg__map_free(&seen);
+    return ok;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const saved *x = a, *y = b;
+    return x->node->id < y->node->id ? -1 : x->node->id > y->node->id;
+}
+
+/* The forward loop with an output for everything saved. */
+static cg_node *extended(pass *p)
+{
+    const cg_node *n = p->n;
+    CG_VEC(cg_node *) in = { 0 };
+    CG_VEC(int64_t) body = { 0 };
+    CG_VEC(int64_t) outs = { 0 };
+    bool ok = true;
+    for (int i = 0; i < n->nin && ok; i++)
+        ok = CG_PUSH(&in, n->in[i]) && (i < cg__nvalues(n) || CG_PUSH(&body, CG_REF(i)));
+    for (int i = 0; i < n->attr[CG_SCAN_A_OUTS].n && ok; i++)
+        ok = CG_PUSH(&outs, n->attr[CG_SCAN_A_OUTS].at[i]);
+    if (p->saved.n)
+        qsort(p->saved.at, (size_t)p->saved.n, sizeof *p->saved.at, by_id);
+    for (int i = 0; i < p->saved.n && ok; i++) {
+        saved *x = &p->saved.at[i];
+        x->out = output_of(p, x->node);
+        if (x->out >= 0)
+            continue;
+        int root = 0;
+        while (root < body.n && in.at[in.n - body.n + root] != x->node)
+            root++;
+        if (root == body.n)
+            ok = CG_PUSH(&body, CG_REF(in.n)) && CG_PUSH(&in, x->node);
+        x->out = outs.n / 3;
+        ok = ok && CG_PUSH(&outs, (int64_t)CG_SCAN_ALL) && CG_PUSH(&outs, (int64_t)root) && CG_PUSH(&outs, (int64_t)0);
+    }
+    cg_attr attrs[CG_MAX_ATTRS];
+    memcpy(attrs, n->attr, sizeof attrs);
+    attrs[CG_SCAN_A_BODY] = (cg_attr){ body.n, body.at };
+    attrs[CG_SCAN_A_OUTS] = (cg_attr){ outs.n, outs.at };
+    cg_node *made = ok ? cg__node(p->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
+    CG_VEC_FREE(&in);
+    CG_VEC_FREE(&body);
+    CG_VEC_FREE(&outs);
+    return made;
+}
+
+static bool remember(pass *p, const cg_node *from, cg_node *to)
+{
+    return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
+}
+
+/* Args and saved nodes as the backward body has them. */
+static bool fill_memo(pass *p)
+{
+    cg_node *f = extended(p);
+    bool ok = f != NULL;
+    for (int k = 0; k < cg__scan_nargs(&p->v) && ok; k++) {
+        cg_node *a = p->arg[k];
+        const int capture = k - p->v.nseq - p->v.nstate;
+        if (!a || (k >= p->v.nseq && capture < 0))
+            continue;
+        if (k < p->v.nseq)
+            ok = remember(p, a, cg__scan_seq(p->s, p->v.seq[k], !p->v.back[k]));
+        else if (capture < p->v.ncapture)
+            ok = remember(p, a, p->v.capture[capture]);
+        else
+            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->v.steps, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
+    }
+    for (int i = 0; i < p->saved.n && ok; i++) {
+        const saved *x = &p->saved.at[i];
+        const bool back = x->out < p->v.nouts && p->v.out[x->out].back;
+        ok = remember(p, x->node, cg__scan_seq(p->s, cg__get(f, x->out), !back));
+    }
+    return ok;
+}
+
+/* ---- the backward loop's results */
+
+static cg_node *mapped(pass *p, int k)
+{
+    return p->darg[k] ? cg__clone(p->g, p->darg[k], &p->memo) : NULL;
+}
+
+static int finish(pass *p, const bool *need, cg_node **gin)
+{
+    const int nvalues = p->v.nseq + p->v.nstate + p->v.ncapture;
+    cg_node ***where = cg__zalloc((size_t)(nvalues + 1) * sizeof *where);
+    int rc = where ? CG_OK : CG_ENOMEM, nout = 0;
+    for (int i = 0; i < p->v.nstate && rc == CG_OK; i++) {
+        cg_node *d = p->state[i] ? mapped(p, p->v.nseq + i) : NULL;
+        if (p->state[i])
+            rc = cg_scan_next(p->s, p->state[i], d ? d : zeros_like(p->state[i]));
+    }
+    int state = 0;
+    for (int k = 0; k < nvalues && rc == CG_OK; k++) {
+        const bool is_state = k >= p->v.nseq && k < p->v.nseq + p->v.nstate, there = is_state ? p->state[k - p->v.nseq] != NULL : p->darg[k] != NULL;
+        if (need[1 + k] && there) {
+            rc = is_state ? cg__scan_last(p->s, state) : cg__scan_out(p->s, mapped(p, k), k < p->v.nseq ? CG_SCAN_ALL : CG_SCAN_SUM, k < p->v.nseq && !p->v.back[k]);
+            where[nout++] = &gin[1 + k];
+        }
+        state += is_state && there;
+    }
+    if (rc == CG_OK && nout) {
+        rc = cg_scan_end(p->s, where, nout);
+        p->s = NULL;
+    }
+    cg__free(where);
+    return rc;
+}
+
+CG_DECLARE_GRAD(cg__scan_grad)
+{
+    pass p = { .n = n, .g = n->graph, .v = cg__scan_view(n) };
+    const size_t nargs = (size_t)cg__scan_nargs(&p.v);
+    p.state = cg__zalloc((size_t)(p.v.nstate + 1) * sizeof *p.state);
+    p.seed = cg__zalloc((size_t)(p.v.nroots + 1) * sizeof *p.seed);
+    p.arg = cg__zalloc(nargs * sizeof *p.arg);
+    p.darg = cg__zalloc(nargs * sizeof *p.darg);
+    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
+    int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
+    gin[0] = CG_ZERO;
+    if (rc == CG_OK)
+        rc = find_args(&p) ? seeds(&p, gout) : CG_ENOMEM;
+    if (rc == CG_OK)
+        rc = differentiate(&p, need);
+    if (rc == CG_OK)
+        rc = find_saved(&p) && fill_memo(&p) ? finish(&p, need, gin) : CG_ENOMEM;
+    cg__scan_drop(p.s);
+    cg__map_free(&p.forward);
+    cg__map_free(&p.memo);
+    CG_VEC_FREE(&p.saved);
+    cg__free(p.state);
+    cg__free(p.seed);
+    cg__free(p.arg);
+    cg__free(p.darg);
+    return rc < 0 && p.g->error.code ? (int)p.g->error.code : rc;
+}
