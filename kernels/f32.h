@@ -351,14 +351,14 @@ CG_FN float cg_power_f32(float a, float b)
     float low;
     const float log = cg_log2_sum_f32(m, &low), p = ch * log, q = (c - ch) * log + c * low, sum = p + q;
     const float finite = cg_exp2_sum_f32(sum, q - (sum - p), 0.0f);
-    const float edge = (m == 0) == (b > 0) ? 0.0f : CG_INF, r = (m == 0) | (m == CG_INF) ? edge : finite;
+    const float edge = (m == 0) == (b > 0) ? 0.0f : CG_INF, r = m == 0 || m == CG_INF ? edge : finite;
     const float n = cg_abs_f32(b), t = cg_from_bits(cg_bits(n) & (0u - (cg_u32)(n < 16777216.0f)));     /* 0 for the greater, which are even */
     const cg_i32 i = (cg_i32)t;
     const float part = t - (float)i;                                     /* 0: b is whole */
     const cg_u32 sign = ((cg_u32)i << 31) & ((cg_u32)(part != 0) - 1u);
     const float flipped = cg_from_bits(cg_bits(r) ^ (sign & cg_bits(a))), fit = part != 0 ? CG_NAN_F32 : flipped;
-    const float y = (a < 0) & (m != CG_INF) ? fit : flipped;
-    return (b == 0) | (a == 1.0f) ? 1.0f : (a != a) | (b != b) ? a + b : y;
+    const float y = a < 0 && m != CG_INF ? fit : flipped;
+    return b == 0 || a == 1.0f ? 1.0f : a != a || b != b ? a + b : y;
 }
 
 /* ---- the error function */

@@ -82,5 +82,5 @@ CG_FN double cg_erfcx_f64(double x)
     const double z = 0.5 / s;
     const double far = 0.56418958354775628695 / x * (1.0 - z * (1.0 - z * (3.0 - z * (15.0 - z * (105.0 - z * (945.0 - z * 10395.0))))));
     const double e = exp(s);
-    return x > 25.0 ? far : (e < INFINITY ? e + e * rest : e) * erfc(x);
+    return x > 25.0 ? far : (e < CG_INF_F64 ? e + e * rest : e) * erfc(x);
 }

@@ -5,6 +5,16 @@
 CG_FN T M(abs)(T x) { return x < 0 ? (T)(0 - (U)x) : x; }
 //@ sign
 CG_FN T M(sign)(T x) { return (x > 0) - (x < 0); }
+//@ maximum
+CG_FN T M(maximum)(T a, T b) { return a > b ? a : b; }
+//@ minimum
+CG_FN T M(minimum)(T a, T b) { return a < b ? a : b; }
+//@ fmax
+CG_FN T M(fmax)(T a, T b) { return a > b ? a : b; }
+//@ fmin
+CG_FN T M(fmin)(T a, T b) { return a < b ? a : b; }
+//@ clip
+CG_FN T M(clip)(T a, T b, T c) { return a < b ? b : a > c ? c : a; }
 //@ floor
 CG_FN T M(floor)(T x) { return x; }
 //@ ceil

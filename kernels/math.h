@@ -21,7 +21,6 @@
 #define cg_from_bits(u) as_float(u)
 #define CG_F(name) name
 #define CG_LGAMMA(x) lgamma(x)
-#define CG_NAN_F64 ((double)NAN)
 typedef int cg_i32; typedef uint cg_u32; typedef long cg_i64; typedef ulong cg_u64;
 #else
 #include <math.h>
@@ -35,9 +34,10 @@ CG_FN float cg_from_bits(cg_u32 u) { float x; memcpy(&x, &u, 4); return x; }
 CG_FN double cg_lgamma_r(double x) { int sign; return lgamma_r(x, &sign); }      /* lgamma writes a global */
 #define CG_F(name) name##f
 #define CG_LGAMMA(x) cg_lgamma_r(x)
-#define CG_NAN_F64 ((double)NAN)
 #endif
 #define CG_INF INFINITY
+#define CG_INF_F64 ((double)INFINITY)
+#define CG_NAN_F64 ((double)NAN)
 #define CG_NAN_F32 (CG_INF - CG_INF)
 #define CG_MAGIC 12582912.0f            /* 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold */
 //@ end

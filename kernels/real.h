@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* One text for f32 and f64: functions made of others, and activations. */
+//@ maximum
+CG_FN T M(maximum)(T a, T b) { return a > b || a != a ? a : b; }
+//@ minimum
+CG_FN T M(minimum)(T a, T b) { return a < b || a != a ? a : b; }
+//@ fmax
+CG_FN T M(fmax)(T a, T b) { return a >= b || b != b ? a : b; }
+//@ fmin
+CG_FN T M(fmin)(T a, T b) { return a <= b || b != b ? a : b; }
+//@ clip
+CG_FN T M(clip)(T a, T b, T c) { return b != b || a < b ? b : c != c || a > c ? c : a; }
 //@ mod
 /* Of the sign of b, also where it is 0 */
 CG_FN T M(mod)(T a, T b)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* f64 special functions: built-ins where OpenCL 1.2 has them, else series and recurrences that reach 1e-15. */
 //@ cg_lgamma_f64
-CG_FN double cg_lgamma_f64(double x) { return x == -INFINITY ? INFINITY : CG_LGAMMA(x); }
+CG_FN double cg_lgamma_f64(double x) { return x == -CG_INF_F64 ? CG_INF_F64 : CG_LGAMMA(x); }
 //@ cg_gamma_f64
 CG_FN double cg_gamma_f64(double x) { return tgamma(x); }
 //@ cg_erfinv_step_f64
@@ -19,7 +19,7 @@ CG_FN double cg_erfcinv_f64(double x)
     double y = w < 100.0 ? (1.0 - q) * cg_erfinv_guess_f64(w) : sqrt(l - 0.5 * log(3.14159265358979323846 * l));
     for (int i = 0; i < 3; i++)
         y = cg_erfinv_step_f64(y, q < 0.5 ? q - erfc(y) : erf(y) - (1.0 - q));
-    return x < 0 || x > 2.0 ? CG_NAN_F64 : x == 0 ? INFINITY : x == 2.0 ? -INFINITY : x > 1.0 ? -y : y;
+    return x < 0 || x > 2.0 ? CG_NAN_F64 : x == 0 ? CG_INF_F64 : x == 2.0 ? -CG_INF_F64 : x > 1.0 ? -y : y;
 }
 //@ cg_erfinv_f64
 CG_FN double cg_erfinv_f64(double x)
@@ -40,7 +40,7 @@ CG_FN double cg_digamma_f64(double x)
     const double z = 1.0 / (m * m);
     const double s = z * (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
     const double y = log(m) - 0.5 / m - s - sum;
-    return x == 0 ? copysign(INFINITY, -x) : x < 0 ? (floor(x) == x ? CG_NAN_F64 : y - 3.14159265358979323846 / t) : y;
+    return x == 0 ? copysign(CG_INF_F64, -x) : x < 0 ? (floor(x) == x ? CG_NAN_F64 : y - 3.14159265358979323846 / t) : y;
 }
 //@ cg_trigamma_f64
 CG_FN double cg_trigamma_f64(double x)
@@ -53,7 +53,7 @@ CG_FN double cg_trigamma_f64(double x)
     const double t = 1.0 / m, z = t * t;
     const double s = t * z * (1.0 / 6 - z * (1.0 / 30 - z * (1.0 / 42 - z * (1.0 / 30 - z * (5.0 / 66 - z * (691.0 / 2730 - z * 7 / 6))))));
     const double y = t + 0.5 * z + s + sum;
-    return x < 0 ? (floor(x) == x ? INFINITY : q * q - y) : y;
+    return x < 0 ? (floor(x) == x ? CG_INF_F64 : q * q - y) : y;
 }
 //@ cg_bessel_i_f64
 /* I_n(a), n 0 or 1, a >= 0, over (a/2)^n: all terms of the power series are positive; above 30 the asymptotic series, n = 0 or 1 */

@@ -575,7 +575,7 @@ END_TEST
 static bool of_libm(cg_elem e, cg_dtype d)
 {
     const char *expr = cg__elems[e].expr;
-    static const char *const exact[] = { "M(abs)", "M(sign)", "M(sqrt)", "M(floor)", "M(ceil)", "M(trunc)", "M(round)", "M(copysign)", "M(signbit)", "M(nextafter)",
+    static const char *const exact[] = { "M(abs)", "M(sign)", "M(sqrt)", "M(floor)", "M(ceil)", "M(trunc)", "M(round)", "M(copysign)", "M(signbit)", "M(nextafter)", "M(maximum)", "M(minimum)", "M(fmax)", "M(fmin)", "M(clip)",
                                          "M(floor_divide)", "M(mod)", "M(fmod)", "M(deg2rad)", "M(rad2deg)", "M(hard_" };
     bool calls = d == CG_F64 && strstr(expr, "M(");
     for (int i = 0; calls && i < CG_LEN(exact); i++)
