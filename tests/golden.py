@@ -101,6 +101,51 @@ with np.errstate(all="ignore"):
     row("(sum (mul (exp (neg x)) x) :axis [1])", (np.exp(-X) * X).sum(1), grad=True, x=X)
     row("(sub x (mean x :axis [1] :keepdims true))", X - X.mean(1, keepdims=True), grad=True, x=X)
 
+    # reductions
+    Q = R.standard_normal((3, 4, 6)); ZERO = np.array([[1.5, 2, -3], [0, 2, 5], [0, 0, 4.0]])
+    lse = lambda x, a=None, k=False: np.log(np.exp(x).sum(axis=a, keepdims=k))
+    for name, f in dict(prod=np.prod, var=np.var, logsumexp=lse, any=None, all=None).items():
+        if name in ("any", "all"):
+            f = getattr(np, name); T = Q > 0.8 if name == "any" else Q > -1.2
+            for ax in [None, 0, 1, 2, (0, 2)]:
+                text = "" if ax is None else f" :axis [{' '.join(map(str, np.atleast_1d(ax)))}]"
+                row(f"({name} x{text})", f(T, axis=ax), x=T * 1.0)
+            row(f"({name} x :axis [0])", f(np.zeros((0, 3)), axis=0), x=np.zeros((0, 3)))
+            row(f"({name} x)", f(np.array([nan])), x=np.array([nan]))
+            continue
+        row(f"({name} x)", f(Q), grad=True, x=Q)
+        for ax in [(0,), (1,), (2,), (0, 2)]:
+            row(f"({name} x :axis [{' '.join(map(str, ax))}])", f(Q, ax), grad=True, x=Q)
+        row(f"({name} x :axis [-2] :keepdims true)", np.expand_dims(f(Q, -2), -2), x=Q)
+    row("(prod x :axis [1])", ZERO.prod(1), grad=True, x=ZERO)
+    row("(prod x)", INT.prod(), x=i64(INT))
+    row("(prod x :axis [0])", np.ones(3), x=np.zeros((0, 3)))
+    row("(var x :axis [0])", np.full(2, nan), x=np.zeros((0, 2)))
+    row("(var x)", np.array(1e8 + Z[0]).astype(np.float32).astype(np.float64).var(), x=np.array(1e8 + Z[0]).astype(np.float32).astype(np.float64))
+    row("(logsumexp x :axis [1])", np.array([1e4, -inf, inf, nan]), x=np.array([[1e4, -1e4], [-inf, -inf], [inf, 0], [nan, 0]]))
+    row("(argmin x :axis [1])", np.argmin(Z, 1), x=Z)
+    row("(argmax x)", np.argmax(Z), x=Z)
+    row("(argmin x :axis [1] :keepdims true)", np.argmin(Z, 1)[:, None], x=Z)
+    for name in "sum prod max min mean var logsumexp".split():
+        row(f"({name} x)", np.array({"var": 0.0}.get(name, 2.5)), grad=True, x=np.array(2.5))
+    row("(argmax x)", np.array(0), x=np.array(2.5)); row("(any x)", np.array(True), x=np.array(2.5)); row("(all x)", np.array(False), x=np.array(0.0))
+    # arrays side by side, from nothing, and windows
+    row("(concatenate x y :axis 0)", np.concatenate([X, Y]), grad=True, x=X, y=Y)
+    row("(concatenate x (exp y) x :axis -1)", np.concatenate([X, np.exp(Y), X], -1), grad=True, x=X, y=Y)
+    row("(concatenate x y :axis 0)", X, x=X, y=np.zeros((0, 5)))
+    row("(concatenate x :axis 0)", X, x=X)
+    row("(add x (arange 5))", X + np.arange(5), grad=True, x=X)
+    row("(arange 7 -3 -4)", np.arange(7, -3, -4)); row("(arange 2 9 3)", np.arange(2, 9, 3)); row("(arange 3 3)", np.arange(0, dtype=np.int64))
+    row("(eye 3 4 :k 1)", np.eye(3, 4, 1)); row("(mul x (eye 3 5 :k -1))", X * np.eye(3, 5, -1), grad=True, x=X)
+    from numpy.lib.stride_tricks import sliding_window_view as windows
+    row("(sliding_window_view x :window_shape [2 3] :axis [0 1])", windows(X, (2, 3)), grad=True, x=X)
+    row("(sliding_window_view x :window_shape [3] :axis [1] :stride [2] :before [1] :after [2])", windows(np.pad(X, ((0, 0), (1, 2))), 3, 1)[:, ::2], grad=True, x=X)
+    row("(sliding_window_view x :window_shape [2] :axis [1] :dilation [3] :before [2])", windows(np.pad(X, ((0, 0), (2, 0))), 4, 1)[:, :, ::3], grad=True, x=X)
+    row("(sliding_window_view x :window_shape [9] :axis [1])", np.zeros((3, 0, 9)), x=X)
+    for a, b, st in [(None, None, 2), (None, None, -1), (4, 0, -2), (1, 4, 2), (-1, None, -3)]:
+        t = lambda v: "none" if v is None else str(v)
+        row(f"(slice x :start [none {t(a)}] :stop [none {t(b)}] :step [-1 {st}])", X[::-1, a:b:st], grad=True, x=X)
+
 DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32"}
 def num(v):
     v = float(v)
@@ -113,6 +158,6 @@ print("// Written by tests/golden.py with NumPy: do not edit.\n// clang-format o
 print("static const golden_row golden[] = {")
 for expr, vs, want, grad in rows:
     want = np.asarray(want)
-    ins = ", ".join(array(k, d.upper(), v) for k, (d, v) in vs.items())
+    ins = ", ".join(array(k, d.upper(), v) for k, (d, v) in vs.items()) or "{ 0 }"
     print(f'  {{ "{expr}", {len(vs)}, {{ {ins} }}, {array("want", DT.get(want.dtype, "F32"), want)}, {int(grad)} }},')
 print("};")

@@ -109,17 +109,31 @@ static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin
     return cg__node(g, on_bools(op, in, nin), args, nin, NULL);
 }
 
-/* Operands of one dtype, for what multiplies them. */
-static bool unify(cg_graph *g, cg_op_id op, cg_node **in)
+/* Operands of one dtype, for what multiplies them or puts them side by side. */
+static bool unify(cg_graph *g, cg_op_id op, cg_node **in, int n)
 {
-    cg_dtype d = CG_F32;
-    if (!cg__promote(in[0]->type.dtype, in[1]->type.dtype, &d)) {
-        cg__graph_fail(g, CG_EDTYPE, "cg_%s: %s and %s have no common dtype", cg__ops[op].name, cg__label(in[0]), cg__label(in[1]));
-        return false;
-    }
-    in[0] = cg_cast(in[0], d);
-    in[1] = cg_cast(in[1], d);
-    return in[0] && in[1];
+    cg_dtype d = in[0]->type.dtype;
+    bool ok = true;
+    for (int i = 1; i < n && ok; i++)
+        if (!cg__promote(d, in[i]->type.dtype, &d)) {
+            cg__graph_fail(g, CG_EDTYPE, "cg_%s: %s and %s have no common dtype", cg__ops[op].name, cg__label(in[0]), cg__label(in[i]));
+            return false;
+        }
+    for (int i = 0; i < n && ok; i++)
+        ok = (in[i] = cg_cast(in[i], d)) != NULL;
+    return ok;
+}
+
+/* A bare number among other operands: an i64 where those count, else f32. */
+static cg_node *plain_operand(cg_graph *g, cg_op_id op, cg_node *in, int i)
+{
+    const cg_op *row = &cg__ops[op];
+    const bool counts = (row->props & CG_COUNTS) || (row->nin >= 0 && i >= row->nin);
+    if (!in->type.weak)
+        return in;
+    if (counts && !weak_fits(in, CG_I64))
+        return cg__graph_fail(g, CG_EDTYPE, "cg_%s: operand %d must be an integer", row->name, i + 1);
+    return cg_cast(in, counts ? CG_I64 : CG_F32);
 }
 
 cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
@@ -131,9 +145,12 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
         return build_elem(g, op, in, nin);
     if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))
         return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
-    for (int i = 0; i < nin; i++)
-        plain[i] = in[i]->type.weak ? cg_cast(in[i], i < cg__ops[op].nin && !(cg__ops[op].props & CG_COUNTS) ? CG_F32 : CG_I64) : in[i];
-    cg_node *n = op != CG_OP_matmul || nin != 2 || unify(g, op, plain) ? cg__node(g, op, plain, nin, attrs) : NULL;
+    bool ok = true;
+    for (int i = 0; i < nin && ok; i++)
+        ok = (plain[i] = plain_operand(g, op, in[i], i)) != NULL;
+    if (ok && nin && (cg__ops[op].props & CG_UNIFIES))
+        ok = unify(g, op, plain, nin);
+    cg_node *n = ok ? cg__node(g, op, plain, nin, attrs) : NULL;
     if (plain != few)
         cg__free(plain);
     return n;

@@ -39,6 +39,10 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_EMIT(cg__expand_emit); CG_DECLARE_INFER(cg__broadcast_infer); CG_DECLARE_GRAD(cg__broadcast_grad);
                 CG_DECLARE_EMIT(cg__broadcast_emit);
                 CG_DECLARE_INFER(cg__sum_to_infer); CG_DECLARE_SIMPLE(cg__sum_to_simple); CG_DECLARE_GRAD(cg__sum_to_grad); CG_DECLARE_EMIT(cg__sum_to_emit);
+/* join.c */    CG_DECLARE_INFER(cg__concat_infer); CG_DECLARE_SIMPLE(cg__concat_simple); CG_DECLARE_GRAD(cg__concat_grad);
+                CG_DECLARE_LOWER(cg__concat_lower);
+/* create.c */  CG_DECLARE_INFER(cg__arange_infer); CG_DECLARE_SIMPLE(cg__arange_simple); CG_DECLARE_EMIT(cg__arange_emit);
+                CG_DECLARE_INFER(cg__eye_infer); CG_DECLARE_EMIT(cg__eye_emit);
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
                 CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_LOWER(cg__pad_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
