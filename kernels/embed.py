@@ -10,7 +10,7 @@ import sys
 
 TYPES = {"f32": ("float", ""), "f64": ("double", ""), "i32": ("cg_i32", "cg_u32"), "u32": ("cg_u32", "cg_u32"),
          "i64": ("cg_i64", "cg_u64"), "u64": ("cg_u64", "cg_u64")}
-NAME = re.compile(r"\bcg_\w+_(?:%s)\b" % "|".join(TYPES))
+NAME = re.compile(r"\bcg_\w+_(?:%s)\b" % "|".join([*TYPES, "f16", "bf16"]))
 
 def instance(line, dtype):
     """The line with T, U, M(f) and K(x) replaced."""
@@ -22,7 +22,7 @@ def pieces_of(path, dtype):
     found = []
     for line in open(path):
         if line.startswith("//@ "):
-            name = line[4:].strip()
+            name = line[4:].partition(":")[0].strip()
             found.append((f"cg_{name}_{dtype}" if dtype else name, []))
         elif found:
             found[-1][1].append(instance(line, dtype) if dtype else line)
