@@ -112,7 +112,7 @@ CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
 CG_API void cg_graph_clear_error(cg_graph *g);
-CG_API int cg_graph_verify(const cg_graph *g);                /* the invariants of ir.h */
+CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
@@ -121,14 +121,23 @@ CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int r
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
-CG_API cg_node *cg_name(cg_node *n, const char *name);        /* returns n */
-CG_API const char *cg_node_name(const cg_node *n);            /* "" when it has none */
-CG_API void cg_at(cg_graph *g, const char *file, int line);   /* creation site of what is built next */
+/* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
+ * again gets the same node; messages then call it by its first name and tell the other places. Returns n. */
+CG_API cg_node *cg_name(cg_node *n, const char *name);
+CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
+/* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
+ * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
+CG_API void cg_scope_push(cg_graph *g, const char *name);
+CG_API void cg_scope_pop(cg_graph *g);
 CG_API cg_graph *cg_node_graph(const cg_node *n);
 CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
 CG_API int64_t cg_node_dim(const cg_node *n, int axis);       /* CG_ANY when not known */
 CG_API cg_node *cg_dim(cg_node *n, int axis);                 /* the size as an i64 scalar node */
+CG_API int cg_node_outputs(const cg_node *n);                 /* more than 1: a loop as cg_read gives it, which only cg_output reads */
+CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a node with one output: itself */
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);
@@ -378,14 +387,22 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
+/* Waits until all that was enqueued is done; fails if any of it failed. Reading an array waits by itself. */
+CG_API int cg_device_wait(cg_device *d);
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
 CG_API void cg_text_free(char *text);
 
 /* ---- Data and files ------------------------------------------------------------------------------------------ */
 
+/* Sizes that a file claims are compared with its bytes before memory is taken. Writers fill a temporary file beside
+ * the path, sync and rename it: the old file or the new one is there, never a mixture. */
 CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
-/* Strict safetensors, written to a temporary file and renamed. */
+/* NPY 1.0 to 3.0, plain or .gz, either byte order, rows or columns first; objects and records are refused.
+ * bf16 is stored as NumPy stores it, as two opaque bytes ('<V2'). */
+CG_API cg_array *cg_npy_load(const char *path);
+CG_API int cg_npy_save(const char *path, cg_array *a);
+/* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
 
 #ifdef __cplusplus

@@ -364,7 +364,7 @@ START_TEST(bools_add_by_or_and_multiply_by_and)
     ck_assert_ptr_eq(cg_mul(a, b), cg_logical_and(a, b));
     ck_assert_ptr_eq(cg_invert(a), cg_logical_not(a));
     ck_assert_ptr_null(cg_sub(a, b));
-    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "cg_sub: is not defined for a (input bool[2])"));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "cg_sub: is not defined for a (input bool[2]"));
     cg_graph_free(g);
 }
 END_TEST
@@ -564,7 +564,8 @@ START_TEST(an_unknown_derivative_says_so)
     cg_graph *g = cg_graph_new();
     cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3)), *d;
     ck_assert_int_eq(cg_grad(cg_sum(cg_trigamma(x), CG_REDUCE()), CG_NODES(x), CG_OUT(&d)), CG_EUNSUPPORTED);
-    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "the derivative of trigamma f32[3] is not known here"));
+    const char *says = cg_graph_error(g)->text;
+    ck_assert_msg(strncmp(says, "cg_grad: the derivative of trigamma f32[3]", 42) == 0 && strstr(says, "is not known here"), "%s", says);
     cg_graph_free(g);
 }
 END_TEST

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
+#include "verified.h"
 #include "hard.h"
 
 enum { T = 6, B = 3, D = 4, H = 5, N = 2, IC = 2, OC = 3, S = 5, K = 3 };

@@ -16,7 +16,11 @@ static void setup(void)
     vars[4] = cg_input(g, NULL, CG_F16, CG_SHAPE(2, 3));
 }
 
-static void teardown(void) { cg_graph_free(g); }
+static void teardown(void)
+{
+    ck_assert_msg(cg_graph_verify(g) == CG_OK, "%s", cg_last_error()->text);
+    cg_graph_free(g);
+}
 
 static cg_node *read_text(const char *text) { return cg_read(g, text, vars, CG_LEN(vars)); }
 

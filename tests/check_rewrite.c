@@ -18,7 +18,11 @@ static void setup(void)
     vars[4] = cg_input(g, "n", CG_F32, CG_SHAPE(CG_ANY, 3));
 }
 
-static void teardown(void) { cg_graph_free(g); }
+static void teardown(void)
+{
+    ck_assert_msg(cg_graph_verify(g) == CG_OK, "%s", cg_last_error()->text);
+    cg_graph_free(g);
+}
 
 /* A rule's text read as an expression: ?x is the variable x. */
 static cg_node *read_text(const char *text)

@@ -499,7 +499,9 @@ int cg__cpu_loop(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const 
     int bad = 0;
     if (!room)
         return cg__fail(err, CG_ENOMEM, "no memory for the blocks of a loop");
-#pragma omp parallel for schedule(static) num_threads(teams) reduction(| : bad) if (parallel)
+    /* No if clause: beside num_threads, clang's runtime keeps the number for the next parallel region, which is OpenBLAS's;
+     * that waits for ever in a team smaller than it asked for. */
+#pragma omp parallel for schedule(static) num_threads(teams) reduction(| : bad)
     for (int team = 0; team < teams; team++) {
         char *mine = room + one * (size_t)team;
         const size_t area = (size_t)l->nvals * VALUE_BYTES;

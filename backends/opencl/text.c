@@ -84,17 +84,23 @@ static void load(writer *w, int v)
 
 /* ---- expressions: a b c become values, T the type, M(f) libcg's f for that type */
 
+/* Signed overflow has no meaning in OpenCL C, and compilers use that; + - * give the same bits in unsigned, where they wrap. */
+static const char *wrapping(const char *expr, cg_dtype compute)
+{
+    return strpbrk(expr, "<>=/?!&|M") ? "" : compute == CG_I32 ? "(uint)" : compute == CG_I64 ? "(ulong)" : "";
+}
+
 static void expand(writer *w, const cg_val *x)
 {
     const cg_elem_row *row = &cg__elems[x->op];
     const cg_dtype t = w->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
-    const char *suffix = cg__dtypes[cg__dtypes[t].compute].name;
+    const char *suffix = cg__dtypes[cg__dtypes[t].compute].name, *as = wrapping(row->expr, cg__dtypes[t].compute);
     for (const char *s = row->expr; *s;) {
         size_t n = 0;
         while (isalnum((unsigned char)s[n]) || s[n] == '_')
             n++;
         if (n == 1 && *s >= 'a' && *s <= 'c')
-            cg__strb(w->out, "v%d", x->a[*s - 'a']);
+            cg__strb(w->out, "%sv%d", as, x->a[*s - 'a']);
         else if (n == 1 && *s == 'T')
             cg__strb(w->out, "%s", type_of(t));
         else if (n == 1 && *s == 'M' && s[1] == '(') {

@@ -6,19 +6,24 @@
 #include <stdlib.h>
 #include "core/base/base.h"
 
-static long calls, fail_at;
+static long calls, live, fail_at;
 static bool fail_sticky;
 
-CG_API void cg__alloc_fail_at(long n, bool sticky)
+void cg__alloc_fail_at(long n, bool sticky)
 {
     calls = 0;
     fail_at = n;
     fail_sticky = sticky;
 }
 
-CG_API long cg__alloc_calls(void)
+long cg__alloc_calls(void)
 {
     return __atomic_load_n(&calls, __ATOMIC_RELAXED);
+}
+
+long cg__alloc_live(void)
+{
+    return __atomic_load_n(&live, __ATOMIC_RELAXED);
 }
 
 static bool fails(void)
@@ -27,22 +32,34 @@ static bool fails(void)
     return fail_at && (n == fail_at || (fail_sticky && n > fail_at));
 }
 
+/* p, which is a new block unless it is NULL. */
+static void *counted(void *p)
+{
+    if (p)
+        __atomic_add_fetch(&live, 1, __ATOMIC_RELAXED);
+    return p;
+}
+
 void *cg__realloc(void *p, size_t bytes)
 {
     if (!bytes) {
-        free(p);
+        cg__free(p);
         return NULL;
     }
-    return fails() ? NULL : realloc(p, bytes);
+    if (fails())
+        return NULL;
+    return p ? realloc(p, bytes) : counted(malloc(bytes));
 }
 
 void *cg__zalloc(size_t bytes)
 {
-    return fails() ? NULL : calloc(1, bytes ? bytes : 1);
+    return fails() ? NULL : counted(calloc(1, bytes ? bytes : 1));
 }
 
 void cg__free(void *p)
 {
+    if (p)
+        __atomic_sub_fetch(&live, 1, __ATOMIC_RELAXED);
     free(p);
 }
 
@@ -51,12 +68,12 @@ void *cg__aligned(size_t bytes)
     size_t room;
     if (fails() || !cg__add_size(bytes < 64 ? 64 : bytes, 63, &room))
         return NULL;
-    return aligned_alloc(64, room & ~(size_t)63);
+    return counted(aligned_alloc(64, room & ~(size_t)63));
 }
 
 void cg__aligned_free(void *p)
 {
-    free(p);
+    cg__free(p);
 }
 
 char *cg__strdup(const char *s)

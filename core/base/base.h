@@ -22,9 +22,10 @@ void  cg__free(void *p);
 void *cg__aligned(size_t bytes);                 /* 64-byte aligned, at least 64 bytes; free with cg__aligned_free */
 void  cg__aligned_free(void *p);
 char *cg__strdup(const char *s);
-/* Tests only: the n-th allocation from now fails (0: none); sticky: and all after it. Exported for the suite. */
-CG_API void cg__alloc_fail_at(long n, bool sticky);
-CG_API long cg__alloc_calls(void);
+/* Tests only: the n-th allocation from now fails (0: none); sticky: and all after it. */
+void cg__alloc_fail_at(long n, bool sticky);
+long cg__alloc_calls(void);                      /* since then */
+long cg__alloc_live(void);                       /* blocks that are not freed */
 
 bool cg__mul_size(size_t a, size_t b, size_t *out);      /* false on overflow */
 bool cg__add_size(size_t a, size_t b, size_t *out);
@@ -58,14 +59,20 @@ static inline uint64_t cg__key(const void *p) { return (uint64_t)(uintptr_t)p; }
 typedef struct cg_strb { char *at; size_t n, cap; bool failed; } cg_strb;
 void cg__strb(cg_strb *s, const char *fmt, ...) CG_PRINTF(2, 3);
 void cg__strb_add(cg_strb *s, const char *text, size_t n);
+void cg__strb_json(cg_strb *s, const char *text);        /* as a JSON string; what is not printable ASCII becomes '?' */
 char *cg__strb_take(cg_strb *s);                 /* the text, NULL if an append failed; s is empty after */
 void cg__strb_free(cg_strb *s);
+
+/* ---- symbol.c: "net.c:41" for an address that a call returns to */
+void cg__symbol_text(const void *addr, cg_strb *out);
+void cg__symbol_close(void);                     /* forgets the debug information that was read */
 
 /* ---- errors and log */
 int cg__fail(cg_error *err, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* keeps the first; returns code */
 int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap);
 cg_error *cg__thread_error(void);                /* what cg_last_error shows; clear before a public call */
 int cg__set_last(const cg_error *err);           /* copies into the thread's error; returns its code */
+char *cg__text_result(cg_strb *s, const char *who);      /* what a public function gives: the text, or NULL and "who: no memory" as the last error */
 void cg__log(const char *fmt, ...) CG_PRINTF(1, 2);
 
 /* ---- dtypes: rows of dtype.def */
@@ -77,7 +84,7 @@ typedef struct cg_dtype_row {
     cg_dtype compute;                            /* arithmetic runs in this one */
     const char *npy, *safetensors;               /* "<f4", "F32" */
 } cg_dtype_row;
-extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT];
+extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1];       /* the last row: nodes with several outputs, so that asking about one is harmless */
 static inline bool cg__is_float(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_FLOAT; }
 static inline bool cg__is_int(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_INT || cg__dtypes[d].kind == CG_KIND_UINT; }
 /* One element from and to memory; integers and bool through int64 when is_int, floats through double. */

@@ -59,6 +59,17 @@ int cg__set_last(const cg_error *err)
     return err->code;
 }
 
+char *cg__text_result(cg_strb *s, const char *who)
+{
+    char *text = cg__strb_take(s);
+    if (!text) {
+        cg_error err = { 0 };
+        cg__fail(&err, CG_ENOMEM, "%s: no memory for the text", who);
+        cg__set_last(&err);
+    }
+    return text;
+}
+
 CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user)
 {
     log_hook = hook;

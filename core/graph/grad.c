@@ -76,13 +76,16 @@ static int ask(walk *w, cg_node *n, cg_node *const *gout)
     for (int k = 0; k < cg__nvalues(n) && rc == CG_OK; k++)
         need[k] = is_wanted(w, n->in[k]);
     const cg_node *inherit = w->g->inherit;
+    const bool deriving = w->g->deriving;
     w->g->inherit = n;
+    w->g->deriving = true;
     if (rc == CG_OK)
         rc = n->op->grad(n, gout, need, gin);
     for (int k = 0; k < cg__nvalues(n) && rc == CG_OK; k++)
         if (need[k] && gin[k] != CG_ZERO)
             rc = gin[k] ? add_grad(w, n->in[k], gin[k]) : w->g->error.code ? (int)w->g->error.code : CG_OK;
     w->g->inherit = inherit;
+    w->g->deriving = deriving;
     cg__free(gin);
     cg__free(need);
     return rc;
@@ -147,6 +150,7 @@ static cg_node *full(cg_node *g, const cg_node *wrt)
 
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout)
 {
+    CG_BUILDER(cg_node_graph(cost));
     for (int i = 0; i < nout; i++)
         *out[i] = NULL;
     for (int i = -1; i < n; i++) {

@@ -15,7 +15,7 @@
 #define CG_IR_H
 
 #include <stdlib.h>
-#include "core/base/base.h"
+#include "core/graph/sites.h"
 
 typedef struct cg_dim_t { int64_t n; cg_node *sym; } cg_dim_t;          /* sym NULL: the size is n */
 typedef struct cg_type { cg_dtype dtype; bool weak; int rank; cg_dim_t dim[CG_MAX_RANK]; } cg_type;
@@ -85,13 +85,19 @@ struct cg_graph {
     int count;
     uint64_t uids;
     cg_error error;              /* sticky */
-    cg_map names, sites;         /* node -> text, node -> "file:line" */
+    cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
+    const void *caller;          /* while a public builder runs: the user's code after the call */
     const char *at;              /* set by cg_at */
-    const cg_node *inherit;      /* while a gradient or rewrite builds: names of messages come from here */
+    CG_VEC(const char *) scopes; /* paths; the last is open */
+    const cg_node *inherit;      /* while the library builds for this node (its gradient, its replacement, its copy) */
+    bool deriving;               /* ... its gradient */
 };
 
 /* nodes.c: the one way to make a node. Operands NULL: NULL (sticky). Returns the existing node if there is one. */
 cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs);
+cg_node *cg__find(const cg_node *candidate);                            /* the node of its graph that is equal to it, or NULL */
+bool cg__attr_same(const cg_attr *a, const cg_attr *b, cg_attr_kind kind);
+bool cg__type_same(const cg_type *a, const cg_type *b);
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid);
 cg_node *cg__const_i64(cg_graph *g, int64_t v);
 cg_node *cg__splat(cg_graph *g, cg_dtype d, double v);                  /* rank-0 constant */
@@ -99,7 +105,6 @@ bool cg__is_const(const cg_node *n, double *value);                     /* all e
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* sticky; returns NULL */
 cg_graph *cg__graph_of(cg_node *const *in, int n);                      /* NULL when an operand is NULL or graphs differ (then says so) */
 void cg__type_text(const cg_type *t, cg_strb *out);                     /* f32[3,n] */
-const char *cg__label(const cg_node *n);                                /* "h (tanh), at net.c:41": for messages; arena text */
 cg_dim_t cg__dim_of(const cg_node *n, int axis);
 cg_node *cg__dim_node(cg_graph *g, cg_dim_t d);
 bool cg__dim_same(cg_dim_t a, cg_dim_t b);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Making nodes: the graph's arena, hash-consing, leaves, side tables, sticky errors.
+/* Making nodes: the graph's arena, hash-consing, leaves, sticky errors.
  *
  * Invariant: a node is complete (type inferred, attributes canonical) before it is entered into the table of expressions,
  * and never changes after; equal expressions are equal pointers.
@@ -9,7 +9,10 @@
 
 CG_API cg_graph *cg_graph_new(void)
 {
-    return cg__zalloc(sizeof(cg_graph));
+    cg_graph *g = cg__zalloc(sizeof *g);
+    if (!g)
+        cg__set_last(&(cg_error){ .code = CG_ENOMEM, .text = "cg_graph_new: no memory" });
+    return g;
 }
 
 CG_API void cg_graph_free(cg_graph *g)
@@ -17,8 +20,8 @@ CG_API void cg_graph_free(cg_graph *g)
     if (!g)
         return;
     cg__map_free(&g->consed);
-    cg__map_free(&g->names);
-    cg__map_free(&g->sites);
+    CG_VEC_FREE(&g->sites);
+    CG_VEC_FREE(&g->scopes);
     cg__arena_free(&g->arena);
     cg__free(g);
 }
@@ -34,6 +37,17 @@ CG_API void cg_graph_clear_error(cg_graph *g)
         g->error = (cg_error){ 0 };
 }
 
+/* "...; called at net.c:41" */
+static void add_place(const cg_graph *g, cg_error *e)
+{
+    const size_t n = strlen(e->text);
+    cg_strb place = { 0 };
+    cg__site_here(g, &place);
+    if (place.n)
+        snprintf(e->text + n, sizeof e->text - n, "; called at %s", place.at);
+    cg__strb_free(&place);
+}
+
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
 {
     cg_error e = { 0 };
@@ -41,14 +55,11 @@ cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
     va_start(ap, fmt);
     cg__fail_v(&e, code, fmt, ap);
     va_end(ap);
+    if (g && code != CG_ENOMEM)
+        add_place(g, &e);
     cg__set_last(&e);
-    if (g && !g->error.code) {
+    if (g && !g->error.code)
         g->error = e;
-        if (g->at) {
-            const size_t n = strlen(g->error.text);
-            snprintf(g->error.text + n, sizeof g->error.text - n, ", at %s", g->at);
-        }
-    }
     return NULL;
 }
 
@@ -83,13 +94,13 @@ static uint64_t node_hash(const cg_node *n)
     return h;
 }
 
-static bool same_attr(const cg_attr *a, const cg_attr *b, cg_attr_kind kind)
+bool cg__attr_same(const cg_attr *a, const cg_attr *b, cg_attr_kind kind)
 {
     const size_t item = kind == CG_AT_BYTES ? 1 : sizeof(int64_t);
     return a->n == b->n && (a->n <= 0 || memcmp(a->at, b->at, (size_t)a->n * item) == 0);
 }
 
-static bool same_type(const cg_type *a, const cg_type *b)
+bool cg__type_same(const cg_type *a, const cg_type *b)
 {
     if (a->dtype != b->dtype || a->weak != b->weak || a->rank != b->rank)
         return false;
@@ -107,14 +118,14 @@ static bool same_node(const cg_node *a, const cg_node *b)
         if (a->in[i] != b->in[i])
             return false;
     for (int i = 0; i < a->op->nattrs; i++)
-        if (!same_attr(&a->attr[i], &b->attr[i], a->op->attrs[i].kind))
+        if (!cg__attr_same(&a->attr[i], &b->attr[i], a->op->attrs[i].kind))
             return false;
-    return !(a->op->props & CG_LEAF) || same_type(&a->type, &b->type);
+    return !(a->op->props & CG_LEAF) || cg__type_same(&a->type, &b->type);
 }
 
 static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
 {
-    cg_attr *out = cg__arena(&g->arena, (size_t)(op->nattrs + 1) * sizeof *out);
+    cg_attr *out = cg__arena(&g->arena, (size_t)op->nattrs * sizeof *out);
     if (!out)
         return NULL;
     for (int i = 0; i < op->nattrs; i++) {
@@ -126,23 +137,33 @@ static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
     return out;
 }
 
-static void add_site(cg_graph *g, const cg_node *n)
+/* n, after its site is noted. */
+static cg_node *noted(cg_node *n)
 {
-    uint64_t have;
-    if (g->inherit && !cg__map_get(&g->sites, cg__key(n), &have) && cg__map_get(&g->sites, cg__key(g->inherit), &have))
-        cg__map_set(&g->sites, cg__key(n), have);
-    else if (g->at && !cg__map_get(&g->sites, cg__key(n), &have))
-        cg__map_set(&g->sites, cg__key(n), cg__key(g->at));
+    return cg__site_note(n->graph, n) ? n : cg__graph_fail(n->graph, CG_ENOMEM, "%s: no memory for its creation site", n->op->name);
+}
+
+static cg_node *find(const cg_node *candidate, uint64_t hash)
+{
+    uint64_t v;
+    for (size_t it = 0; cg__map_next(&candidate->graph->consed, hash, &it, &v);)
+        if (same_node((cg_node *)(uintptr_t)v, candidate))
+            return (cg_node *)(uintptr_t)v;
+    return NULL;
+}
+
+cg_node *cg__find(const cg_node *candidate)
+{
+    return find(candidate, node_hash(candidate));
 }
 
 /* Enters the finished candidate (its arrays may be the caller's), or returns the node that is there already. */
 static cg_node *intern(cg_graph *g, const cg_node *candidate)
 {
     const uint64_t h = node_hash(candidate);
-    uint64_t v;
-    for (size_t it = 0; cg__map_next(&g->consed, h, &it, &v);)
-        if (same_node((cg_node *)(uintptr_t)v, candidate))
-            return (cg_node *)(uintptr_t)v;
+    cg_node *have = find(candidate, h);
+    if (have)
+        return noted(have);
     cg_node *n = cg__arena_copy(&g->arena, candidate, sizeof *n);
     if (!n)
         goto memory;
@@ -154,8 +175,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;
-    add_site(g, n);
-    return n;
+    return noted(n);
 memory:
     return cg__graph_fail(g, CG_ENOMEM, "%s: no memory for a node", candidate->op->name);
 }
@@ -194,8 +214,24 @@ cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, u
 
 /* ---- leaves */
 
+/* The free dims of an input are nodes that read its sizes, made when it is there. Until then, and for good when memory
+ * is out, they are 0. */
+static bool size_nodes(cg_node *n, const int64_t *shape)
+{
+    bool ok = true;
+    for (int64_t axis = 0; axis < n->type.rank && ok; axis++)
+        if (shape[axis] == CG_ANY) {
+            n->type.dim[axis].n = CG_ANY;                /* not known as a number: else the size would be that */
+            cg_node *size = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
+            ok = size != NULL;
+            n->type.dim[axis] = ok ? (cg_dim_t){ .n = CG_ANY, .sym = size } : (cg_dim_t){ 0 };
+        }
+    return ok;
+}
+
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (rank < 0 || rank > CG_MAX_RANK || (unsigned)d >= CG_DTYPE_COUNT)
@@ -206,19 +242,17 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
         if (shape[i] < CG_ANY)
             return cg__graph_fail(g, CG_ESHAPE, "cg_input: '%s' has the size %lld on axis %d", name ? name : "",
                                   (long long)shape[i], i);
-        t.dim[i].n = shape[i];
+        t.dim[i].n = shape[i] == CG_ANY ? 0 : shape[i];
     }
     cg_node *n = cg__leaf(g, CG_OP_input, &t, NULL, ++g->uids);
-    for (int i = 0; n && i < rank; i++)
-        if (shape[i] == CG_ANY) {
-            const int64_t axis = i;
-            n->type.dim[i].sym = cg__node(g, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
-        }
+    if (!n || !size_nodes(n, shape))
+        return NULL;
     return name ? cg_name(n, name) : n;
 }
 
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (!value)
@@ -238,6 +272,7 @@ static cg_node *constant(cg_graph *g, const cg_type *t, const void *data, size_t
 
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (rank < 0 || rank > CG_MAX_RANK || (unsigned)d >= CG_DTYPE_COUNT)
@@ -266,11 +301,13 @@ cg_node *cg__const_i64(cg_graph *g, int64_t v)
 
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value)
 {
+    CG_BUILDER(g);
     return g && (unsigned)d < CG_DTYPE_COUNT ? cg__splat(g, d, value) : NULL;
 }
 
 CG_API cg_node *cg_weak(cg_graph *g, double value)
 {
+    CG_BUILDER(g);
     return g ? constant(g, &(cg_type){ .dtype = CG_F64, .weak = true }, &value, sizeof value) : NULL;
 }
 
@@ -289,52 +326,7 @@ bool cg__is_const(const cg_node *n, double *value)
     return true;
 }
 
-/* ---- side tables */
-
-CG_API cg_node *cg_name(cg_node *n, const char *name)
-{
-    if (!n || !name || !*name)
-        return n;
-    const char *text = cg__arena_str(&n->graph->arena, name);
-    uint64_t have;
-    if (text && !cg__map_get(&n->graph->names, cg__key(n), &have))
-        cg__map_set(&n->graph->names, cg__key(n), cg__key(text));
-    return n;
-}
-
-CG_API const char *cg_node_name(const cg_node *n)
-{
-    uint64_t v;
-    return n && cg__map_get(&n->graph->names, cg__key(n), &v) ? (const char *)(uintptr_t)v : "";
-}
-
-CG_API void cg_at(cg_graph *g, const char *file, int line)
-{
-    if (!g)
-        return;
-    char text[400];
-    snprintf(text, sizeof text, "%s:%d", file ? file : "?", line);
-    g->at = file ? cg__arena_str(&g->arena, text) : NULL;
-}
-
-const char *cg__label(const cg_node *n)
-{
-    cg_strb s = { 0 };
-    const char *name = cg_node_name(n);
-    uint64_t site;
-    if (*name)
-        cg__strb(&s, "%s (%s ", name, n->op->name);
-    else
-        cg__strb(&s, "%s ", n->op->name);
-    cg__type_text(&n->type, &s);
-    cg__strb(&s, "%s", *name ? ")" : "");
-    if (cg__map_get(&n->graph->sites, cg__key(n), &site))
-        cg__strb(&s, ", at %s", (const char *)(uintptr_t)site);
-    char *text = cg__strb_take(&s);
-    const char *kept = text ? cg__arena_str(&n->graph->arena, text) : NULL;
-    cg__free(text);
-    return kept ? kept : n->op->name;
-}
+/* ---- types as text */
 
 static void dim_text(cg_dim_t d, cg_strb *out)
 {
@@ -447,8 +439,18 @@ CG_API int64_t cg_node_dim(const cg_node *n, int axis)
     return n && axis >= 0 && axis < n->type.rank && !n->type.dim[axis].sym ? n->type.dim[axis].n : CG_ANY;
 }
 
+CG_API int cg_node_outputs(const cg_node *n) { return !n ? 0 : n->nouts ? n->nouts : 1; }
+
+CG_API cg_node *cg_output(cg_node *n, int k)
+{
+    if (n && (k < 0 || k >= cg_node_outputs(n)))
+        return cg__graph_fail(n->graph, CG_EINVAL, "cg_output: %s has no output %d", cg__label(n), k);
+    return n ? cg__get(n, k) : NULL;
+}
+
 CG_API cg_node *cg_dim(cg_node *n, int axis)
 {
+    CG_BUILDER(cg_node_graph(n));
     if (!n)
         return NULL;
     if (axis < -n->type.rank || axis >= n->type.rank)

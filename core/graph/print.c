@@ -306,25 +306,18 @@ static bool print_root(cg_node *root, cg_strb *out)
 CG_API char *cg_print(cg_node *const *roots, int n)
 {
     cg_strb out = { 0 };
-    bool ok = true;
-    *cg__thread_error() = (cg_error){ 0 };
-    for (int i = 0; i < n && ok; i++) {
+    for (int i = 0; i < n && !out.failed; i++) {
         if (!roots[i]) {
+            cg_error err = { 0 };
             cg__strb_free(&out);
-            cg__fail(cg__thread_error(), CG_EINVAL, "cg_print: expression %d is NULL", i + 1);
+            cg__fail(&err, CG_EINVAL, "cg_print: expression %d is NULL", i + 1);
+            cg__set_last(&err);
             return NULL;
         }
         cg__strb(&out, "%s", i ? "\n" : "");
-        ok = print_root(roots[i], &out);
+        out.failed |= !print_root(roots[i], &out);
     }
-    if (ok && !n)
-        cg__strb(&out, "%s", "");
-    if (!ok || out.failed) {
-        cg__strb_free(&out);
-        cg__fail(cg__thread_error(), CG_ENOMEM, "cg_print: no memory for the text");
-        return NULL;
-    }
-    return cg__strb_take(&out);
+    return cg__text_result(&out, "cg_print");
 }
 
 CG_API char *cg_list_ops(void)
@@ -343,5 +336,5 @@ CG_API char *cg_list_ops(void)
             cg__strb(&out, " :%s %s", op->attrs[k].name, kinds[op->attrs[k].kind]);
         cg__strb(&out, "%s)\n", op->nin < 0 ? " a..." : "");
     }
-    return cg__strb_take(&out);
+    return cg__text_result(&out, "cg_list_ops");
 }

@@ -524,6 +524,7 @@ static void read_all(reader *r)
 
 CG_API cg_node *cg_read(cg_graph *g, const char *text, cg_node *const *vars, int nvars)
 {
+    CG_BUILDER(g);
     if (!g)
         return NULL;
     if (!text)

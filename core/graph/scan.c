@@ -83,6 +83,7 @@ static bool usable(cg_scan *s, const cg_node *n, const char *what)
 
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
 {
+    CG_BUILDER(g);
     cg_scan *s = g ? cg__zalloc(sizeof *s) : NULL;
     if (!s) {
         if (g)
@@ -119,11 +120,13 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
 
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
 {
+    CG_BUILDER(s ? s->g : NULL);
     return s ? cg__scan_seq(s, x, s->back) : NULL;
 }
 
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
 {
+    CG_BUILDER(s ? s->g : NULL);
     if (!usable(s, init, "state"))
         return NULL;
     init = init->type.weak ? cg_cast(init, CG_F32) : init;
@@ -134,6 +137,7 @@ CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
 
 CG_API cg_node *cg_scan_index(cg_scan *s)
 {
+    CG_BUILDER(s ? s->g : NULL);
     if (s && !s->step)
         s->step = placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
@@ -155,6 +159,7 @@ static cg_node *fitting(cg_node *value, const cg_node *like)
 
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
 {
+    CG_BUILDER(s ? s->g : NULL);
     if (!usable(s, state, "next") || !usable(s, value, "next"))
         return CG_EINVAL;
     const int i = state_of(s, state);
@@ -212,6 +217,7 @@ int cg__scan_last(cg_scan *s, int state)
 
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep)
 {
+    CG_BUILDER(s ? s->g : NULL);
     return s ? cg__scan_out(s, value, keep, false) : CG_EINVAL;
 }
 
@@ -486,6 +492,7 @@ void cg__scan_drop(cg_scan *s)
 
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 {
+    CG_BUILDER(s ? s->g : NULL);
     cg_node *node = NULL;
     for (int i = 0; i < n; i++)
         *out[i] = NULL;

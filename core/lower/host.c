@@ -34,7 +34,7 @@ int cg__lower_var(cg_lower *L, const cg_node *n)
     for (int i = 0; i < L->vars.n; i++)
         if (L->vars.at[i] == n)
             return i;
-    return CG_PUSH(&L->vars, n) ? L->vars.n - 1 : -1;
+    return cg__lower_kept(L, CG_PUSH(&L->vars, n)) ? L->vars.n - 1 : -1;
 }
 
 int cg__lower_input(const cg_lower *L, const cg_node *n)
@@ -60,7 +60,7 @@ static cg_num leaf_num(cg_lower *L, const cg_node *n)
 cg_num cg__lower_num(cg_lower *L, const cg_node *root)
 {
     CG_VEC(const cg_node *) stack = { 0 };
-    bool ok = CG_PUSH(&stack, root);
+    bool ok = cg__lower_kept(L, CG_PUSH(&stack, root));
     while (ok && stack.n) {
         const cg_node *n = stack.at[stack.n - 1];
         node_info *at = cg__lower_make_info(L, n);
@@ -76,7 +76,7 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
                 a[i] = in ? in->num : CG_NUM_NONE;
                 if (a[i] == CG_NUM_NONE) {
                     ready = false;
-                    ok = CG_PUSH(&stack, n->in[i]);
+                    ok = cg__lower_kept(L, CG_PUSH(&stack, n->in[i]));
                 }
             }
         if (ready) {
@@ -90,6 +90,8 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
     const node_info *r = cg__lower_info(L, root);
     if (ok && r)
         return r->num;
+    if (L->plan->failed)
+        cg__lower_no_memory(L);
     cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s is not known on the host", cg__label(root));
     return CG_NUM_NONE;
 }

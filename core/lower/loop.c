@@ -407,7 +407,7 @@ static const char *loop_label(cg_loop_builder *b)
     char *t = cg__strb_take(&s);
     const char *kept = t ? cg__arena_str(&b->p->arena, t) : NULL;
     cg__free(t);
-    return kept ? kept : "loop";
+    return kept;
 }
 
 static void free_builder(cg_loop_builder *b)
@@ -434,9 +434,10 @@ int cg__loop_end(cg_loop_builder *b)
             if (b->vals.at[i].level == 2 && b->vals.at[i].stage + 1 > l.nstages)
                 l.nstages = b->vals.at[i].stage + 1;
         cg_step *s = l.vals && l.operands ? cg__lower_step(b->L, CG_STEP_LOOP, b->node) : NULL;
-        if (s) {
+        const char *label = s ? loop_label(b) : NULL;
+        if (label) {
             s->loop = l;
-            s->label = loop_label(b);
+            s->label = label;
         } else
             rc = cg__fail(cg__lower_error(b->L), CG_ENOMEM, "cg_compile: no memory");
     }

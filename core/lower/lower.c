@@ -17,6 +17,13 @@ int cg__lower_no_memory(cg_lower *L)
     return cg__fail(L->err, CG_ENOMEM, "cg_compile: no memory");
 }
 
+/* ok tells whether there was memory; the plan remembers. */
+bool cg__lower_kept(cg_lower *L, bool ok)
+{
+    L->plan->failed |= !ok;
+    return ok;
+}
+
 node_info *cg__lower_info(const cg_lower *L, const cg_node *n)
 {
     uint64_t v;
@@ -30,7 +37,7 @@ node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
     if (have)
         return have;
     const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE };
-    if (!CG_PUSH(&f->infos, fresh) || !cg__map_put(&f->info, cg__key(n), (uint64_t)f->infos.n - 1))
+    if (!cg__lower_kept(L, CG_PUSH(&f->infos, fresh) && cg__map_put(&f->info, cg__key(n), (uint64_t)f->infos.n - 1)))
         return NULL;
     return &f->infos.at[f->infos.n - 1];
 }
@@ -72,10 +79,11 @@ int cg__lower_slot(cg_lower *L, const cg_node *n)
     node_info *i = cg__lower_make_info(L, n);
     if (i && i->slot < 0 && (n->op->props & CG_LEAF)) {
         const int s = leaf_slot(L, n);
-        i = cg__lower_info(L, n);
-        i->slot = s;
+        i = s >= 0 ? cg__lower_info(L, n) : NULL;
+        if (i)
+            i->slot = s;
     }
-    return i ? i->slot : -1;
+    return i ? i->slot : cg__lower_no_memory(L);
 }
 
 cg_num cg__lower_off(cg_lower *L, const cg_node *n)
@@ -127,9 +135,9 @@ int cg__lower_out(cg_lower *L, const cg_node *n)
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
     cg_strb origin = { 0 };
-    cg__strb(&origin, "%s", cg__label(n));
+    cg__origin(n, &origin);
     char *text = cg__strb_take(&origin);
-    const cg_step s = { .kind = kind, .label = n->op->name, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
+    const cg_step s = { .kind = kind, .label = n->op->name, .node = n, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
     cg__free(text);
     if (!s.origin || !CG_PUSH(&L->plan->steps, s)) {
         cg__lower_no_memory(L);
@@ -233,18 +241,19 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
     return true;
 }
 
+int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
+{
+    cg_plan *p = L->plan;
+    if (a == b && a != CG_NUM_NONE)
+        return CG_OK;
+    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+}
+
 /* The element counts of a reshape agree at each call, unless they are one number. */
 static int check_count(cg_lower *L, const cg_node *n)
 {
     const cg_num a = cg__lower_count(L, &n->type), b = cg__lower_count(L, &n->in[0]->type);
-    return a == b ? CG_OK : cg__lower_check(L, a, b, cg__label(n));
-}
-
-int cg__lower_check(cg_lower *L, cg_num a, cg_num b, const char *text)
-{
-    cg_plan *p = L->plan;
-    const char *kept = cg__arena_str(&p->arena, text);
-    return kept && CG_PUSH(&p->messages, kept) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->messages.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+    return cg__lower_check(L, n, a, b);
 }
 
 /* A reshape of a dense array, and rows of one, are that array. */
@@ -445,8 +454,10 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = lower_frame(&L);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
-    if (rc == CG_OK)
-        rc = cg__plan_repeats(L.plan) ? CG_OK : cg__lower_no_memory(&L);
+    if (rc == CG_OK && (!cg__plan_repeats(L.plan) || L.plan->failed))
+        rc = cg__lower_no_memory(&L);
+    if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */
+        rc = cg__fail(err, g->error.code, "%s", g->error.text);
     if (rc == CG_OK) {
         lifetimes(L.plan);
         out->plan = L.plan;

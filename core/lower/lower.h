@@ -29,6 +29,9 @@ cg_plan *cg__lower_plan(cg_lower *);
 cg_error *cg__lower_error(cg_lower *);
 int cg__lower_no_memory(cg_lower *);                             /* the status */
 
+/* At each call a and b must be equal, else it fails and names n and its operands. */
+int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
+
 /* ---- slots: a placed node is dense, from element `off` of its slot */
 int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the placed node n is, or -1 */
 cg_num cg__lower_off(cg_lower *, const cg_node *n);
@@ -43,8 +46,6 @@ bool cg__lower_strided(cg_lower *, const cg_node *n, cg_strided *out);
 bool cg__lower_dense(cg_lower *, const cg_node *n, int *slot, cg_num *off);
 cg_num cg__slice_first(cg_lower *, const cg_node *n, int axis);  /* first element of a slice along an axis (core/ops/index.c) */
 
-/* Numbers that must be equal at each call; else it fails and says `text`. */
-int cg__lower_check(cg_lower *, cg_num a, cg_num b, const char *text);
 bool cg__scan_reads_dense(const cg_node *scan, int k);           /* core/ops/scan.c */
 
 /* ---- bodies: lowered in a frame of their own, where their args are bound to places and numbers of the level above */

@@ -31,6 +31,7 @@ struct cg_lower {
     cg_node *const *inputs; int ninputs;
 };
 
+bool cg__lower_kept(cg_lower *, bool ok);                                 /* ok: there was memory; the plan remembers */
 node_info *cg__lower_info(const cg_lower *, const cg_node *n);           /* NULL: none yet */
 node_info *cg__lower_make_info(cg_lower *, const cg_node *n);            /* NULL: no memory */
 int cg__lower_var(cg_lower *, const cg_node *n);                         /* index of a shared variable */

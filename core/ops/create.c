@@ -48,6 +48,7 @@ CG_DECLARE_EMIT(cg__arange_emit)
 
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step)
 {
+    CG_BUILDER(cg_node_graph(start));
     cg_node *in[3] = { start, stop, step };
     cg_graph *g = cg__graph_of(in, 3);
     return g ? cg__build(g, CG_OP_arange, in, 3, NULL) : NULL;
@@ -79,6 +80,7 @@ CG_DECLARE_EMIT(cg__eye_emit)
 
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d)
 {
+    CG_BUILDER(cg_node_graph(rows));
     cg_node *in[2] = { rows, columns };
     cg_graph *g = cg__graph_of(in, 2);
     const int64_t at = k, dtype = d;
@@ -89,6 +91,7 @@ CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d)
 
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank)
 {
+    CG_BUILDER(cg_node_graph(value));
     value = value && value->type.weak ? cg_cast(value, CG_F32) : value;
     if (value && value->type.rank)
         return cg__graph_fail(value->graph, CG_ESHAPE, "cg_full: the value must be a scalar, is %s", cg__label(value));

@@ -310,6 +310,7 @@ CG_DECLARE_EMIT(cg__cast_emit)
 
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d)
 {
+    CG_BUILDER(cg_node_graph(a));
     double v;
     if (!a || (a->type.dtype == d && !a->type.weak))
         return a;
@@ -330,13 +331,14 @@ static cg_node *public_elem(cg_op_id op, cg_node *a, cg_node *b, cg_node *c, int
     return g ? cg__build(g, op, in, n, NULL) : NULL;
 }
 
-#define SIGNATURE1(name) CG_API cg_node *cg_##name(cg_node *a) { return public_elem(CG_OP_##name, a, NULL, NULL, 1); }
-#define SIGNATURE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b) { return public_elem(CG_OP_##name, a, b, NULL, 2); }
-#define SIGNATURE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c) { return public_elem(CG_OP_##name, a, b, c, 3); }
+#define SIGNATURE1(name) CG_API cg_node *cg_##name(cg_node *a) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, NULL, NULL, 1); }
+#define SIGNATURE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, b, NULL, 2); }
+#define SIGNATURE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c) { CG_BUILDER(cg_node_graph(a)); return public_elem(CG_OP_##name, a, b, c, 3); }
 #define ELEM(name, arity, ...) SIGNATURE##arity(name)
 #include "core/base/elemwise.def"
 
 CG_API cg_node *cg_scale(cg_node *a, double factor)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a ? cg_mul(a, cg_weak(a->graph, factor)) : NULL;
 }

@@ -51,7 +51,8 @@ static bounds slice_bounds(const cg_node *n, int axis)
     cg_node *span = step > 0 ? icall(g, CG_OP_sub, stop, start) : icall(g, CG_OP_sub, start, stop);
     const int64_t k = step > 0 ? step : -step;
     span = icall(g, CG_OP_floor_divide, icall(g, CG_OP_add, span, cg__const_i64(g, k - 1)), cg__const_i64(g, k));
-    cg_node *len = start == lo && stop == hi && k == 1 ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
+    const bool whole = k == 1 && (step > 0 ? start == lo && stop == hi : start == hi && stop == lo);
+    cg_node *len = whole ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
     return (bounds){ start, len, step };
 }
 
@@ -347,6 +348,7 @@ CG_DECLARE_EMIT(cg__one_hot_emit)
 
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step)
 {
+    CG_BUILDER(cg_node_graph(a));
     if (!a)
         return NULL;
     int64_t at = axis, list[3][CG_MAX_RANK];
@@ -371,5 +373,6 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, NULL) : NULL;
 }

@@ -82,6 +82,7 @@ CG_DECLARE_LOWER(cg__concat_lower)
 
 CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis)
 {
+    CG_BUILDER(n > 0 ? cg_node_graph(parts[0]) : NULL);
     const int64_t at = axis;
     cg_graph *g = n > 0 ? cg__graph_of(parts, n) : NULL;
     return g ? cg__build(g, CG_OP_concatenate, parts, n, &(cg_attr){ 1, &at }) : NULL;
@@ -89,6 +90,7 @@ CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis)
 
 CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis)
 {
+    CG_BUILDER(n > 0 ? cg_node_graph(parts[0]) : NULL);
     cg_graph *g = n > 0 ? cg__graph_of(parts, n) : NULL;
     cg_node **list = g ? cg__zalloc((size_t)n * sizeof *list) : NULL, *made = NULL;
     bool ok = list != NULL;
@@ -104,6 +106,7 @@ CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis)
 
 CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n)
 {
+    CG_BUILDER(cg_node_graph(a));
     for (int i = 0; i < n; i++)
         *parts[i] = NULL;
     if (!a || n < 1)
@@ -124,10 +127,11 @@ CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n)
     return CG_OK;
 }
 
-CG_API cg_node *cg_flip(cg_node *a, int axis) { return cg_slice(a, axis, NULL, NULL, -1); }
+CG_API cg_node *cg_flip(cg_node *a, int axis) { CG_BUILDER(cg_node_graph(a)); return cg_slice(a, axis, NULL, NULL, -1); }
 
 CG_API cg_node *cg_squeeze(cg_node *a, int axis)
 {
+    CG_BUILDER(cg_node_graph(a));
     if (!a)
         return NULL;
     int64_t at = axis;

@@ -114,6 +114,7 @@ static cg_node *batched(cg_node *a, cg_node *b)
 
 CG_API cg_node *cg_matmul(cg_node *a, cg_node *b)
 {
+    CG_BUILDER(cg_node_graph(a));
     cg_node *in[2] = { a, b };
     cg_graph *g = cg__graph_of(in, 2);
     if (!g)

@@ -262,14 +262,14 @@ static cg_node *reduce(cg_op_id op, cg_node *a, const cg_reduce *o)
     return cg__build(a->graph, op, &a, 1, (cg_attr[]){ { o && o->naxes ? o->naxes : -1, o ? o->axes : NULL }, { 1, &keep } });
 }
 
-CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_sum, a, o); }
-CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_prod, a, o); }
-CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_max, a, o); }
-CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_min, a, o); }
-CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_mean, a, o); }
-CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_var, a, o); }
-CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_logsumexp, a, o); }
-CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_any, a, o); }
-CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_all, a, o); }
-CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_argmax, a, o); }
-CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o) { return reduce(CG_OP_argmin, a, o); }
+CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_sum, a, o); }
+CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_prod, a, o); }
+CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_max, a, o); }
+CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_min, a, o); }
+CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_mean, a, o); }
+CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_var, a, o); }
+CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_logsumexp, a, o); }
+CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_any, a, o); }
+CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_all, a, o); }
+CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_argmax, a, o); }
+CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return reduce(CG_OP_argmin, a, o); }

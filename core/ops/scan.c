@@ -296,8 +296,7 @@ static int place_args(loop *r)
     int rc = find_sources(r);
     for (int k = 0; k < r->v.nseq && rc == CG_OK; k++) {
         const cg_num rows = cg__lower_dim(r->L, r->v.seq[k]->type.dim[0]);
-        if (rows != r->count)
-            rc = cg__lower_check(r->L, r->count, rows, cg__label(r->v.seq[k]));
+        rc = cg__lower_check(r->L, r->v.seq[k], r->count, rows);
         r->arg_off[k] = num2(r, CG_N_ADD, r->arg_off[k], mul(r, row_of(r, r->v.back[k] != 0), row_size(r, r->v.seq[k])));
     }
     for (int i = 0; i < r->v.nstate; i++) {
@@ -335,7 +334,7 @@ static int check_states(const loop *r, const cg_num *dims)
     for (int i = 0; i < r->v.nstate; i++)
         for (int k = 0; k < r->v.root[i]->type.rank && rc == CG_OK; k++) {
             const cg_num now = cg__lower_dim(r->L, r->v.root[i]->type.dim[k]);
-            rc = now < 0 ? (int)cg__lower_error(r->L)->code : now == dims[i * CG_MAX_RANK + k] ? CG_OK : cg__lower_check(r->L, now, dims[i * CG_MAX_RANK + k], cg__label(r->v.root[i]));
+            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check(r->L, r->v.root[i], now, dims[i * CG_MAX_RANK + k]);
         }
     return rc;
 }
@@ -379,7 +378,7 @@ static int run_loop(loop *r)
     r->count = cg__lower_num(r->L, r->v.steps);
     if (r->count < 0)
         return cg__lower_error(r->L)->code;
-    int rc = cg__lower_check(r->L, num2(r, CG_N_MAX, r->count, zero), r->count, cg__label(r->n));
+    int rc = cg__lower_check(r->L, r->n, num2(r, CG_N_MAX, r->count, zero), r->count);
     r->step = cg__num(r->p, CG_N_STEP, r->p->nrepeats++, 0, 0, 0);
     for (int k = 0; k < cg__scan_nargs(&r->v); k++)
         r->arg_slot[k] = -1;

@@ -261,6 +261,7 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t)
 
 CG_API cg_node *cg_reshape(cg_node *a, const int64_t *shape, int rank)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a ? cg__build(a->graph, CG_OP_reshape, &a, 1, &(cg_attr){ rank, shape }) : NULL;
 }
 
@@ -285,16 +286,18 @@ static cg_node *to_dims(cg_op_id op, cg_node *a, cg_node *const *dims, int rank)
     return same ? a : cg__build(a->graph, op, in, nin, &(cg_attr){ rank, shape });
 }
 
-CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank) { return to_dims(CG_OP_reshape, a, dims, rank); }
-CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank) { return to_dims(CG_OP_broadcast_to, a, dims, rank); }
+CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank) { CG_BUILDER(cg_node_graph(a)); return to_dims(CG_OP_reshape, a, dims, rank); }
+CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank) { CG_BUILDER(cg_node_graph(a)); return to_dims(CG_OP_broadcast_to, a, dims, rank); }
 
 CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n)
 {
+    CG_BUILDER(cg_node_graph(a));
     return a ? cg__build(a->graph, CG_OP_transpose, &a, 1, &(cg_attr){ n ? n : -1, axes }) : NULL;
 }
 
 CG_API cg_node *cg_expand_dims(cg_node *a, int axis)
 {
+    CG_BUILDER(cg_node_graph(a));
     const int64_t at = axis;
     return a ? cg__build(a->graph, CG_OP_expand_dims, &a, 1, &(cg_attr){ 1, &at }) : NULL;
 }

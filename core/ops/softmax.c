@@ -55,10 +55,10 @@ static int shifted(cg_loop_builder *b, const cg_node *x, const cg_spot *at, int 
 CG_DECLARE_LOWER(cg__softmax_lower)
 {
     const int axis = (int)n->attr[0].at[0], rc = cg__lower_out(L, n);
-    cg_loop_builder *b = cg__loop_begin(L, n);
+    cg_loop_builder *b = rc < 0 ? NULL : cg__loop_begin(L, n);
     cg_spot at = { 0 };
     int e = -1, s = -1, m = -1;
-    if (!b || rc < 0)
+    if (!b)
         return CG_ENOMEM;
     for (int i = 0; i < n->type.rank; i++)
         if (i != axis)
@@ -127,10 +127,11 @@ static cg_node *soft(cg_op_id op, cg_node *a, int axis)
     return a ? cg__build(a->graph, op, &a, 1, &(cg_attr){ 1, &at }) : NULL;
 }
 
-CG_API cg_node *cg_softmax(cg_node *a, int axis) { return soft(CG_OP_softmax, a, axis); }
-CG_API cg_node *cg_log_softmax(cg_node *a, int axis) { return soft(CG_OP_log_softmax, a, axis); }
+CG_API cg_node *cg_softmax(cg_node *a, int axis) { CG_BUILDER(cg_node_graph(a)); return soft(CG_OP_softmax, a, axis); }
+CG_API cg_node *cg_log_softmax(cg_node *a, int axis) { CG_BUILDER(cg_node_graph(a)); return soft(CG_OP_log_softmax, a, axis); }
 
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes)
 {
+    CG_BUILDER(cg_node_graph(logits));
     return logits && classes ? cg__build(logits->graph, CG_OP_cross_entropy, (cg_node *[]){ logits, classes }, 2, NULL) : NULL;
 }

@@ -97,16 +97,5 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b)
 {
     if (cg__dim_same(a, b))
         return CG_OK;
-    cg_plan *p = cg__lower_plan(L);
-    cg_strb s = { 0 };
-    cg__strb(&s, "%s", cg__label(n));
-    for (int i = 0; i < n->nin; i++)
-        cg__strb(&s, "%s%s", i ? " and " : " of ", cg__label(n->in[i]));
-    char *text = cg__strb_take(&s);
-    const char *kept = text ? cg__arena_str(&p->arena, text) : NULL;
-    cg__free(text);
-    const cg_num x = cg__lower_dim(L, a), y = cg__lower_dim(L, b);
-    if (!kept || !CG_PUSH(&p->messages, kept) || cg__num(p, CG_N_CHECK_EQ, x, y, 0, p->messages.n - 1) == CG_NUM_NONE)
-        return cg__fail(cg__lower_error(L), CG_ENOMEM, "%s: no memory", n->op->name);
-    return CG_OK;
+    return cg__lower_check(L, n, cg__lower_dim(L, a), cg__lower_dim(L, b));
 }

@@ -196,6 +196,7 @@ CG_DECLARE_GRAD(cg__window_sum_grad)
 
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o)
 {
+    CG_BUILDER(cg_node_graph(a));
     if (!a || !o)
         return NULL;
     const int n = o->naxes;

@@ -77,8 +77,10 @@ static cg_num add(cg_plan *p, cg_num_ins ins)
         if (q->op == ins.op && q->a == ins.a && q->b == ins.b && q->c == ins.c && q->imm == ins.imm)
             return (cg_num)v;
     }
-    if (!CG_PUSH(&p->nums, ins) || !cg__map_put(&p->num_index, h, (uint64_t)p->nums.n - 1))
+    if (!CG_PUSH(&p->nums, ins) || !cg__map_put(&p->num_index, h, (uint64_t)p->nums.n - 1)) {
+        p->failed = true;
         return CG_NUM_NONE;
+    }
     return p->nums.n - 1;
 }
 
@@ -130,8 +132,7 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *
             continue;
         n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
         if (in->op == CG_N_CHECK_EQ && n[in->a] != n[in->b])
-            return cg__fail(err, CG_ESHAPE, "cg_call: sizes %lld and %lld do not fit in %s", (long long)n[in->a], (long long)n[in->b],
-                            p->messages.at[in->imm]);
+            return env->unequal(env->user, p->checked.at[in->imm], n[in->a], n[in->b], err);
     }
     return CG_OK;
 }

@@ -25,7 +25,7 @@ typedef enum {
     CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
     CG_N_LT, CG_N_EQ,
     CG_N_SELECT,     /* a ? b : c */
-    CG_N_CHECK_EQ    /* a must equal b: else the call fails with text imm of the plan's messages; value a */
+    CG_N_CHECK_EQ    /* a must equal b: else the call fails for the plan's checked node imm; value a */
 } cg_num_op;
 typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
 
@@ -106,7 +106,8 @@ typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP
 typedef struct cg_step {
     cg_step_kind kind;
     const char *label;       /* "add_tanh": goes into kernel names */
-    const char *origin;      /* the user's nodes, for messages */
+    const char *origin;      /* "layer1/h (tanh f32[3])": the user's node, for what people read */
+    const struct cg_node *node;      /* the same, for call-time messages; opaque here */
     union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; };
 } cg_step;
 
@@ -117,9 +118,10 @@ typedef struct cg_plan {
     CG_VEC(cg_slot) slots;
     CG_VEC(cg_step) steps;
     CG_VEC(cg_const) consts;
-    CG_VEC(const char *) messages;
+    CG_VEC(const struct cg_node *) checked;
     int nrepeats;
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
+    bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
 
 /* ---- numbers.c */
@@ -129,6 +131,7 @@ typedef struct cg_num_env {              /* what a call knows */
     int64_t (*input)(void *user, int input);
     int64_t (*shared)(void *user, int var);
     int64_t (*shared_dim)(void *user, int var, int axis);
+    int (*unequal)(void *user, const struct cg_node *checked, int64_t a, int64_t b, cg_error *err);      /* says so; a status */
 } cg_num_env;
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
 static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }

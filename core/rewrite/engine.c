@@ -80,6 +80,11 @@ static cg_node *with_type(cg_graph *g, const cg_map *memo, const cg_node *old, c
 
 /* ---- one node */
 
+static cg_node *no_memory(cg_graph *g)
+{
+    return cg__graph_fail(g, CG_ENOMEM, "rewriting: no memory");
+}
+
 static cg_node *fire(cg_graph *g, const cg_map *memo, int rule, cg_node *n)
 {
     const attempt a = begin(g, n);
@@ -87,9 +92,7 @@ static cg_node *fire(cg_graph *g, const cg_map *memo, int rule, cg_node *n)
     r = end(g, &a, r ? with_type(g, memo, n, r) : NULL);
     if (!r || r == n)
         return NULL;
-    if (*cg_node_name(n) && !(r->op->props & CG_LEAF))
-        cg_name(r, cg_node_name(n));
-    return r;
+    return r->op->props & CG_LEAF || cg__site_copy(r, n) ? r : no_memory(g);
 }
 
 cg_node *cg__rule_fire(cg_graph *g, int i, cg_node *n)
@@ -124,15 +127,15 @@ static cg_node *rebuild(sweep *s, cg_node *n)
     }
     cg_node *r = n;
     if (!in)
-        r = cg__graph_fail(s->g, CG_ENOMEM, "rewriting: no memory");
+        r = no_memory(s->g);
     else if (!same) {
         const cg_node *inherit = s->g->inherit;
         s->g->inherit = n;
         r = cg__build(s->g, cg__op_id(n), in, n->nin, n->attr);
         r = r ? with_type(s->g, &s->memo, n, r) : NULL;
         s->g->inherit = inherit;
-        if (r)
-            cg_name(r, cg_node_name(n));
+        if (r && !cg__site_copy(r, n))
+            r = no_memory(s->g);
     }
     if (in != few)
         cg__free(in);

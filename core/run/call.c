@@ -16,6 +16,7 @@ typedef struct run {
     cg_buffer **fresh;           /* of each slot, if this call made it */
     cg_buffer *slab;
     cg_error *err;
+    cg_arena words;              /* of messages */
 } run;
 
 static double now_us(void)
@@ -25,6 +26,11 @@ static double now_us(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
+static const char *label(run *r, const cg_node *n)
+{
+    return cg__label_in(&r->words, n);
+}
+
 /* ---- inputs */
 
 static int convert(run *r, int i, cg_array *a, const cg_node *want)
@@ -32,7 +38,7 @@ static int convert(run *r, int i, cg_array *a, const cg_node *want)
     const cg_dtype to = want->type.dtype;
     const bool down = (cg__is_float(a->dtype) && cg__is_float(to)) || (!cg__is_float(a->dtype) && (cg__is_int(to) || cg__is_float(to)));
     if (r->f->strict || !down)
-        return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': input %s wants %s, got %s", r->f->name, cg__label(want), cg__dtypes[to].name, cg__dtypes[a->dtype].name);
+        return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': input %s wants %s, got %s", r->f->name, label(r, want), cg__dtypes[to].name, cg__dtypes[a->dtype].name);
     int rc = cg__array_to_host(a, r->err);
     cg_array *c = rc == CG_OK ? cg_array_new(to, a->shape, a->rank, NULL) : NULL;
     if (!c)
@@ -49,7 +55,7 @@ static int convert(run *r, int i, cg_array *a, const cg_node *want)
         cg__store_i64(q, to, v);
         if (cg__load_i64(q, to) != v) {
             cg_array_free(c);
-            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %lld in input %s does not fit %s", r->f->name, (long long)v, cg__label(want), cg__dtypes[to].name);
+            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %lld in input %s does not fit %s", r->f->name, (long long)v, label(r, want), cg__dtypes[to].name);
         }
     }
     r->inputs[i] = c;
@@ -62,7 +68,7 @@ static int check_input(run *r, int i, cg_array *a)
     const cg_node *want = r->f->inputs[i];
     const cg_type *t = &want->type;
     if (!a)
-        return cg__fail(r->err, CG_EINVAL, "cg_call: '%s': input %s is missing (NULL)", r->f->name, cg__label(want));
+        return cg__fail(r->err, CG_EINVAL, "cg_call: '%s': input %s is missing (NULL)", r->f->name, label(r, want));
     bool fits = a->rank == t->rank;
     for (int k = 0; fits && k < t->rank; k++)
         fits = t->dim[k].sym || t->dim[k].n == a->shape[k];
@@ -71,7 +77,7 @@ static int check_input(run *r, int i, cg_array *a)
         for (int k = 0; k < a->rank; k++)
             cg__strb(&s, "%s%lld", k ? "," : "", (long long)a->shape[k]);
         char *text = cg__strb_take(&s);
-        cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': input %s got an array of shape [%s]", r->f->name, cg__label(want), text ? text : "");
+        cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': input %s got an array of shape [%s]", r->f->name, label(r, want), text ? text : "");
         cg__free(text);
         return CG_ESHAPE;
     }
@@ -92,10 +98,22 @@ static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)
 static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->f->low.vars.at[var]->array, user); }
 static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->f->low.vars.at[var]->array->shape[axis]; }
 
+/* The sizes that meet in a node differ: who it is, and its operands. */
+static int env_unequal(void *user, const cg_node *n, int64_t a, int64_t b, cg_error *err)
+{
+    run *r = user;
+    cg_strb s = { 0 };
+    for (int i = 0; i < n->nin; i++)
+        cg__strb(&s, "%s%s", i ? " and " : " of ", label(r, n->in[i]));
+    cg__fail(err, CG_ESHAPE, "cg_call: '%s': sizes %lld and %lld do not fit in %s%s", r->f->name, (long long)a, (long long)b, label(r, n), s.at ? s.at : "");
+    cg__strb_free(&s);
+    return CG_ESHAPE;
+}
+
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
-    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim };
+    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
     const double t0 = now_us();
     const size_t bytes = (size_t)f->low.plan->nums.n * sizeof *f->n;
     int rc = cg__nums_run(f->low.plan, &env, f->n, r->err);
@@ -172,7 +190,7 @@ static int enqueue(run *r)
     if (rc < 0 || bad == CG_OK)
         return rc;
     if (step >= 0 && step < f->low.plan->steps.n)
-        return cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, f->low.plan->steps.at[step].origin);
+        return cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, label(r, f->low.plan->steps.at[step].node));
     return cg__fail(r->err, failed.code ? failed.code : CG_EDEVICE, "cg_call: '%s': %s", f->name, failed.text);
 }
 
@@ -238,6 +256,7 @@ static void release(run *r)
     cg__free(r->made);
     cg__free(r->place);
     cg__free(r->fresh);
+    cg__arena_free(&r->words);
 }
 
 static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)

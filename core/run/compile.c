@@ -113,11 +113,10 @@ static int rewrite(job *j)
 {
     cg_function *f = j->f;
     const int nroots = f->noutputs + f->nupdates;
-    f->text_graph = cg_print(f->roots, nroots);
-    if (!j->spec->no_rewrites && cg__rewrite(f->g, f->roots, nroots, j->err) < 0)
-        return j->err->code;
-    f->text_optimized = cg_print(f->roots, nroots);
-    return CG_OK;
+    f->written = cg__arena_copy(&f->g->arena, f->roots, (size_t)nroots * sizeof *f->roots);
+    if (!f->written)
+        return no_memory(j);
+    return j->spec->no_rewrites ? CG_OK : cg__rewrite(f->g, f->roots, nroots, j->err);
 }
 
 static bool may_fail(const cg_plan *p)
@@ -222,8 +221,6 @@ CG_API void cg_function_free(cg_function *f)
     cg__free(f->last_n);
     cg__free(f->offset);
     cg__free(f->consts);
-    cg__free(f->text_graph);
-    cg__free(f->text_optimized);
     cg_graph_free(f->g);
     cg__free(f);
 }
@@ -234,8 +231,10 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     if (!f)
         return NULL;
     if (stage == CG_STAGE_GRAPH || stage == CG_STAGE_OPTIMIZED) {
-        const char *t = stage == CG_STAGE_GRAPH ? f->text_graph : f->text_optimized;
+        char *t = cg_print(stage == CG_STAGE_GRAPH ? f->written : f->roots, f->noutputs + f->nupdates);
         cg__strb(&s, "%s\n", t ? t : "");
+        s.failed |= !t;
+        cg__free(t);
     } else if (stage == CG_STAGE_PLAN) {
         cg__plan_print(f->low.plan, &s);
         if (f->planned)
@@ -243,7 +242,7 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     } else {
         f->device->backend->kernels(f->low.plan, f->exe, &s);
     }
-    return cg__strb_take(&s);
+    return cg__text_result(&s, "cg_function_show");
 }
 
 CG_API void cg_function_stats(const cg_function *f, cg_stats *out)

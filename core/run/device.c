@@ -128,6 +128,22 @@ CG_API const char *cg_device_name(const cg_device *d)
     return d ? d->name : "";
 }
 
+CG_API int cg_device_wait(cg_device *d)
+{
+    cg_error err = { 0 };
+    int step;
+    if (!d) {
+        cg__fail(&err, CG_EINVAL, "cg_device_wait: the device is NULL");
+        return cg__set_last(&err);
+    }
+    pthread_mutex_lock(&d->lock);
+    const int rc = d->backend->check(d, &step, &err);
+    pthread_mutex_unlock(&d->lock);
+    if (rc < 0 && !err.code)
+        cg__fail(&err, CG_ERUNTIME, "cg_device_wait: %s: a value was out of range on the device", d->name);
+    return rc < 0 ? cg__set_last(&err) : CG_OK;
+}
+
 CG_API char *cg_device_info(int json)
 {
     cg_strb s = { 0 };
@@ -137,11 +153,17 @@ CG_API char *cg_device_info(int json)
         cg__strb(&s, "{\"version\": \"%s\", \"devices\": [", CG_VERSION);
     list_devices(&s, json != 0);
     const cg_device *d = cg__device_default(&err);
-    if (json)
-        cg__strb(&s, "], \"selected\": \"%s\"}\n", d ? d->name : "");
-    else
-        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto", d ? d->name : err.text);
-    return cg__strb_take(&s);
+    s.failed |= err.code == CG_ENOMEM;
+    if (json) {
+        cg__strb(&s, "], \"selected\": ");
+        d ? cg__strb_json(&s, d->name) : cg__strb(&s, "null, \"error\": ");
+        if (!d)
+            cg__strb_json(&s, err.text);
+        cg__strb(&s, "}\n");
+    } else
+        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
+                 d ? d->name : "no device; write one of the names at the left, or auto");
+    return cg__text_result(&s, "cg_device_info");
 }
 
 /* ---- buffers */
@@ -208,5 +230,6 @@ CG_API void cg_shutdown(void)
         t->device->backend->close(t->device);
     }
     ndevices = 0;
+    cg__symbol_close();
     pthread_mutex_unlock(&table_lock);
 }

@@ -40,6 +40,7 @@ struct cg_function {
     bool strict;
     cg_node **inputs;  int ninputs;
     cg_node **roots;   int noutputs, nupdates;       /* outputs, then update values */
+    cg_node **written;                               /* the same before rewriting */
     cg_array **targets;                              /* of the updates */
     cg_lowered low;
     void *exe;
@@ -47,7 +48,6 @@ struct cg_function {
     int64_t *n, *last_n;                             /* numbers of this and of the last call */
     size_t *offset, slab;                            /* for last_n */
     bool planned, can_fail;
-    char *text_graph, *text_optimized;
     cg_stats stats;
 };
 

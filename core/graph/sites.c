@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+/* Creation sites, names and scopes: what messages call a node. See sites.h. */
+#include "core/graph/ir.h"
+
+enum { MAX_SITES = 4 };
+
+cg_graph *cg__site_enter(cg_graph *g, const void *caller)
+{
+    if (!g || g->caller || g->inherit)
+        return NULL;
+    g->caller = caller;
+    return g;
+}
+
+void cg__site_leave(cg_graph *const *g)
+{
+    if (*g)
+        (*g)->caller = NULL;
+}
+
+/* ---- the table */
+
+static cg_sited *sited(const cg_node *n)
+{
+    const cg_sited_vec *v = &n->graph->sites;
+    return n->id < v->n ? &v->at[n->id] : NULL;
+}
+
+static cg_sited *make_sited(const cg_node *n)
+{
+    cg_sited_vec *v = &n->graph->sites;
+    while (v->n <= n->id)
+        if (!CG_PUSH(v, (cg_sited){ 0 }))
+            return NULL;
+    return &v->at[n->id];
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_site(const cg_site *a, const cg_site *b)
+{
+    return a->addr == b->addr && same_text(a->at, b->at) && same_text(a->scope, b->scope) && !a->of == !b->of;
+}
+
+/* Makes site the latest of n: the one it has already, which may learn its name, or a new one while there is room. */
+static bool add(const cg_node *n, const cg_site *site)
+{
+    cg_sited *s = make_sited(n);
+    cg_site **end = s ? &s->first : NULL;
+    while (end && *end && !same_site(*end, site))
+        end = &(*end)->next;
+    if (end && !*end && s->n < MAX_SITES && (*end = cg__arena_copy(&n->graph->arena, site, sizeof *site))) {
+        (*end)->next = NULL;
+        s->n++;
+    }
+    if (!s || (!*end && s->n < MAX_SITES))
+        return false;
+    s->latest = *end;
+    if (s->latest && !s->latest->name)
+        s->latest->name = site->name;
+    return true;
+}
+
+static bool copy_text(cg_graph *g, const char **text)
+{
+    return !*text || (*text = cg__arena_str(&g->arena, *text)) != NULL;
+}
+
+/* A site of another graph, with what it is a derivative of, as memory of g. */
+static bool import(cg_graph *g, cg_site *s)
+{
+    bool ok = copy_text(g, &s->at) && copy_text(g, &s->scope) && copy_text(g, &s->name);
+    for (const cg_site **of = &s->of; ok && *of;) {
+        cg_site *copy = cg__arena_copy(&g->arena, *of, sizeof *copy);
+        ok = copy && copy_text(g, &copy->scope) && copy_text(g, &copy->name);
+        *of = copy;
+        of = copy ? &copy->of : of;
+    }
+    return ok;
+}
+
+bool cg__site_copy(const cg_node *to, const cg_node *from)
+{
+    const cg_sited *s = sited(from);
+    bool ok = true;
+    for (const cg_site *at = to != from && s ? s->first : NULL; at && ok; at = at->next) {
+        cg_site copy = *at;
+        ok = (to->graph == from->graph || import(to->graph, &copy)) && add(to, &copy);
+    }
+    return ok;
+}
+
+static bool derive(const cg_node *n, const cg_node *from)
+{
+    const cg_sited *s = sited(from);
+    if (!s || !s->first)
+        return true;
+    cg_site site = *s->first;
+    site.of = s->first;
+    site.name = NULL;
+    site.op = n->op->name;
+    return add(n, &site);
+}
+
+/* A part of what replaces a node: the place, not the name, which is for the whole. */
+static bool inherit_place(const cg_node *n, const cg_node *from)
+{
+    const cg_sited *s = sited(from);
+    if (!s || !s->first)
+        return true;
+    cg_site site = *s->first;
+    site.name = NULL;
+    return add(n, &site);
+}
+
+bool cg__site_note(cg_graph *g, const cg_node *n)
+{
+    const cg_sited *s = sited(n);
+    if (g->inherit)
+        return (s && s->first) || g->inherit->graph != g || (g->deriving ? derive : inherit_place)(n, g->inherit);
+    if (!g->caller && !g->at)
+        return true;
+    return add(n, &(cg_site){ .addr = g->at ? NULL : g->caller, .at = g->at, .scope = g->scopes.n ? g->scopes.at[g->scopes.n - 1] : NULL,
+                              .op = n->op->name });
+}
+
+/* ---- what the user says */
+
+CG_API cg_node *cg_name(cg_node *n, const char *name)
+{
+    if (!n || !name || !*name)
+        return n;
+    cg_sited *s = make_sited(n);
+    const char *text = s ? cg__arena_str(&n->graph->arena, name) : NULL;
+    const bool ok = text && (s->n || add(n, &(cg_site){ .op = n->op->name }));
+    if (ok && s->latest)
+        s->latest->name = text;
+    return ok ? n : cg__graph_fail(n->graph, CG_ENOMEM, "cg_name: no memory for '%s'", name);
+}
+
+/* The first of its sites that has a name: who builds the same expression again renames nothing. */
+CG_API const char *cg_node_name(const cg_node *n)
+{
+    const cg_sited *s = n ? sited(n) : NULL;
+    for (const cg_site *at = s ? s->first : NULL; at; at = at->next)
+        if (at->name)
+            return at->name;
+    return "";
+}
+
+CG_API void cg_at(cg_graph *g, const char *file, int line)
+{
+    char text[400];
+    if (!g)
+        return;
+    snprintf(text, sizeof text, "%s:%d", file ? file : "?", line);
+    g->at = file ? cg__arena_str(&g->arena, text) : NULL;
+    if (file && !g->at)
+        cg__graph_fail(g, CG_ENOMEM, "cg_at: no memory");
+}
+
+CG_API void cg_scope_push(cg_graph *g, const char *name)
+{
+    if (!g)
+        return;
+    cg_strb path = { 0 };
+    if (g->scopes.n)
+        cg__strb(&path, "%s/", g->scopes.at[g->scopes.n - 1]);
+    cg__strb(&path, "%s", name ? name : "?");
+    char *text = cg__strb_take(&path);
+    const char *kept = text ? cg__arena_str(&g->arena, text) : NULL;
+    cg__free(text);
+    if (!kept || !CG_PUSH(&g->scopes, kept))
+        cg__graph_fail(g, CG_ENOMEM, "cg_scope_push: no memory");
+}
+
+CG_API void cg_scope_pop(cg_graph *g)
+{
+    if (g && g->scopes.n)
+        g->scopes.n--;
+    else if (g)
+        cg__graph_fail(g, CG_EINVAL, "cg_scope_pop: no scope is open");
+}
+
+/* ---- as text */
+
+static void site_text(const cg_site *s, cg_strb *out)
+{
+    if (s->at)
+        cg__strb(out, "%s", s->at);
+    else
+        cg__symbol_text(s->addr, out);
+}
+
+void cg__site_here(const cg_graph *g, cg_strb *out)
+{
+    if (g->at || g->caller)
+        site_text(&(cg_site){ .at = g->at, .addr = g->caller }, out);
+}
+
+/* "gradient of layer1/h": the path of what it is, or is a derivative of. */
+static void path_text(const cg_site *s, const char *name, cg_strb *out)
+{
+    for (; s && s->of; s = s->of, name = s->name ? s->name : s->op)
+        cg__strb(out, "gradient of ");
+    if (s && s->scope)
+        cg__strb(out, "%s/", s->scope);
+    cg__strb(out, "%s", name);
+}
+
+/* The first site with a name speaks for the node, else the first. */
+static const cg_site *speaker(const cg_node *n)
+{
+    const cg_sited *s = sited(n);
+    const cg_site *first = s ? s->first : NULL, *at = first;
+    while (at && !at->name)
+        at = at->next;
+    return at ? at : first;
+}
+
+static bool has_place(const cg_site *s)
+{
+    return s->at || s->addr;
+}
+
+/* "at net.c:41, also built at net.c:50 as k" after the given mark; returns whether there was anything to say. */
+static bool places(const cg_node *n, const char *mark, cg_strb *out)
+{
+    const cg_sited *s = sited(n);
+    bool any = false;
+    for (const cg_site *at = s ? s->first : NULL; at; at = at->next) {
+        if (!has_place(at))
+            continue;
+        cg__strb(out, "%s%s ", any ? ", " : mark, any ? "also built at" : "at");
+        site_text(at, out);
+        if (at->name && strcmp(at->name, cg_node_name(n)) != 0)
+            cg__strb(out, " as %s", at->name);
+        any = true;
+    }
+    return any;
+}
+
+/* "h (tanh f32[3], at net.c:41)", or "tanh f32[3] (at net.c:41)" where nothing names it. */
+static void describe(const cg_node *n, bool with_places, cg_strb *out)
+{
+    const cg_site *s = speaker(n);
+    const bool titled = s && (s->name || s->of || s->scope);
+    if (titled) {
+        path_text(s, s->name ? s->name : n->op->name, out);
+        cg__strb(out, " (");
+    }
+    cg__strb(out, "%s ", n->op->name);
+    cg__type_text(&n->type, out);
+    const bool placed = with_places && places(n, titled ? ", " : " (", out);
+    cg__strb(out, "%s", titled || placed ? ")" : "");
+}
+
+void cg__origin(const cg_node *n, cg_strb *out)
+{
+    describe(n, false, out);
+}
+
+const char *cg__label_in(cg_arena *a, const cg_node *n)
+{
+    cg_strb s = { 0 };
+    describe(n, true, &s);
+    char *text = cg__strb_take(&s);
+    const char *kept = text ? cg__arena_str(a, text) : NULL;
+    cg__free(text);
+    return kept ? kept : n->op->name;
+}
+
+const char *cg__label(const cg_node *n)
+{
+    return cg__label_in(&n->graph->arena, n);
+}

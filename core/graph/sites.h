@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+/* Where the user built a node, and what he calls it: a side table, never identity.
+ *
+ * Each call of a public builder adds its site to every node it makes or finds, up to four different ones a node; a name goes
+ * to the latest. A site is the builder's return address (1.4 ns to take; a backtrace of three frames costs 500 ns, more
+ * than the node itself), made readable only when a message is shown, or the text that cg_at gave. Nodes that the library
+ * builds for another node (its gradient, its rewritten form, its copy in a function) inherit the sites of that node.
+ *     gradient of layer1/h (mul f32[3], at net.c:41)
+ */
+#ifndef CG_SITES_H
+#define CG_SITES_H
+
+#include "core/base/base.h"
+
+typedef struct cg_site {
+    const void *addr;                /* the user's code after the call */
+    const char *at;                  /* "net.c:41", instead of addr; or NULL */
+    const char *scope, *name;        /* "layer1", "h"; or NULL */
+    const char *op;                  /* of the node that the call built */
+    const struct cg_site *of;        /* set: the node is a derivative of what was built there */
+    struct cg_site *next;            /* of the same node */
+} cg_site;
+typedef struct cg_sited { cg_site *first, *latest; int n; } cg_sited;       /* of one node; latest NULL: no room was left for it */
+typedef CG_VEC(cg_sited) cg_sited_vec;                                      /* by node id */
+
+/* The first statement of every public builder: until it returns, nodes and errors of g belong to the line that called it.
+ * Inside another builder, or while the library builds for a node, it does nothing. g may be NULL. */
+#define CG_BUILDER(g) cg_graph *const builder_ __attribute__((cleanup(cg__site_leave), unused)) = cg__site_enter(g, __builtin_return_address(0))
+cg_graph *cg__site_enter(cg_graph *g, const void *caller);
+void cg__site_leave(cg_graph *const *g);
+
+bool cg__site_note(cg_graph *g, const cg_node *n);                  /* n was built, or found: false: no memory */
+bool cg__site_copy(const cg_node *to, const cg_node *from);         /* to stands for from, perhaps in another graph */
+void cg__site_here(const cg_graph *g, cg_strb *out);                /* "net.c:41" of the builder that runs; or nothing */
+const char *cg__label(const cg_node *n);                            /* "h (tanh f32[3], at net.c:41)": for messages; text of n's graph */
+const char *cg__label_in(cg_arena *a, const cg_node *n);            /* the same as text of a: where threads share the graph */
+void cg__origin(const cg_node *n, cg_strb *out);                    /* the same without sites: costs no look at the debug information */
+
+#endif

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+/* Every allocation fails: the n-th of each scenario, once and then for good, for every n up to the scenario's last.
+ *
+ * After each: the code is CG_ENOMEM with a sentence, or (once) the scenario did not need it and gives the same result;
+ * shared variables have their old values; the same act again, in the same world, gives the reference's bits; and when all
+ * is freed, not one allocation of the library is left. Only libcg's own door is made to fail, so this runs on every device;
+ * a scenario is a row of the table below. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "core/base/base.h"
+#include "tests/verified.h"
+
+enum { SIZE = 5 };
+typedef struct world {
+    cg_array *w, *t, *x, *ints, *four, *out[3];      /* w, t: shared variables, a vector and a counter */
+    cg_graph *g;
+    cg_node *X, *W, *T, *cost, *dW;
+    cg_function *f;
+    char *text;
+    uint64_t result;                     /* of what the act gave */
+} world;
+
+typedef struct scenario {
+    const char *name;
+    void (*setup)(world *);              /* (optional) before memory fails */
+    int (*act)(world *);                 /* a status; may be repeated */
+    void (*observe)(world *);            /* (optional) after a success, with memory again */
+} scenario;
+
+static int said(void)
+{
+    return cg_last_error()->code ? (int)cg_last_error()->code : CG_EINVAL;
+}
+
+static void add_text(world *w, const char *text)
+{
+    w->result = text ? cg__hash(text, strlen(text), w->result) : 0;
+}
+
+static void add_array(world *w, cg_array *a)
+{
+    const void *p = cg_array_data(a);
+    w->result = p ? cg__hash(p, (size_t)cg_array_count(a) * cg_dtype_bytes(cg_array_dtype(a)), w->result) : 0;
+}
+
+/* Takes the text; NULL is a failure. */
+static int took_text(world *w, char *text)
+{
+    add_text(w, text);
+    cg_text_free(text);
+    return text ? CG_OK : said();
+}
+
+static void drop_outputs(world *w)
+{
+    for (int i = 0; i < CG_LEN(w->out); i++) {
+        cg_array_free(w->out[i]);
+        w->out[i] = NULL;
+    }
+}
+
+/* ---- acts */
+
+static int build(world *w)
+{
+    cg_graph_free(w->g);
+    w->g = cg_graph_new();
+    if (!w->g)
+        return said();
+    cg_scope_push(w->g, "layer");
+    cg_at(w->g, "net.c", 7);
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    w->T = cg_shared(w->g, "t", w->t);
+    cg_node *h = cg_name(cg_log(cg_add(cg_weak(w->g, 1), cg_exp(cg_mul(w->X, w->W)))), "h");
+    cg_node *rows = cg_reshape(cg_slice(h, 0, NULL, cg_scalar(w->g, CG_I64, 4), 1), CG_SHAPE(2, 2));
+    cg_node *soft = cg_log_softmax(cg_matmul(rows, cg_transpose(rows, NULL, 0)), 1);
+    cg_node *loss = cg_mean(cg_cross_entropy(soft, cg_constant(w->g, CG_I64, CG_SHAPE(2), (const int64_t[]){ 1, 0 })), CG_REDUCE());
+    cg_node *outer = cg_mul(cg_reshape(w->X, CG_SHAPE(CG_ANY, 1)), h);
+    w->cost = cg_add(cg_add(loss, cg_mean(outer, CG_REDUCE())), cg_sum(cg_where(cg_greater(h, cg_weak(w->g, 0.5)), h, cg_scale(h, 2)), CG_REDUCE()));
+    cg_at(w->g, NULL, 0);
+    cg_scope_pop(w->g);
+    return cg_graph_error(w->g) ? (int)cg_graph_error(w->g)->code : CG_OK;
+}
+
+static int print(world *w)
+{
+    char *text = cg_print(&w->cost, 1);
+    return took_text(w, text);
+}
+
+static int built_text(world *w)
+{
+    const int rc = build(w);
+    return rc < 0 ? rc : print(w);
+}
+
+static int grad(world *w)
+{
+    cg_graph_clear_error(w->g);
+    const int rc = cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    return rc < 0 ? rc : took_text(w, cg_print(&w->dW, 1));
+}
+
+static int read_back(world *w)
+{
+    cg_graph_clear_error(w->g);
+    cg_node *n = cg_read(w->g, w->text, CG_NODES(w->X, w->W));
+    return n ? took_text(w, cg_print(&n, 1)) : said();
+}
+
+static int compile(world *w)
+{
+    static const cg_stage stages[] = { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN };
+    cg_function_free(w->f);
+    w->f = cg_compile(w->g, CG_SPEC(.name = "train", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->W, cg_add(w->T, w->T)),
+                                    CG_UPDATES({ w->W, cg_sub(w->W, cg_scale(w->dW, 0.1)) }, { w->T, cg_add(w->T, cg_scalar(w->g, CG_I64, 1)) })));
+    if (!w->f)
+        return said();
+    for (int i = 0; i < CG_LEN(stages); i++)
+        if (took_text(w, cg_function_show(w->f, stages[i])) < 0)
+            return said();
+    return CG_OK;
+}
+
+static int recompile(world *w)
+{
+    cg_graph_clear_error(w->g);
+    return compile(w);
+}
+
+static int called_with(world *w, cg_array *x)
+{
+    drop_outputs(w);
+    return cg_call(w->f, CG_ARRAYS(x), w->out);
+}
+
+static void add_outputs(world *w)
+{
+    for (int i = 0; i < CG_LEN(w->out); i++)
+        add_array(w, w->out[i]);
+}
+
+static int call(world *w)        { return called_with(w, w->x); }
+static int call_ints(world *w)   { return called_with(w, w->ints); }
+
+/* Without memory the sentence may be shorter, but it is there. */
+static int wrong_call(world *w)
+{
+    const int rc = cg_call(w->f, CG_ARRAYS(w->four), w->out);
+    w->result = strncmp(cg_last_error()->text, "cg_call: ", 9) == 0;
+    return rc == CG_ESHAPE ? CG_OK : rc;
+}
+
+static int wrong_graph(world *w)
+{
+    cg_graph_clear_error(w->g);
+    ck_assert_ptr_null(cg_add(w->X, cg_matmul(w->W, w->T)));
+    const cg_error *e = cg_graph_error(w->g);
+    w->result = strncmp(e->text, "cg_matmul: ", 11) == 0;
+    return e->code == CG_ESHAPE ? CG_OK : (int)e->code;
+}
+
+static int eval(world *w)
+{
+    static const char text[] = "(let ((h (tanh (mul x x)))) (sum (add h (exp h))))";
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(SIZE)), *y = cg_read(g, text, &x, 1), *d = NULL;
+    const int failed = y ? cg_grad(y, CG_NODES(x), CG_OUT(&d)) : CG_EINVAL;
+    cg_function *f = failed ? NULL : cg_compile(g, CG_SPEC(CG_INPUTS(x), CG_OUTPUTS(y, d)));
+    drop_outputs(w);
+    const cg_error *first = cg_graph_error(g);
+    int rc = f ? cg_call(f, CG_ARRAYS(w->x), w->out) : first ? (int)first->code : said();
+    for (int i = 0; i < 2 && rc == CG_OK; i++)
+        rc = cg_array_data(w->out[i]) ? (add_array(w, w->out[i]), CG_OK) : said();
+    cg_function_free(f);
+    cg_graph_free(g);
+    return rc;
+}
+
+static int texts(world *w)
+{
+    if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
+        return said();
+    return CG_OK;
+}
+
+/* From nothing to the end of the library, all of it while memory fails. */
+static int whole_life(world *w)
+{
+    world inner = { .w = w->w, .t = w->t };
+    const int64_t n = SIZE;
+    inner.x = cg_array_new(CG_F32, &n, 1, NULL);
+    int rc = inner.x ? build(&inner) : said();
+    rc = rc == CG_OK ? grad(&inner) : rc;
+    rc = rc == CG_OK ? compile(&inner) : rc;
+    rc = rc == CG_OK ? cg_call(inner.f, CG_ARRAYS(inner.x), inner.out) : rc;
+    if (rc == CG_OK)
+        add_array(w, w->w);
+    rc = rc == CG_OK && !w->result ? CG_ENOMEM : rc;
+    drop_outputs(&inner);
+    (cg_function_free)(inner.f);         /* the verifier needs memory */
+    (cg_graph_free)(inner.g);
+    cg_array_free(inner.x);
+    return rc;
+}
+
+/* ---- worlds */
+
+static void need(int rc)
+{
+    ck_assert_msg(rc == CG_OK, "%s", cg_last_error()->text);
+}
+
+static void with_graph(world *w)    { need(build(w)); }
+static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
+static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
+static void with_function(world *w) { with_gradient(w); need(compile(w)); }
+
+static const scenario scenarios[] = {
+    { "build", NULL, built_text, NULL },
+    { "print", with_graph, print, NULL },
+    { "read", with_text, read_back, NULL },
+    { "gradient", with_graph, grad, NULL },
+    { "compile", with_gradient, recompile, NULL },
+    { "call and update", with_function, call, add_outputs },
+    { "converted inputs", with_function, call_ints, add_outputs },
+    { "a wrong call", with_function, wrong_call, NULL },
+    { "a wrong graph", with_graph, wrong_graph, NULL },
+    { "eval", NULL, eval, NULL },
+    { "texts", NULL, texts, NULL },
+    { "a whole life", NULL, whole_life, NULL },
+};
+
+static void open_world(world *w, const scenario *s)
+{
+    static const float values[SIZE] = { 0.5F, -1, 2, 0.25F, 1 };
+    static const int32_t ints[SIZE] = { 1, 2, 3, 4, 5 };
+    const int64_t n = SIZE, four = 4, zero = 0;
+    *w = (world){ .w = cg_array_new(CG_F32, &n, 1, values), .t = cg_array_new(CG_I64, NULL, 0, &zero), .x = cg_array_new(CG_F32, &n, 1, values),
+                  .ints = cg_array_new(CG_I32, &n, 1, ints), .four = cg_array_new(CG_F32, &four, 1, values) };
+    if (s->setup)
+        s->setup(w);
+}
+
+static void close_world(world *w)
+{
+    cg_array *arrays[] = { w->w, w->t, w->x, w->ints, w->four };
+    drop_outputs(w);
+    cg_function_free(w->f);
+    cg_graph_free(w->g);
+    cg_text_free(w->text);
+    for (int i = 0; i < CG_LEN(arrays); i++)
+        cg_array_free(arrays[i]);
+}
+
+static uint64_t variables(world *w)
+{
+    const uint64_t kept = w->result;
+    w->result = 1;
+    add_array(w, w->w);
+    add_array(w, w->t);
+    const uint64_t sum = w->result;
+    w->result = kept;
+    return sum;
+}
+
+typedef struct reference { uint64_t result, before, after; long calls; } reference;
+
+static int run(world *w, const scenario *s)
+{
+    cg__set_last(&(cg_error){ 0 });
+    w->result = 0;
+    return s->act(w);
+}
+
+static uint64_t seen(world *w, const scenario *s)
+{
+    if (s->observe)
+        s->observe(w);
+    return w->result;
+}
+
+static reference untouched(const scenario *s)
+{
+    world w;
+    reference r = { 0 };
+    open_world(&w, s);
+    r.before = variables(&w);
+    cg__alloc_fail_at(0, false);
+    need(run(&w, s));
+    r.calls = cg__alloc_calls();
+    r.result = seen(&w, s);
+    r.after = variables(&w);
+    close_world(&w);
+    return r;
+}
+
+static void fail_at(const scenario *s, const reference *r, long n, bool sticky)
+{
+    world w;
+    open_world(&w, s);
+    cg__alloc_fail_at(n, sticky);
+    const int rc = run(&w, s);
+    cg__alloc_fail_at(0, false);
+    const char *how = sticky ? "from there on" : "once";
+    ck_assert_msg(rc == CG_OK || rc == CG_ENOMEM, "%s, allocation %ld fails %s: %s: %s", s->name, n, how, cg_status_name((cg_status)rc), cg_last_error()->text);
+    if (rc == CG_OK)
+        ck_assert_msg(seen(&w, s) == r->result, "%s, allocation %ld fails %s: another result", s->name, n, how);
+    else
+        ck_assert_msg(variables(&w) == r->before, "%s, allocation %ld fails %s: shared variables have changed", s->name, n, how);
+    if (rc < 0)
+        ck_assert_msg(run(&w, s) == CG_OK && seen(&w, s) == r->result, "%s, after allocation %ld failed %s: %s", s->name, n, how, cg_last_error()->text);
+    ck_assert_msg(variables(&w) == r->after, "%s, after allocation %ld failed %s: other updates", s->name, n, how);
+    ck_assert_msg(!w.g || cg_graph_verify(w.g) == CG_OK, "%s, allocation %ld fails %s: %s", s->name, n, how, cg_last_error()->text);
+    close_world(&w);
+}
+
+START_TEST(every_allocation_may_fail)
+{
+    const scenario *s = &scenarios[_i];
+    const bool cpu = strcmp(cg_device_name(cg_device_open(NULL)), "cpu") == 0;
+    const reference r = untouched(s);
+    cg_shutdown();
+    const long live = cg__alloc_live();
+    for (int sticky = 0; sticky < 2; sticky++)
+        for (long n = 1; n <= r.calls + 1; n++) {
+            fail_at(s, &r, n, sticky);
+            if (!cpu && n <= r.calls)        /* opening a driver is slow: there once at the end */
+                continue;
+            cg_shutdown();
+            ck_assert_msg(cg__alloc_live() == live, "%s, allocation %ld: %ld blocks are left", s->name, n, cg__alloc_live() - live);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("faults");
+    TCase *t = tcase_create("faults");
+    tcase_set_timeout(t, 0);
+    tcase_add_loop_test(t, every_allocation_may_fail, 0, CG_LEN(scenarios));
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_ENV);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    cg_shutdown();
+    return failed != 0;
+}
