@@ -443,6 +443,7 @@ CG_API int cg_node_outputs(const cg_node *n) { return !n ? 0 : n->nouts ? n->nou
 
 CG_API cg_node *cg_output(cg_node *n, int k)
 {
+    CG_BUILDER(cg_node_graph(n));
     if (n && (k < 0 || k >= cg_node_outputs(n)))
         return cg__graph_fail(n->graph, CG_EINVAL, "cg_output: %s has no output %d", cg__label(n), k);
     return n ? cg__get(n, k) : NULL;
