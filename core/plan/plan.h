@@ -142,6 +142,10 @@ void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t ste
 /* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
 int cg__stride_class(const cg_plan *p, cg_num id);
 
+/* ---- stages.c: the last stage; what level 2 work a stage does: its reductions and stores, and all they are computed from (sets need[v]) */
+int cg__loop_last_stage(const cg_loop *l);
+void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need);
+
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);
 int cg__plan_print(const cg_plan *p, cg_strb *out);
