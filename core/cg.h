@@ -150,7 +150,8 @@ CG_API char *cg_list_ops(void);
 /* ---- Elementwise ------------------------------------------------------------------------------------------
  * Operands broadcast as NumPy's. Any float wins over any integer, the wider of two floats wins (f16 with bf16: f32), signed with
  * unsigned gives the next wider signed; a bare number (cg_weak) takes the others' dtype. What is defined for floats only takes
- * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. */
+ * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
+ * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)

@@ -410,7 +410,8 @@ CG_FN float cg_erf_f32(float x)
 CG_FN float cg_normal_f32(float x)
 {
     const float a = cg_abs_f32(x), b = a > 20.0f ? 20.0f : a != a ? 0.0f : a;
-    const float y = cg_exp_square_f32(b, -0.5f) * (0.5f * cg_erfcx_pos_f32(b * 0.70710678f));
+    const float far = cg_exp_square_f32(b, -0.5f) * (0.5f * cg_erfcx_pos_f32(b * 0.70710678f));
+    const float y = a < 0.7f ? 0.5f - 0.5f * cg_erf_near_f32(a * 0.70710678f) : far;
     return x != x ? x : x < 0 ? y : 1.0f - y;
 }
 //@ cg_erfcx_f32
