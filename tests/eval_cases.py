@@ -86,6 +86,8 @@ line("(add x y)", {**one, "y": ("f32", [1, 2, 3])}, {"error": "cannot broadcast"
 line("(matmul x x)", {"x": ("f32", np.ones((2, 3)))}, {"error": "matmul"})
 line("(sum x :axis [1])", one, {"error": "axis"})
 line("(take x i)", {**one, "i": ("i64", [2])}, {"error": "out of range"})
+line("(pad x :start [0] :shape [2] :step [3])", one, {"error": "does not lie within the shape"})
+line("(pad x :start [1] :shape [5] :step [3])", one, ("f32", [0, 1, 0, 0, 2]))
 line("(greater x 0)", one, {"error": "float"}, {"x": ("f32", [0])})
 line("x", array_of(shape=[3]), {"error": "asks for 3 values"})
 line("x", array_of(shape=[2**62, 2**62]), {"error": "shape"})
