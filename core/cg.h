@@ -147,21 +147,127 @@ CG_API cg_node *cg_read(cg_graph *g, const char *text, cg_node *const *vars, int
 /* The operators with operands and attributes, one a line; the caller frees. */
 CG_API char *cg_list_ops(void);
 
-/* ---- Elementwise: NumPy broadcasting; see DESIGN on promotion ---------------------------------------------- */
+/* ---- Elementwise ------------------------------------------------------------------------------------------
+ * Operands broadcast as NumPy's. Any float wins over any integer, the wider of two floats wins (f16 with bf16: f32), signed with
+ * unsigned gives the next wider signed; a bare number (cg_weak) takes the others' dtype. What is defined for floats only takes
+ * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
+ * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
 #define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)
 #define CG_DECLARE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c)
-CG_DECLARE1(neg); CG_DECLARE1(abs); CG_DECLARE1(sign); CG_DECLARE1(square); CG_DECLARE1(reciprocal);
-CG_DECLARE1(sqrt); CG_DECLARE1(exp); CG_DECLARE1(expm1); CG_DECLARE1(log); CG_DECLARE1(log1p);
-CG_DECLARE1(sin); CG_DECLARE1(cos); CG_DECLARE1(tanh); CG_DECLARE1(sigmoid); CG_DECLARE1(softplus);
-CG_DECLARE1(relu); CG_DECLARE1(floor); CG_DECLARE1(ceil); CG_DECLARE1(logical_not); CG_DECLARE1(isnan);
-CG_DECLARE2(add); CG_DECLARE2(sub); CG_DECLARE2(mul); CG_DECLARE2(div); CG_DECLARE2(floor_divide); CG_DECLARE2(mod);
-CG_DECLARE2(power); CG_DECLARE2(maximum); CG_DECLARE2(minimum);
-CG_DECLARE2(equal); CG_DECLARE2(not_equal); CG_DECLARE2(less); CG_DECLARE2(less_equal);
-CG_DECLARE2(greater); CG_DECLARE2(greater_equal); CG_DECLARE2(logical_and); CG_DECLARE2(logical_or);
-CG_DECLARE3(where);                                           /* a ? b : c */
+/* Arithmetic. + and * of two bools are or and and. */
+CG_DECLARE2(add);             /* a + b */
+CG_DECLARE2(sub);             /* a - b */
+CG_DECLARE2(mul);             /* a * b */
+CG_DECLARE2(div);             /* a / b; of integers in f32 */
+CG_DECLARE2(floor_divide);    /* rounded down; an integer by 0 gives 0 */
+CG_DECLARE2(mod);             /* a - b floor_divide(a, b): of b's sign */
+CG_DECLARE2(fmod);            /* a - b trunc(a / b): of a's sign */
+CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated) */
+CG_DECLARE1(neg);             /* -a */
+CG_DECLARE1(abs);             /* its distance from 0 */
+CG_DECLARE1(sign);            /* -1, 0 or 1; NaN stays */
+CG_DECLARE1(square);          /* a * a */
+CG_DECLARE1(reciprocal);      /* 1 / a */
+CG_DECLARE1(sqrt);            /* square root */
+CG_DECLARE1(rsqrt);           /* 1 / sqrt(a) */
+CG_DECLARE1(cbrt);            /* cube root */
+CG_DECLARE2(hypot);           /* sqrt(a^2 + b^2), without overflow on the way */
+CG_DECLARE2(heaviside);       /* 0 where a < 0, b where a is 0, 1 where a > 0 */
+CG_DECLARE2(copysign);        /* a with b's sign */
+CG_DECLARE2(nextafter);       /* the next number from a towards b */
+CG_DECLARE1(deg2rad);         /* degrees to radians */
+CG_DECLARE1(rad2deg);         /* radians to degrees */
+/* Rounding. Integers stay as they are. */
+CG_DECLARE1(floor);           /* down */
+CG_DECLARE1(ceil);            /* up */
+CG_DECLARE1(trunc);           /* towards 0 */
+CG_DECLARE1(round);           /* to the nearest, halves to even */
+/* Exponentials and logarithms */
+CG_DECLARE1(exp);             /* e^a */
+CG_DECLARE1(exp2);            /* 2^a */
+CG_DECLARE1(expm1);           /* e^a - 1, exact near 0 */
+CG_DECLARE1(log);             /* natural logarithm */
+CG_DECLARE1(log2);            /* to base 2 */
+CG_DECLARE1(log10);           /* to base 10 */
+CG_DECLARE1(log1p);           /* log(1 + a), exact near 0 */
+CG_DECLARE1(log1mexp);        /* log(1 - e^a), for a < 0 */
+CG_DECLARE2(logaddexp);       /* log(e^a + e^b) */
+CG_DECLARE2(logaddexp2);      /* log2(2^a + 2^b) */
+CG_DECLARE2(xlogy);           /* a log(b), 0 where a is 0 */
+CG_DECLARE2(xlog1py);         /* a log(1 + b), 0 where a is 0 */
+CG_DECLARE1(logit);           /* log(a / (1 - a)) */
+/* Angles in radians, and hyperbolic functions */
+CG_DECLARE1(sin);             /* sine */
+CG_DECLARE1(cos);             /* cosine */
+CG_DECLARE1(tan);             /* tangent */
+CG_DECLARE1(arcsin);          /* -pi/2 to pi/2 */
+CG_DECLARE1(arccos);          /* 0 to pi */
+CG_DECLARE1(arctan);          /* -pi/2 to pi/2 */
+CG_DECLARE2(arctan2);         /* the angle of the point (b, a), -pi to pi */
+CG_DECLARE1(sinh);            /* hyperbolic sine */
+CG_DECLARE1(cosh);            /* hyperbolic cosine */
+CG_DECLARE1(tanh);            /* hyperbolic tangent */
+CG_DECLARE1(arcsinh);         /* its inverse functions */
+CG_DECLARE1(arccosh);         /* at least 0 */
+CG_DECLARE1(arctanh);         /* for -1 < a < 1 */
+/* Special functions */
+CG_DECLARE1(erf);             /* error function */
+CG_DECLARE1(erfc);            /* 1 - erf(a), exact where it is small */
+CG_DECLARE1(erfcx);           /* e^(a^2) erfc(a) */
+CG_DECLARE1(erfinv);          /* erf of it is a */
+CG_DECLARE1(erfcinv);         /* erfc of it is a */
+CG_DECLARE1(gamma);           /* (a - 1)! */
+CG_DECLARE1(lgamma);          /* log |gamma(a)| */
+CG_DECLARE1(digamma);         /* the derivative of lgamma */
+CG_DECLARE1(trigamma);        /* and of that; has no derivative here */
+CG_DECLARE1(i0);              /* modified Bessel function of the first kind, order 0 */
+CG_DECLARE1(i1);              /* order 1 */
+/* Comparisons, to bool; NaN is unequal to all */
+CG_DECLARE2(equal);           /* a == b */
+CG_DECLARE2(not_equal);       /* a != b */
+CG_DECLARE2(less);            /* a < b */
+CG_DECLARE2(less_equal);      /* a <= b */
+CG_DECLARE2(greater);         /* a > b */
+CG_DECLARE2(greater_equal);   /* a >= b */
+CG_DECLARE1(isnan);           /* not a number */
+CG_DECLARE1(isinf);           /* either infinity */
+CG_DECLARE1(isfinite);        /* neither */
+CG_DECLARE1(signbit);         /* the sign is set; also of -0 and NaN */
+/* Logic takes any number for true that is not 0; bits are those of integers, and bools */
+CG_DECLARE2(logical_and);     /* a && b */
+CG_DECLARE2(logical_or);      /* a or b */
+CG_DECLARE2(logical_xor);     /* one of both */
+CG_DECLARE1(logical_not);     /* a is 0 */
+CG_DECLARE2(bitwise_and);     /* a & b */
+CG_DECLARE2(bitwise_or);      /* bits of either */
+CG_DECLARE2(bitwise_xor);     /* bits of one */
+CG_DECLARE1(invert);          /* ~a; of a bool: not */
+CG_DECLARE2(left_shift);      /* a << b; 0 when b is negative or not below the width */
+CG_DECLARE2(right_shift);     /* a >> b, filled with the sign; likewise nothing but the sign is left */
+/* Selection. maximum and minimum give NaN if there is one, fmax and fmin the other operand. */
+CG_DECLARE3(where);           /* a ? b : c */
+CG_DECLARE2(maximum);         /* the greater; its whole gradient goes to a when both are equal */
+CG_DECLARE2(minimum);         /* the smaller */
+CG_DECLARE2(fmax);            /* the greater */
+CG_DECLARE2(fmin);            /* the smaller */
+CG_DECLARE3(clip);            /* b where a < b, c where a > c, else a; b is tried first */
+/* Activations */
+CG_DECLARE1(relu);            /* max(a, 0) */
+CG_DECLARE2(leaky_relu);      /* a, times b where a < 0 */
+CG_DECLARE2(elu);             /* a, b (e^a - 1) where a < 0 */
+CG_DECLARE1(selu);            /* the self-normalising elu */
+CG_DECLARE1(softplus);        /* log(1 + e^a) */
+CG_DECLARE1(softsign);        /* a / (1 + |a|) */
+CG_DECLARE1(sigmoid);         /* 1 / (1 + e^-a) */
+CG_DECLARE1(hard_sigmoid);    /* a / 5 + 1/2 within 0..1 */
+CG_DECLARE1(hard_swish);      /* a times a / 6 + 1/2 within 0..1 */
+CG_DECLARE1(silu);            /* a sigmoid(a) */
+CG_DECLARE1(mish);            /* a tanh(softplus(a)) */
+CG_DECLARE1(gelu);            /* a times the normal distribution function of a */
+CG_DECLARE1(gelu_tanh);       /* its approximation by tanh */
 CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
 
 /* ---- Reductions ------------------------------------------------------------------------------------------ */

@@ -2,78 +2,40 @@
 /* Whole-array functions from the scalar table, one instance a row and compute type. Compiled twice, for baseline and for
  * AVX2 (CG_VEC names the table), always with -O3 -ffp-contract=off, so that both give the same bits. */
 #include "backends/cpu/cpu.h"
+
+#pragma GCC diagnostic ignored "-Wtype-limits"       /* one text for signed and unsigned: a < 0 may never be true */
+#pragma GCC diagnostic ignored "-Wconversion"        /* the rows convert to their compute type by design */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 #include "kernels/math.h"
 #include "kernels/half.h"
 
-#pragma GCC diagnostic ignored "-Wtype-limits"       /* relu of unsigned: a < 0 is never true, and right */
-#pragma GCC diagnostic ignored "-Wconversion"        /* the rows convert to their compute type by design */
-#pragma GCC diagnostic ignored "-Wsign-conversion"
+/* ---- the rows, for each compute type */
 
-/* The arity decides which operand arrays exist. */
-#define GET1 const TA_ a = x[i];
-#define GET2 const TA_ a = x[i]; const T b = y[i];
-#define GET3 const TA_ a = x[i]; const T b = y[i]; const T c = z[i];
-#define FUNCTION(sfx, name, GET, TA, R, expr)                                                                          \
-    static void name##_##sfx(void *restrict po, const void *restrict pa, const void *restrict pb, const void *restrict pc, int n) \
-    {                                                                                                                  \
-        typedef TA TA_;                                                                                                \
-        const TA *restrict x = pa;                                                                                     \
-        const T *restrict y = pb, *restrict z = pc;                                                                    \
-        R *restrict out = po;                                                                                          \
-        (void)y, (void)z;                                                                                              \
-        for (int i = 0; i < n; i++) {                                                                                  \
-            GET                                                                                                        \
-            out[i] = (R)(expr);                                                                                        \
-        }                                                                                                              \
-    }
-#define RES_SAME(sfx, name, GET, expr) FUNCTION(sfx, name, GET, T, T, expr)
-#define RES_BOOL(sfx, name, GET, expr) FUNCTION(sfx, name, GET, T, cg_i32, expr)
-#define RES_BC(sfx, name, GET, expr)   FUNCTION(sfx, name, GET, cg_i32, T, expr)
-
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, f32, name, GET##n, expr)
-#define FOR_ANY(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
-#define FOR_NUM(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
-#define FOR_FLT(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
-#define FOR_INT(R, sfx, name, GET, expr)
 #define T float
 #define M(f) cg_##f##_f32
-#include "core/base/elemwise.def"
-#undef T
-#undef M
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, f64, name, GET##n, expr)
+#define SFX f32
+#include "backends/cpu/vec_rows.h"
 #define T double
 #define M(f) cg_##f##_f64
-#include "core/base/elemwise.def"
-#undef T
-#undef M
-#undef FOR_FLT
-#undef FOR_INT
-#define FOR_FLT(R, sfx, name, GET, expr)
-#define FOR_INT(R, sfx, name, GET, expr) R(sfx, name, GET, expr)
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, i32, name, GET##n, expr)
+#define SFX f64
+#include "backends/cpu/vec_rows.h"
+#define INTEGERS
 #define T cg_i32
 #define M(f) cg_##f##_i32
-#include "core/base/elemwise.def"
-#undef T
-#undef M
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, i64, name, GET##n, expr)
+#define SFX i32
+#include "backends/cpu/vec_rows.h"
 #define T cg_i64
 #define M(f) cg_##f##_i64
-#include "core/base/elemwise.def"
-#undef T
-#undef M
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, u32, name, GET##n, expr)
+#define SFX i64
+#include "backends/cpu/vec_rows.h"
 #define T cg_u32
 #define M(f) cg_##f##_u32
-#include "core/base/elemwise.def"
-#undef T
-#undef M
-#define ELEM(name, n, cls, res, expr, ...) FOR_##cls(RES_##res, u64, name, GET##n, expr)
+#define SFX u32
+#include "backends/cpu/vec_rows.h"
 #define T cg_u64
 #define M(f) cg_##f##_u64
-#include "core/base/elemwise.def"
-#undef T
-#undef M
+#define SFX u64
+#include "backends/cpu/vec_rows.h"
 
 /* ---- conversions */
 
@@ -261,6 +223,7 @@ static void rows_(void *out, const void *in, cg_dtype compute, int op, int rows,
 #define ROW_ANY(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64, [CG_I32] = name##_i32, [CG_I64] = name##_i64, [CG_U32] = name##_u32, [CG_U64] = name##_u64 }
 #define ROW_NUM(name) ROW_ANY(name)
 #define ROW_FLT(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64 }
+#define ROW_BIT(name) ROW_INT(name)
 #define ROW_INT(name) { [CG_I32] = name##_i32, [CG_I64] = name##_i64, [CG_U32] = name##_u32, [CG_U64] = name##_u64 }
 const cg_vec CG_VEC_TABLE = {
     .name = CG_VEC_NAME,

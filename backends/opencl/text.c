@@ -610,9 +610,9 @@ int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg
 
 void cg__cl_source(const char *kernels, cg_strb *out)
 {
-    bool used[512] = { true };
+    bool used[CG_MATH_PIECES_MAX] = { true };
     int n = 1;
-    for (; cg__math_pieces[n].name && n < CG_LEN(used); n++)
+    for (; cg__math_pieces[n].name; n++)
         used[n] = strstr(kernels, cg__math_pieces[n].name) != NULL;
     for (int i = n - 1; i > 0; i--)
         for (int k = 1; used[i] && k < i; k++)

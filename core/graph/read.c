@@ -286,7 +286,8 @@ static bool find_op(word w, cg_op_id *op)
 {
     static const struct { const char *name; cg_op_id op; } aliases[] = {
         { "multiply", CG_OP_mul }, { "subtract", CG_OP_sub }, { "true_divide", CG_OP_div }, { "divide", CG_OP_div },
-        { "negative", CG_OP_neg }, { "absolute", CG_OP_abs },
+        { "negative", CG_OP_neg }, { "absolute", CG_OP_abs }, { "remainder", CG_OP_mod }, { "rint", CG_OP_round }, { "fix", CG_OP_trunc },
+        { "bitwise_not", CG_OP_invert },
     };
     for (int i = 0; i < CG_LEN(aliases); i++)
         if (is(w, aliases[i].name))

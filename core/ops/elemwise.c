@@ -79,6 +79,16 @@ static bool common_dtype(cg_node *const *in, int n, cg_dtype *out)
     return true;
 }
 
+/* On bools sums are or, products and, a complement is not. */
+static cg_op_id on_bools(cg_op_id op, cg_node *const *in, int nin)
+{
+    const unsigned alg = cg__elems[(int)op - CG_OP_FIRST_ELEM].algebra;
+    for (int i = 0; i < nin; i++)
+        if (in[i]->type.weak || in[i]->type.dtype != CG_BOOL)
+            return op;
+    return alg & A_OR ? CG_OP_logical_or : alg & A_AND ? CG_OP_logical_and : alg & A_NOT ? CG_OP_logical_not : op;
+}
+
 static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin)
 {
     const cg_elem_row *row = &cg__elems[(int)op - CG_OP_FIRST_ELEM];
@@ -96,7 +106,7 @@ static cg_node *build_elem(cg_graph *g, cg_op_id op, cg_node *const *in, int nin
         args[0] = resolve_weak(in[0], CG_BOOL);
     for (int i = from; i < nin; i++)
         args[i] = resolve_weak(in[i], d);
-    return cg__node(g, op, args, nin, NULL);
+    return cg__node(g, on_bools(op, in, nin), args, nin, NULL);
 }
 
 /* Operands of one dtype, for what multiplies them or puts them side by side. */
@@ -151,7 +161,7 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
 static int class_ok(cg_cls cls, cg_dtype d)
 {
     return cls == CG_CLS_ANY || (cls == CG_CLS_NUM && d != CG_BOOL) || (cls == CG_CLS_FLT && cg__is_float(d)) ||
-           (cls == CG_CLS_INT && cg__is_int(d));
+           (cls == CG_CLS_INT && cg__is_int(d)) || (cls == CG_CLS_BIT && !cg__is_float(d));
 }
 
 CG_DECLARE_INFER(cg__elem_infer)
@@ -176,20 +186,63 @@ CG_DECLARE_INFER(cg__elem_infer)
     return CG_OK;
 }
 
-/* One function a row gives its gradients; ZERO and NOGRAD are markers, ONE and NIL constants of the operand's dtype. */
-typedef struct elem_grad { cg_node *out[3]; } elem_grad;
-#define ZERO   CG_ZERO
-#define NOGRAD CG_ZERO
-#define ONE    cg__splat(g->graph, a->type.dtype, 1)
-#define NIL    cg__splat(g->graph, g->type.dtype, 0)
-#define ELEM(name, arity, cls, res, expr, ...)                                                                         \
-    static elem_grad grad_##name(cg_node *g, cg_node *a, cg_node *b, cg_node *c, cg_node *out)                         \
+/* ---- gradients: what the column of elemwise.def is written in */
+
+#define ZERO          CG_ZERO
+#define NOGRAD        CG_ZERO
+#define UNKNOWN       cg__graph_fail(g->graph, CG_EUNSUPPORTED, "cg_grad: the derivative of %s is not known here", cg__label(out))
+#define N(x)          cg__splat(g->graph, g->type.dtype, x)
+#define S(x, k)       cg_scale(x, k)
+#define W(cond, x)    cg_where(cond, x, N(0))
+#define Q(cond, x, y) cg_where(cond, x, y)
+#define LN2           0.69314718055994530942
+#define LN10          2.30258509299404568402
+#define RSQRT_PI      0.56418958354775628695
+#define SELU_SCALE    1.0507009873554804934
+#define SELU_ALPHA    1.6732632423543772848
+
+/* s (1 + x (1 - s)), s = sigmoid(x) */
+static cg_node *silu_grad(cg_node *g, cg_node *x)
+{
+    cg_node *s = cg_sigmoid(x);
+    return cg_mul(g, cg_mul(s, cg_add(N(1), cg_mul(x, cg_sub(N(1), s)))));
+}
+
+/* t + x (1 - t^2) sigmoid(x), t = tanh(softplus(x)) */
+static cg_node *mish_grad(cg_node *g, cg_node *x)
+{
+    cg_node *t = cg_tanh(cg_softplus(x));
+    return cg_mul(g, cg_add(t, cg_mul(cg_mul(x, cg_sigmoid(x)), cg_sub(N(1), cg_square(t)))));
+}
+
+/* Phi(x) + x phi(x) */
+static cg_node *gelu_grad(cg_node *g, cg_node *x)
+{
+    cg_node *whole = S(cg_erfc(S(x, -0.70710678118654752440)), 0.5), *density = S(cg_exp(S(cg_square(x), -0.5)), 0.39894228040143267794);
+    return cg_mul(g, cg_add(whole, cg_mul(x, density)));
+}
+
+/* s (1 + x (1 - s) u'), s = sigmoid(u), u = 2 sqrt(2/pi) (x + 0.044715 x^3) */
+static cg_node *gelu_tanh_grad(cg_node *g, cg_node *x)
+{
+    cg_node *square = cg_square(x), *u = S(cg_mul(x, cg_add(N(1), S(square, 0.044715))), 1.5957691216057307118);
+    cg_node *s = cg_sigmoid(u), *slope = S(cg_add(N(1), S(square, 0.134145)), 1.5957691216057307118);
+    return cg_mul(g, cg_mul(s, cg_add(N(1), cg_mul(cg_mul(x, cg_sub(N(1), s)), slope))));
+}
+
+/* One function a row gives the gradients that are asked for. */
+#define ASK(k, x)        gin[k] = need[k] ? (x) : NULL;
+#define ASK1(x)          ASK(0, x)
+#define ASK2(x, y)       ASK(0, x) ASK(1, y)
+#define ASK3(x, y, z)    ASK(0, x) ASK(1, y) ASK(2, z)
+#define ELEM(name, arity, cls, res, alg, expr, ...)                                                                    \
+    static void grad_##name(cg_node *g, cg_node *a, cg_node *b, cg_node *c, cg_node *out, const bool *need, cg_node **gin) \
     {                                                                                                                  \
         (void)g, (void)a, (void)b, (void)c, (void)out;                                                                 \
-        return (elem_grad){ { __VA_ARGS__ } };                                                                         \
+        ASK##arity(__VA_ARGS__)                                                                                        \
     }
 #include "core/base/elemwise.def"
-static elem_grad (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg_node *, cg_node *) = {
+static void (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg_node *, cg_node *, const bool *, cg_node **) = {
 #define ELEM(name, ...) [CG_EL_##name] = grad_##name,
 #include "core/base/elemwise.def"
 };
@@ -197,9 +250,9 @@ static elem_grad (*const grads[CG_EL_COUNT])(cg_node *, cg_node *, cg_node *, cg
 CG_DECLARE_GRAD(cg__elem_grad)
 {
     cg_node *const *in = n->in;
-    const elem_grad r = grads[elem_of(n)](gout[0], in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n);
+    grads[elem_of(n)](gout[0], in[0], n->nin > 1 ? in[1] : NULL, n->nin > 2 ? in[2] : NULL, (cg_node *)(uintptr_t)n, need, gin);
     for (int i = 0; i < n->nin; i++)
-        gin[i] = need[i] ? cg__sum_to(r.out[i], &in[i]->type) : NULL;
+        gin[i] = cg__sum_to(gin[i], &in[i]->type);
     return CG_OK;
 }
 

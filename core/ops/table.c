@@ -3,25 +3,14 @@
  * that the families' infer and grad functions share. */
 #include "core/ops/ops.h"
 
-/* COMMUTES(add) is CG_COMMUTES, COMMUTES(sub) is 0: a listed name expands to two arguments and pushes the flag to second place. */
-#define COMM_add           ~, CG_COMMUTES
-#define COMM_mul           ~, CG_COMMUTES
-#define COMM_equal         ~, CG_COMMUTES
-#define COMM_not_equal     ~, CG_COMMUTES
-#define COMM_logical_and   ~, CG_COMMUTES
-#define COMM_logical_or    ~, CG_COMMUTES
-#define SECOND_(a, b, ...) b
-#define SECOND(...)        SECOND_(__VA_ARGS__)
-#define COMMUTES(name)     SECOND(COMM_##name, 0, 0)
-
 const cg_op cg__ops[CG_OP_COUNT] = {
 #define OP(op, n, flags, fi, fs, fg, fl, fe, count, ...)                                                               \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = flags, .nattrs = count, .attrs = { __VA_ARGS__ }, .infer = cg__##fi, \
                      .simple = cg__##fs, .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
 #include "core/ops/ops.def"
-#define ELEM(op, n, ...)                                                                                              \
-    [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | COMMUTES(op), .infer = cg__elem_infer,              \
-                     .grad = cg__elem_grad, .emit = cg__elem_emit },
+#define ELEM(op, n, cls, res, alg, ...)                                                                                \
+    [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | ((alg) & A_COMM ? CG_COMMUTES : 0),                 \
+                     .infer = cg__elem_infer, .grad = cg__elem_grad, .emit = cg__elem_emit },
 #include "core/base/elemwise.def"
 };
 

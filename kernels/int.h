@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+/* Integer functions, one text for i32 u32 i64 u64. Everything is defined: overflow wraps (through U), division by zero is 0,
+ * a shift by the width or more (or by a negative count) leaves 0, or the sign. Narrow integers wrap after. */
+//@ abs
+CG_FN T M(abs)(T x) { return x < 0 ? (T)(0 - (U)x) : x; }
+//@ sign
+CG_FN T M(sign)(T x) { return (x > 0) - (x < 0); }
+//@ maximum
+CG_FN T M(maximum)(T a, T b) { return a > b ? a : b; }
+//@ minimum
+CG_FN T M(minimum)(T a, T b) { return a < b ? a : b; }
+//@ fmax
+CG_FN T M(fmax)(T a, T b) { return a > b ? a : b; }
+//@ fmin
+CG_FN T M(fmin)(T a, T b) { return a < b ? a : b; }
+//@ clip
+CG_FN T M(clip)(T a, T b, T c) { return a < b ? b : a > c ? c : a; }
+//@ floor
+CG_FN T M(floor)(T x) { return x; }
+//@ ceil
+CG_FN T M(ceil)(T x) { return x; }
+//@ trunc
+CG_FN T M(trunc)(T x) { return x; }
+//@ round
+CG_FN T M(round)(T x) { return x; }
+//@ minus_one
+/* x is -1, which only a signed T has */
+CG_FN int M(minus_one)(T x) { return (T)-1 < 0 && x == (T)-1; }
+//@ floor_divide
+CG_FN T M(floor_divide)(T a, T b)
+{
+    const T d = b == 0 || M(minus_one)(b) ? 1 : b, q = a / d - (a % d != 0 && (a < 0) != (d < 0));
+    return b == 0 ? 0 : M(minus_one)(b) ? (T)(0 - (U)a) : q;
+}
+//@ mod
+CG_FN T M(mod)(T a, T b)
+{
+    const T d = b == 0 || M(minus_one)(b) ? 1 : b, m = a % d;
+    return m != 0 && (m < 0) != (d < 0) ? m + d : m;
+}
+//@ fmod
+CG_FN T M(fmod)(T a, T b) { return a % (b == 0 || M(minus_one)(b) ? 1 : b); }
+//@ power
+/* By squaring. A negative exponent: the reciprocal, truncated (and 0 for 0, as in a division). */
+CG_FN T M(power)(T a, T b)
+{
+    U r = 1, s = (U)a, n = (U)b;
+    for (; b > 0 && n; n >>= 1, s *= s)
+        r *= n & 1 ? s : 1;
+    return b >= 0 ? (T)r : a == 1 ? 1 : !M(minus_one)(a) ? 0 : b & 1 ? a : 1;
+}
+//@ left_shift
+CG_FN T M(left_shift)(T a, T b)
+{
+    const U width = 8 * sizeof(T);
+    return (U)b < width ? (T)((U)a << ((U)b & (width - 1))) : 0;
+}
+//@ right_shift
+CG_FN T M(right_shift)(T a, T b)
+{
+    const U width = 8 * sizeof(T);
+    return a >> ((U)b < width ? (U)b : width - 1) >> ((U)b >= width && a > 0);
+}

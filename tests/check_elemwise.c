@@ -1,0 +1,690 @@
+// SPDX-License-Identifier: MIT
+/* Every elementwise operation, from its row: values against NumPy, SciPy and mpmath (golden_elem.h), every dtype, empty, scalar, strided and
+ * broadcast operands, the algebra that the row declares, derivatives against differences, and the same bits on every executor.
+ *
+ * A chorus evaluates many operations in few kernels: a group of them is one expression, where row k of the result is that of
+ * operation k (`where(k == 0, f0(a, b, c), where(k == 1, ...))`), since a kernel's first launch costs 0.1 s on PoCL.
+ */
+#include <check.h>
+#include <float.h>
+#include <stdio.h>
+#include "backends/cpu/cpu.h"
+#include "core/graph/build.h"
+#include "tests/elem_bounds.h"
+
+typedef struct golden_elem { cg_elem elem; const double *want; const double (*grad)[6]; } golden_elem;
+typedef struct golden_int { cg_elem elem; cg_dtype dtype; int n; const int64_t *in, *want; } golden_int;
+#include "golden_elem.h"
+
+enum { ROWS = CG_LEN(golden), GROUP = 12, GROUPS = CG_EL_COUNT, POINTS = 6 };
+
+/* ---- the chorus */
+
+typedef struct voice { cg_elem elem; int group, row; } voice;
+typedef struct chorus {
+    cg_graph *g;
+    cg_node *in[4];                      /* k, a, b, c */
+    voice v[CG_EL_COUNT]; int n;
+    cg_node *members[GROUPS][GROUP]; int size[GROUPS], groups;
+    cg_array *got[GROUPS];
+} chorus;
+
+/* The operands' dtypes and shapes are those of the arrays that the call will bring. */
+static void chorus_start(chorus *c, cg_array *const in[3])
+{
+    static const char *const names[] = { "a", "b", "c" };
+    const int64_t shape[CG_MAX_RANK] = { GROUP, 1, 1, 1, 1, 1, 1, 1 };
+    int rank = 0;
+    *c = (chorus){ .g = cg_graph_new() };
+    for (int i = 0; i < 3; i++) {
+        c->in[i + 1] = cg_input(c->g, names[i], cg_array_dtype(in[i]), cg_array_shape(in[i]), cg_array_rank(in[i]));
+        rank = cg_array_rank(in[i]) > rank ? cg_array_rank(in[i]) : rank;
+    }
+    c->in[0] = cg_input(c->g, "k", CG_I32, shape, rank + 1);
+}
+
+static void chorus_add_node(chorus *c, cg_elem elem, cg_node *n)
+{
+    int group = 0;
+    while (group < c->groups && (c->size[group] == GROUP || c->members[group][0]->type.dtype != n->type.dtype))
+        group++;
+    c->groups += group == c->groups;
+    c->members[group][c->size[group]] = n;
+    c->v[c->n++] = (voice){ elem, group, c->size[group]++ };
+}
+
+static cg_node *build_elem(cg_graph *g, cg_elem elem, cg_node *const *in)
+{
+    return cg__build(g, (cg_op_id)(CG_OP_FIRST_ELEM + (int)elem), in, cg__elems[elem].arity, NULL);
+}
+
+static void chorus_add(chorus *c, cg_elem elem, cg_node *const *in)
+{
+    cg_node *n = build_elem(c->g, elem, in ? in : c->in + 1);
+    ck_assert_msg(n != NULL, "%s: %s", cg__elems[elem].name, cg_graph_error(c->g) ? cg_graph_error(c->g)->text : "?");
+    chorus_add_node(c, elem, n);
+}
+
+static void chorus_run(chorus *c, cg_array *const in[3], cg_device *device)
+{
+    cg_node *out[GROUPS];
+    for (int i = 0; i < c->groups; i++) {
+        out[i] = c->members[i][c->size[i] - 1];
+        for (int k = c->size[i] - 2; k >= 0; k--)
+            out[i] = cg_where(cg_equal(c->in[0], cg_weak(c->g, k)), c->members[i][k], out[i]);
+    }
+    int32_t numbers[GROUP];
+    for (int i = 0; i < GROUP; i++)
+        numbers[i] = i;
+    const cg_type *t = &c->in[0]->type;
+    int64_t shape[CG_MAX_RANK];
+    for (int i = 0; i < t->rank; i++)
+        shape[i] = t->dim[i].n;
+    cg_array *args[4] = { cg_array_new(CG_I32, shape, t->rank, numbers), in[0], in[1], in[2] };
+    cg_function *f = cg_compile(c->g, CG_SPEC(.name = "chorus", .inputs = c->in, .ninputs = 4, .outputs = out, .noutputs = c->groups, .device = device,
+                                              .no_rewrites = 1));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    ck_assert_msg(cg_call(f, args, 4, c->got) == CG_OK, "%s", cg_last_error()->text);
+    cg_function_free(f);
+    cg_array_free(args[0]);
+    for (int i = 0; i < c->groups; i++)
+        ck_assert_msg(cg_array_data(c->got[i]) != NULL, "%s", cg_last_error()->text);
+}
+
+static void chorus_free(chorus *c)
+{
+    for (int i = 0; i < c->groups; i++)
+        cg_array_free(c->got[i]);
+    cg_graph_free(c->g);
+}
+
+static int64_t voice_count(const chorus *c, int i) { return cg_array_count(c->got[c->v[i].group]) / GROUP; }
+static cg_dtype voice_dtype(const chorus *c, int i) { return cg_array_dtype(c->got[c->v[i].group]); }
+static const char *voice_name(const chorus *c, int i) { return cg__elems[c->v[i].elem].name; }
+
+static const void *voice_at(const chorus *c, int i, int64_t at)
+{
+    cg_array *got = c->got[c->v[i].group];
+    return (const char *)cg_array_data(got) + (size_t)(c->v[i].row * voice_count(c, i) + at) * cg_dtype_bytes(cg_array_dtype(got));
+}
+
+static double voice_f64(const chorus *c, int i, int64_t at) { return cg__load_f64(voice_at(c, i, at), voice_dtype(c, i)); }
+
+/* ---- operands */
+
+static cg_array *numbers(cg_dtype d, const int64_t *shape, int rank, const double *v, int64_t n)
+{
+    cg_array *a = cg_array_new(d, shape, rank, NULL);
+    char *p = (char *)(uintptr_t)cg_array_data(a);
+    for (int64_t i = 0; i < cg_array_count(a); i++)
+        cg__store_f64(p + (size_t)i * cg_dtype_bytes(d), d, v[i % n]);
+    return a;
+}
+
+static void free_arrays(cg_array **a, int n)
+{
+    for (int i = 0; i < n; i++)
+        cg_array_free(a[i]);
+}
+
+static uint64_t random_bits(uint64_t *s)
+{
+    *s ^= *s << 13, *s ^= *s >> 7, *s ^= *s << 17;
+    return *s * 0x2545F4914F6CDD1DULL;
+}
+
+/* ---- values */
+
+static const double *const golden_in[4][3] = { { NULL }, { in1_a, in1_a, in1_a }, { in2_a, in2_b, in2_a }, { in3_a, in3_b, in3_c } };
+static const int golden_count[4] = { 0, CG_LEN(in1_a), CG_LEN(in2_a), CG_LEN(in3_a) };
+
+static const golden_elem *golden_of(cg_elem elem)
+{
+    for (int r = 0; r < ROWS; r++)
+        if (golden[r].elem == elem)
+            return &golden[r];
+    return NULL;
+}
+
+START_TEST(every_row_has_golden_values)
+{
+    for (int e = 0; e < CG_EL_COUNT; e++) {
+        const bool whole = cg__elems[e].cls == CG_CLS_INT || cg__elems[e].cls == CG_CLS_BIT;
+        bool found = !whole && golden_of((cg_elem)e);
+        for (int i = 0; i < CG_LEN(golden_ints); i++)
+            found = found || golden_ints[i].elem == (cg_elem)e;
+        ck_assert_msg(found, "%s has no golden values: add it to tests/golden_elem.py", cg__elems[e].name);
+    }
+}
+END_TEST
+
+/* Of two zeros, either: NumPy itself does not say which. */
+static bool any_zero(cg_elem e)
+{
+    return cg__elems[e].algebra & A_IDEM || e == CG_EL_clip || e == CG_EL_where;
+}
+
+static void compare_f32(const chorus *c, int v, const double *want)
+{
+    const elem_bound bound = bound_of(voice_name(c, v));
+    const int arity = cg__elems[c->v[v].elem].arity;
+    for (int64_t i = 0; i < voice_count(c, v); i++) {
+        const double got = voice_f64(c, v, i), w = voice_dtype(c, v) == CG_F32 ? (double)(float)want[i] : want[i];
+        const double a = golden_in[arity][0][i], b = golden_in[arity][1][i], operand = arity > 1 ? fmax(fabs(a), fabs(b)) : a;
+        const bool same = isnan(w) ? isnan(got) : w == 0 && got == 0 ? !signbit(w) == !signbit(got) || any_zero(c->v[v].elem)
+                        : isinf(w) ? got == w : isfinite(got) && ulps_between(&bound, operand, got, w) <= bound.ulps;
+        ck_assert_msg(same, "%s of %.9g %.9g is %.9g, not %.9g", voice_name(c, v), a, b, got, w);
+    }
+}
+
+START_TEST(values_are_numpys)
+{
+    for (int arity = 1; arity <= 3; arity++) {
+        cg_array *in[3];
+        chorus c;
+        const int64_t n = golden_count[arity];
+        for (int i = 0; i < 3; i++)
+            in[i] = numbers(CG_F32, &n, 1, golden_in[arity][i], n);
+        chorus_start(&c, in);
+        for (int r = 0; r < ROWS; r++)
+            if (cg__elems[golden[r].elem].arity == arity)
+                chorus_add(&c, golden[r].elem, NULL);
+        chorus_run(&c, in, NULL);
+        for (int v = 0; v < c.n; v++)
+            compare_f32(&c, v, golden_of(c.v[v].elem)->want);
+        chorus_free(&c);
+        free_arrays(in, 3);
+    }
+}
+END_TEST
+
+/* f64 texts, to 10^-12 of the value or of its terms (tails of gelu, zeros of lgamma). */
+START_TEST(values_in_f64_are_scipys)
+{
+    cg_array *in[3];
+    chorus c;
+    const int64_t n = golden_count[1];
+    for (int i = 0; i < 3; i++)
+        in[i] = numbers(CG_F64, &n, 1, in1_a, n);
+    chorus_start(&c, in);
+    for (int r = 0; r < ROWS; r++)
+        if (cg__elems[golden[r].elem].arity == 1 && cg__elems[golden[r].elem].cls == CG_CLS_FLT && cg__elems[golden[r].elem].res == CG_RES_SAME)
+            chorus_add(&c, golden[r].elem, NULL);
+    chorus_run(&c, in, NULL);
+    for (int v = 0; v < c.n; v++)
+        for (int64_t i = 0; i < n; i++) {
+            const double got = voice_f64(&c, v, i), want = golden_of(c.v[v].elem)->want[i], scale = fmax(bound_of(voice_name(&c, v)).scale, DBL_MIN);
+            const bool same = isnan(want) ? isnan(got) : isinf(want) ? got == want : fabs(got - want) <= 1e-12 * fmax(fabs(want), scale);
+            ck_assert_msg(same, "%s of %.17g is %.17g, not %.17g", voice_name(&c, v), in1_a[i], got, want);
+        }
+    chorus_free(&c);
+    free_arrays(in, 3);
+}
+END_TEST
+
+/* Operands of shape (n, 1) and (1, n): every pair of points, and broadcasting. */
+START_TEST(integers_wrap_and_are_defined_everywhere)
+{
+    for (int r = 0; r < CG_LEN(golden_ints);) {
+        const golden_int *row = &golden_ints[r];
+        const int64_t n = row->n, shapes[2][2] = { { n, 1 }, { 1, n } };
+        cg_array *in[3];
+        chorus c;
+        int last = r;
+        for (int i = 0; i < 3; i++) {
+            in[i] = cg_array_new(row->dtype, shapes[i & 1], 2, NULL);
+            for (int64_t k = 0; k < n; k++)
+                cg__store_i64((char *)(uintptr_t)cg_array_data(in[i]) + (size_t)k * cg_dtype_bytes(row->dtype), row->dtype, row->in[k]);
+        }
+        chorus_start(&c, in);
+        for (; last < CG_LEN(golden_ints) && golden_ints[last].dtype == row->dtype; last++)
+            chorus_add(&c, golden_ints[last].elem, NULL);
+        chorus_run(&c, in, NULL);
+        for (int v = 0; v < c.n; v++) {
+            const bool unary = cg__elems[c.v[v].elem].arity == 1;
+            for (int64_t i = 0; i < voice_count(&c, v); i++) {
+                const int64_t a = voice_count(&c, v) == n ? i : i / n, b = i % n, want = golden_ints[r + v].want[unary ? a : i];
+                const int64_t got = cg__load_i64(voice_at(&c, v, i), voice_dtype(&c, v));
+                ck_assert_msg(got == want, "%s of %s %lld %lld is %lld, not %lld", voice_name(&c, v), cg_dtype_name(row->dtype), (long long)row->in[a],
+                              (long long)row->in[b], (long long)got, (long long)want);
+            }
+        }
+        chorus_free(&c);
+        free_arrays(in, 3);
+        r = last;
+    }
+}
+END_TEST
+
+/* ---- dtypes */
+
+static bool claims(const cg_elem_row *row, cg_dtype d)
+{
+    switch (row->cls) {
+    case CG_CLS_NUM: return d != CG_BOOL || row->algebra & (A_OR | A_AND);
+    case CG_CLS_INT: return cg__is_int(d);
+    case CG_CLS_BIT: return !cg__is_float(d);
+    default: return true;
+    }
+}
+
+static void refused(chorus *c, cg_elem elem)
+{
+    char says[60];
+    snprintf(says, sizeof says, "cg_%s: is not defined for a (input %s", cg__elems[elem].name, cg_dtype_name(c->in[1]->type.dtype));
+    ck_assert_msg(build_elem(c->g, elem, c->in + 1) == NULL, "%s takes %s", cg__elems[elem].name, cg_dtype_name(c->in[1]->type.dtype));
+    ck_assert_msg(strncmp(cg_graph_error(c->g)->text, says, strlen(says)) == 0, "%s", cg_graph_error(c->g)->text);
+    cg_graph_clear_error(c->g);
+}
+
+static void small_operands(cg_dtype d, cg_array *in[3])
+{
+    static const double values[3][4] = { { 1, 2, 3, 5 }, { 1, 3, 2, 1 }, { 2, 1, 1, 3 } }, bools[3][4] = { { 1, 0, 1, 0 }, { 1, 1, 0, 0 }, { 0, 1, 0, 1 } };
+    const int64_t n = 4;
+    for (int i = 0; i < 3; i++)
+        in[i] = numbers(d, &n, 1, d == CG_BOOL ? bools[i] : values[i], n);
+}
+
+/* What the row gives for d's operands taken as f64, or as i64. */
+static void reference(chorus *c, const chorus *like, cg_dtype from, bool whole)
+{
+    cg_array *in[3], *wide[3];
+    small_operands(from, in);
+    for (int i = 0; i < 3; i++) {
+        double v[4];
+        for (int k = 0; k < 4; k++)
+            v[k] = cg__load_f64((const char *)cg_array_data(in[i]) + (size_t)k * cg_dtype_bytes(from), from);
+        wide[i] = numbers(whole ? CG_I64 : CG_F64, cg_array_shape(in[i]), 1, v, 4);
+    }
+    chorus_start(c, wide);
+    for (int v = 0; v < like->n; v++)
+        if (claims(&cg__elems[like->v[v].elem], whole ? CG_I64 : CG_F64))
+            chorus_add(c, like->v[v].elem, NULL);
+    chorus_run(c, wide, cg_device_open("cpu"));
+    free_arrays(in, 3);
+    free_arrays(wide, 3);
+}
+
+static double tolerance(cg_dtype d)
+{
+    return d == CG_F64 ? 1e-14 : d == CG_F32 ? 8 * 0x1p-23 : d == CG_F16 ? 0x1p-10 : d == CG_BF16 ? 0x1p-7 : 0;
+}
+
+static void compare_narrow(const chorus *c, int v, const chorus *wide, int w)
+{
+    const cg_dtype d = voice_dtype(c, v);
+    for (int i = 0; i < 4; i++) {
+        char room[8] = { 0 };
+        if (cg__is_float(d) || d == CG_BOOL)
+            cg__store_f64(room, d, voice_f64(wide, w, i));
+        else
+            cg__store_i64(room, d, (int64_t)voice_f64(wide, w, i));
+        const double got = voice_f64(c, v, i), want = cg__load_f64(room, d);
+        const bool same = (isnan(got) && isnan(want)) || got == want || fabs(got - want) <= tolerance(d) * fmax(fabs(want), 1);
+        ck_assert_msg(same, "%s of %s: element %d is %g, not %g", voice_name(c, v), cg_dtype_name(c->in[1]->type.dtype), i, got, want);
+    }
+}
+
+START_TEST(claimed_dtypes_work_and_others_are_refused)
+{
+    for (int d = 0; d < CG_DTYPE_COUNT; d++) {
+        cg_array *in[3];
+        chorus c, wide[2];
+        small_operands((cg_dtype)d, in);
+        chorus_start(&c, in);
+        for (int e = 0; e < CG_EL_COUNT; e++)
+            if (!claims(&cg__elems[e], (cg_dtype)d))
+                refused(&c, (cg_elem)e);
+            else if (!(e == CG_EL_invert && d == CG_BOOL))       /* not ~: its own test */
+                chorus_add(&c, (cg_elem)e, NULL);
+        chorus_run(&c, in, NULL);
+        reference(&wide[0], &c, (cg_dtype)d, false);
+        reference(&wide[1], &c, (cg_dtype)d, true);
+        for (int v = 0; v < c.n; v++) {
+            const chorus *w = &wide[!claims(&cg__elems[c.v[v].elem], CG_F64)];
+            int k = 0;
+            while (w->v[k].elem != c.v[v].elem)
+                k++;
+            compare_narrow(&c, v, w, k);
+        }
+        chorus_free(&c);
+        chorus_free(&wide[0]);
+        chorus_free(&wide[1]);
+        free_arrays(in, 3);
+    }
+}
+END_TEST
+
+START_TEST(bools_add_by_or_and_multiply_by_and)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *a = cg_input(g, "a", CG_BOOL, CG_SHAPE(2)), *b = cg_input(g, "b", CG_BOOL, CG_SHAPE(2));
+    ck_assert_ptr_eq(cg_add(a, b), cg_logical_or(a, b));
+    ck_assert_ptr_eq(cg_maximum(a, b), cg_logical_or(a, b));
+    ck_assert_ptr_eq(cg_mul(a, b), cg_logical_and(a, b));
+    ck_assert_ptr_eq(cg_invert(a), cg_logical_not(a));
+    ck_assert_ptr_null(cg_sub(a, b));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "cg_sub: is not defined for a (input bool[2]"));
+    cg_graph_free(g);
+}
+END_TEST
+
+/* ---- layouts */
+
+/* All rows over f32 operands of a shape; both: twice as long, and read backwards by every second element. */
+static void all_rows(chorus *c, const int64_t *shape, int rank, bool both)
+{
+    static const double values[3][4] = { { 0.5, 2.5, 0.25, 0.75 }, { 1.5, 0.5, 2, -1 }, { 2, 1, 0.5, 3 } };
+    double doubled[8];
+    cg_array *in[3];
+    cg_node *operands[3];
+    for (int i = 0; i < 3; i++) {
+        for (int k = 0; k < 8; k++)
+            doubled[k] = values[i][3 - k / 2] + (k & 1 ? 0 : 100);
+        in[i] = both ? numbers(CG_F32, &(int64_t){ 8 }, 1, doubled, 8) : numbers(CG_F32, shape, rank, values[i], 4);
+    }
+    chorus_start(c, in);
+    for (int i = 0; i < 3; i++)
+        operands[i] = both ? cg_slice(c->in[i + 1], 0, NULL, NULL, -2) : c->in[i + 1];
+    for (int e = 0; e < CG_EL_COUNT; e++)
+        if (claims(&cg__elems[e], CG_F32))
+            chorus_add(c, (cg_elem)e, operands);
+    chorus_run(c, in, NULL);
+    free_arrays(in, 3);
+}
+
+static void same_bits(const chorus *x, const chorus *y, int64_t n)
+{
+    for (int v = 0; v < x->n; v++) {
+        const size_t bytes = cg_dtype_bytes(voice_dtype(x, v));
+        ck_assert_int_eq(voice_count(x, v), n);
+        for (int64_t i = 0; i < n; i++)
+            ck_assert_msg(memcmp(voice_at(x, v, i), voice_at(y, v, i), bytes) == 0 || (isnan(voice_f64(x, v, i)) && isnan(voice_f64(y, v, i))),
+                          "%s: element %lld is %.9g in one layout, %.9g in the other", voice_name(x, v), (long long)i, voice_f64(x, v, i), voice_f64(y, v, i));
+    }
+}
+
+START_TEST(empty_scalar_and_strided_operands)
+{
+    chorus dense, other;
+    all_rows(&dense, (int64_t[]){ 4 }, 1, false);
+    all_rows(&other, (int64_t[]){ 4 }, 1, true);
+    same_bits(&other, &dense, 4);
+    chorus_free(&other);
+    all_rows(&other, NULL, 0, false);
+    same_bits(&other, &dense, 1);
+    chorus_free(&other);
+    all_rows(&other, (int64_t[]){ 2, 0 }, 2, false);
+    same_bits(&other, &dense, 0);
+    chorus_free(&other);
+    chorus_free(&dense);
+}
+END_TEST
+
+/* ---- the algebra column, on the special values and the first executor */
+
+static float row_at(cg_elem e, float a, float b)
+{
+    float out;
+    cg__vec_baseline.elem[e][CG_F32](&out, &a, &b, &b, 1);
+    return out;
+}
+
+static bool alike(float x, float y) { return x == y || (isnan(x) && isnan(y)); }
+
+static void algebra_of(cg_elem e, float a, float b)
+{
+    const cg_elem_row *row = &cg__elems[e];
+    const unsigned alg = row->algebra;
+    const float f = row_at(e, a, b);
+    const char *broken = alg & A_COMM && !alike(f, row_at(e, b, a)) ? "commute"
+                       : alg & A_IDEM && !alike(row->arity == 1 ? row_at(e, f, f) : row_at(e, a, a), row->arity == 1 ? f : a) ? "be idempotent"
+                       : alg & A_INVO && !alike(row_at(e, f, f), a) ? "undo itself"
+                       : alg & A_ODD && !alike(row_at(e, -a, b), -f) ? "be odd"
+                       : alg & A_EVEN && row->res == CG_RES_SAME && !alike(row_at(e, -a, b), f) ? "be even"
+                       : alg & A_MONO && a <= b && row->arity == 1 && row_at(e, b, b) < f ? "never fall" : NULL;
+    ck_assert_msg(!broken, "%s does not %s at %g %g", row->name, broken, (double)a, (double)b);
+}
+
+START_TEST(declared_algebra_holds)
+{
+    for (int e = 0; e < CG_EL_COUNT; e++)
+        for (int i = 0; claims(&cg__elems[e], CG_F32) && cg__elems[e].res == CG_RES_SAME && i < golden_count[2]; i++)
+            algebra_of((cg_elem)e, (float)in2_a[i], (float)in2_b[i]);
+}
+END_TEST
+
+/* ---- derivatives */
+
+typedef struct slopes { cg_graph *g; cg_node *in[3], *value, *grad[3]; cg_function *f; } slopes;
+
+static void slopes_of(slopes *s, cg_elem e)
+{
+    const int arity = cg__elems[e].arity;
+    *s = (slopes){ .g = cg_graph_new() };
+    for (int i = 0; i < 3; i++)
+        s->in[i] = cg_input(s->g, (const char *[]){ "a", "b", "c" }[i], CG_F64, CG_SHAPE(POINTS));
+    s->value = build_elem(s->g, e, s->in);
+    cg_node **where[] = { &s->grad[0], &s->grad[1], &s->grad[2] };
+    ck_assert_msg(cg_grad(cg_sum(s->value, CG_REDUCE()), s->in, arity, where, arity) == CG_OK, "%s: %s", cg__elems[e].name, cg_graph_error(s->g)->text);
+    cg_node *out[] = { s->value, s->grad[0], s->grad[1], s->grad[2] };
+    s->f = cg_compile(s->g, CG_SPEC(.inputs = s->in, .ninputs = 3, .outputs = out, .noutputs = arity + 1, .device = cg_device_open("cpu")));
+    ck_assert_msg(s->f != NULL, "%s: %s", cg__elems[e].name, cg_last_error()->text);
+}
+
+/* The value at the points with operand k moved by h, and the derivatives there if grad is given. */
+static void slopes_at(const slopes *s, const double (*at)[POINTS], int k, double h, double value[POINTS], double grad[3][POINTS], int arity)
+{
+    cg_array *in[3], *out[4];
+    for (int i = 0; i < 3; i++) {
+        double v[POINTS];
+        for (int p = 0; p < POINTS; p++)
+            v[p] = at[i][p] + (i == k ? h : 0);
+        in[i] = cg_array_new(CG_F64, (int64_t[]){ POINTS }, 1, v);
+    }
+    ck_assert_msg(cg_call(s->f, in, 3, out) == CG_OK, "%s", cg_last_error()->text);
+    memcpy(value, cg_array_data(out[0]), sizeof(double[POINTS]));
+    for (int i = 0; grad && i < arity; i++)
+        memcpy(grad[i], cg_array_data(out[i + 1]), sizeof(double[POINTS]));
+    free_arrays(in, 3);
+    free_arrays(out, arity + 1);
+}
+
+/* Derivatives are made of rows, and rows are compared between executors by their bits: the cpu is enough. */
+START_TEST(derivatives_are_differences)
+{
+    const double h = 1e-4;
+    for (int r = 0; r < ROWS; r++) {
+        const int arity = cg__elems[golden[r].elem].arity;
+        double value[POINTS], up[2][POINTS], down[2][POINTS], grad[3][POINTS];
+        slopes s;
+        if (!golden[r].grad)
+            continue;
+        slopes_of(&s, golden[r].elem);
+        slopes_at(&s, golden[r].grad, 0, 0, value, grad, arity);
+        for (int k = 0; k < arity; k++) {
+            for (int step = 0; step < 2; step++) {
+                slopes_at(&s, golden[r].grad, k, (step + 1) * h, up[step], NULL, arity);
+                slopes_at(&s, golden[r].grad, k, -(step + 1) * h, down[step], NULL, arity);
+            }
+            for (int p = 0; p < POINTS; p++) {
+                const double diff = (8 * (up[0][p] - down[0][p]) - (up[1][p] - down[1][p])) / (12 * h);        /* exact to h^4 */
+                ck_assert_msg(fabs(diff - grad[k][p]) <= 1e-8 * (1 + fabs(grad[k][p]) + fabs(value[p])),
+                              "%s at %g %g: the derivative by operand %d is %.12g, differences say %.12g", cg__elems[golden[r].elem].name, golden[r].grad[0][p],
+                              golden[r].grad[1][p], k + 1, grad[k][p], diff);
+            }
+        }
+        cg_function_free(s.f);
+        cg_graph_free(s.g);
+    }
+}
+END_TEST
+
+/* Where the derivative jumps or its formula would be 0 times infinity: what is given there. */
+static const struct { cg_elem elem; double at[3], want[3]; } kinks[] = {
+    { CG_EL_abs,     { 0 },           { 0 } },
+    { CG_EL_relu,    { 0 },           { 0 } },
+    { CG_EL_maximum, { 2, 2 },        { 1, 0 } },
+    { CG_EL_minimum, { 2, 2 },        { 1, 0 } },
+    { CG_EL_fmax,    { NAN, 3 },      { 0, 1 } },
+    { CG_EL_fmin,    { 3, NAN },      { 1, 0 } },
+    { CG_EL_clip,    { 1, 1, 2 },     { 1, 0, 0 } },
+    { CG_EL_clip,    { 2, 1, 2 },     { 1, 0, 0 } },
+    { CG_EL_clip,    { 0, 1, 2 },     { 0, 1, 0 } },
+    { CG_EL_clip,    { 3, 1, 2 },     { 0, 0, 1 } },
+    { CG_EL_power,   { 0, 2 },        { 0, 0 } },
+    { CG_EL_power,   { 0, 1 },        { 1, 0 } },
+    { CG_EL_power,   { 0, 0 },        { 0, 0 } },
+    { CG_EL_i1,      { 0 },           { 0.5 } },
+    { CG_EL_heaviside, { 0, 0.5 },    { 0, 1 } },
+};
+
+START_TEST(derivatives_at_kinks_are_the_stated_ones)
+{
+    for (int i = 0; i < CG_LEN(kinks); i++) {
+        const int arity = cg__elems[kinks[i].elem].arity;
+        double at[3][POINTS], value[POINTS], grad[3][POINTS];
+        slopes s;
+        for (int k = 0; k < 3; k++)
+            for (int p = 0; p < POINTS; p++)
+                at[k][p] = kinks[i].at[k];
+        slopes_of(&s, kinks[i].elem);
+        slopes_at(&s, (const double (*)[POINTS])at, 0, 0, value, grad, arity);
+        for (int k = 0; k < arity; k++)
+            ck_assert_msg(grad[k][0] == kinks[i].want[k], "%s at %g %g: by operand %d %g, not %g", cg__elems[kinks[i].elem].name, at[0][0], at[1][0], k + 1, grad[k][0],
+                          kinks[i].want[k]);
+        cg_function_free(s.f);
+        cg_graph_free(s.g);
+    }
+}
+END_TEST
+
+START_TEST(an_unknown_derivative_says_so)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3)), *d;
+    ck_assert_int_eq(cg_grad(cg_sum(cg_trigamma(x), CG_REDUCE()), CG_NODES(x), CG_OUT(&d)), CG_EUNSUPPORTED);
+    const char *says = cg_graph_error(g)->text;
+    ck_assert_msg(strncmp(says, "cg_grad: the derivative of trigamma f32[3]", 42) == 0 && strstr(says, "is not known here"), "%s", says);
+    cg_graph_free(g);
+}
+END_TEST
+
+/* ---- the same bits */
+
+/* f64 rows that libm or a driver computes: compared to 10^-12 of the value, not by bits. */
+static bool of_libm(cg_elem e, cg_dtype d)
+{
+    const char *expr = cg__elems[e].expr;
+    static const char *const exact[] = { "M(abs)", "M(sign)", "M(sqrt)", "M(floor)", "M(ceil)", "M(trunc)", "M(round)", "M(copysign)", "M(signbit)", "M(nextafter)", "M(maximum)", "M(minimum)", "M(fmax)", "M(fmin)", "M(clip)",
+                                         "M(floor_divide)", "M(mod)", "M(fmod)", "M(deg2rad)", "M(rad2deg)", "M(hard_" };
+    bool calls = d == CG_F64 && strstr(expr, "M(");
+    for (int i = 0; calls && i < CG_LEN(exact); i++)
+        calls = !strstr(expr, exact[i]);
+    return calls;
+}
+
+static bool near(double x, double y) { return x == y || (isnan(x) && isnan(y)) || fabs(x - y) <= 1e-12 * fmax(fabs(x), 1e-300); }
+
+enum { RANDOM = 300 };
+static void random_operands(cg_dtype d, cg_array *in[3])
+{
+    uint64_t s = 88172645463325252ULL + d;
+    for (int i = 0; i < 3; i++) {
+        in[i] = cg_array_new(d, (int64_t[]){ RANDOM }, 1, NULL);
+        char *p = (char *)(uintptr_t)cg_array_data(in[i]);
+        for (int k = 0; k < RANDOM; k++) {
+            const uint64_t bits = random_bits(&s);
+            memcpy(p + (size_t)k * cg_dtype_bytes(d), &bits, cg_dtype_bytes(d));
+            if (cg__is_float(d) && k % 3 == 0)                   /* of middle size, too */
+                cg__store_f64(p + (size_t)k * cg_dtype_bytes(d), d, (double)(int64_t)bits * 0x1p-60);
+        }
+    }
+}
+
+static const cg_dtype compute_types[] = { CG_F32, CG_F64, CG_I32, CG_U32, CG_I64, CG_U64 };
+
+START_TEST(every_device_gives_the_same_bits_as_cpu)
+{
+    for (int t = 0; t < CG_LEN(compute_types); t++) {
+        cg_array *in[3];
+        chorus here, cpu;
+        random_operands(compute_types[t], in);
+        chorus_start(&here, in);
+        chorus_start(&cpu, in);
+        for (int e = 0; e < CG_EL_COUNT; e++)
+            if (claims(&cg__elems[e], compute_types[t])) {
+                chorus_add(&here, (cg_elem)e, NULL);
+                chorus_add(&cpu, (cg_elem)e, NULL);
+            }
+        chorus_run(&here, in, NULL);
+        chorus_run(&cpu, in, cg_device_open("cpu"));
+        for (int v = 0; v < cpu.n; v++)
+            for (int i = 0; i < RANDOM; i++) {
+                const double x = voice_f64(&here, v, i), y = voice_f64(&cpu, v, i);
+                const bool same = memcmp(voice_at(&here, v, i), voice_at(&cpu, v, i), cg_dtype_bytes(voice_dtype(&cpu, v))) == 0 || (isnan(x) && isnan(y));
+                ck_assert_msg(same || (of_libm(cpu.v[v].elem, compute_types[t]) && near(x, y)), "%s of %s: element %d is %.17g here, %.17g on cpu",
+                              voice_name(&cpu, v), cg_dtype_name(compute_types[t]), i, x, y);
+            }
+        chorus_free(&here);
+        chorus_free(&cpu);
+        free_arrays(in, 3);
+    }
+}
+END_TEST
+
+#ifdef CG_HAVE_AVX2
+START_TEST(baseline_gives_the_same_bits_as_avx2)
+{
+    for (int t = 0; t < CG_LEN(compute_types) && __builtin_cpu_supports("avx2"); t++) {
+        const cg_dtype d = compute_types[t];
+        const size_t bytes = cg_dtype_bytes(d);
+        cg_array *in[3];
+        random_operands(d, in);
+        for (int e = 0; e < CG_EL_COUNT; e++) {
+            double x[RANDOM] = { 0 }, y[RANDOM] = { 0 };
+            if (!cg__vec_baseline.elem[e][d])
+                continue;
+            cg__vec_baseline.elem[e][d](x, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
+            cg__vec_avx2.elem[e][d](y, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
+            for (int i = 0; i < RANDOM; i++) {
+                const char *p = (const char *)x + (size_t)i * bytes, *q = (const char *)y + (size_t)i * bytes;
+                ck_assert_msg(memcmp(p, q, bytes) == 0 || (isnan(cg__load_f64(p, d)) && isnan(cg__load_f64(q, d))), "%s of %s: element %d is %.17g by baseline, %.17g by avx2",
+                              cg__elems[e].name, cg_dtype_name(d), i, cg__load_f64(p, d), cg__load_f64(q, d));
+            }
+        }
+        free_arrays(in, 3);
+    }
+}
+END_TEST
+#endif
+
+int main(void)
+{
+    Suite *s = suite_create("elemwise");
+    TCase *t = tcase_create("elemwise");
+    tcase_set_timeout(t, 0);
+    tcase_add_test(t, every_row_has_golden_values);
+    tcase_add_test(t, values_are_numpys);
+    tcase_add_test(t, values_in_f64_are_scipys);
+    tcase_add_test(t, integers_wrap_and_are_defined_everywhere);
+    tcase_add_test(t, claimed_dtypes_work_and_others_are_refused);
+    tcase_add_test(t, bools_add_by_or_and_multiply_by_and);
+    tcase_add_test(t, empty_scalar_and_strided_operands);
+    tcase_add_test(t, declared_algebra_holds);
+    tcase_add_test(t, derivatives_are_differences);
+    tcase_add_test(t, derivatives_at_kinks_are_the_stated_ones);
+    tcase_add_test(t, an_unknown_derivative_says_so);
+    tcase_add_test(t, every_device_gives_the_same_bits_as_cpu);
+#ifdef CG_HAVE_AVX2
+    tcase_add_test(t, baseline_gives_the_same_bits_as_avx2);
+#endif
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_run_all(r, CK_ENV);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    cg_shutdown();
+    return failed != 0;
+}
