@@ -76,7 +76,8 @@ CG_API const cg_error *cg_last_error(void);
 CG_API const char *cg_status_name(cg_status code);
 CG_API const char *cg_dtype_name(cg_dtype d);            /* "f32" */
 CG_API size_t cg_dtype_bytes(cg_dtype d);
-/* What the library has to say goes here, one sentence a call; default: nowhere. */
+/* What the library has to say goes here, one line a call (passes of cg_compile with their times, kernels built). Without
+ * a hook (NULL) it is appended to the file that CG_LOG names, or dropped. Set it before other threads use the library. */
 CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user);
 
 /* ---- Lists ---------------------------------------------------------------------------------------------- */
@@ -136,6 +137,8 @@ CG_API cg_dtype cg_node_dtype(const cg_node *n);
 CG_API int cg_node_rank(const cg_node *n);
 CG_API int64_t cg_node_dim(const cg_node *n, int axis);       /* CG_ANY when not known */
 CG_API cg_node *cg_dim(cg_node *n, int axis);                 /* the size as an i64 scalar node */
+CG_API int cg_node_outputs(const cg_node *n);                 /* more than 1: a loop as cg_read gives it, which only cg_output reads */
+CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a node with one output: itself */
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);
@@ -284,7 +287,8 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
-/* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading. */
+/* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
+ * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
@@ -293,8 +297,14 @@ CG_API void cg_text_free(char *text);
 
 /* ---- Data and files ------------------------------------------------------------------------------------------ */
 
+/* Sizes that a file claims are compared with its bytes before memory is taken. Writers fill a temporary file beside
+ * the path, sync and rename it: the old file or the new one is there, never a mixture. */
 CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
-/* Strict safetensors, written to a temporary file and renamed. */
+/* NPY 1.0 to 3.0, plain or .gz, either byte order, rows or columns first; objects and records are refused.
+ * bf16 is stored as NumPy stores it, as two opaque bytes ('<V2'). */
+CG_API cg_array *cg_npy_load(const char *path);
+CG_API int cg_npy_save(const char *path, cg_array *a);
+/* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
 
 #ifdef __cplusplus

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
 
@@ -179,6 +180,52 @@ static int eval(world *w)
     return rc;
 }
 
+/* A loop over x, its gradient, compiled and called. */
+static int loop(world *w)
+{
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN());
+    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *hs = NULL;
+    cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq(s, w->X), cg_sum(w->W, CG_REDUCE())), h));
+    cg_scan_next(s, h, next);
+    cg_scan_out(s, next, CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&hs));
+    w->cost = cg_sum(hs, CG_REDUCE());
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "loop", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, hs)));
+    return w->f ? called_with(w, w->x) : said();
+}
+
+/* Written, read back, and written in another format over the same file. */
+static int files(world *w)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/tmp/libcg-faults-%ld", (long)getpid());
+    cg_array *back = NULL;
+    int rc = cg_npy_save(path, w->x);
+    if (rc == CG_OK)
+        rc = (back = cg_npy_load(path)) ? CG_OK : said();
+    if (rc == CG_OK)
+        rc = cg_safetensors_save(path, (const char *const[]){ "x", "back" }, (cg_array *const[]){ w->x, back }, 2);
+    FILE *f = fopen(path, "rb");
+    char bytes[400];
+    w->result = cg__hash(bytes, f ? fread(bytes, 1, sizeof bytes, f) : 0, 1);
+    if (f)
+        fclose(f);
+    unlink(path);
+    cg_array_free(back);
+    return rc;
+}
+
 static int texts(world *w)
 {
     if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
@@ -229,6 +276,8 @@ static const scenario scenarios[] = {
     { "a wrong call", with_function, wrong_call, NULL },
     { "a wrong graph", with_graph, wrong_graph, NULL },
     { "eval", NULL, eval, NULL },
+    { "a loop", NULL, loop, add_outputs },
+    { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
     { "a whole life", NULL, whole_life, NULL },
 };

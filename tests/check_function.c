@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "core/cg.h"
 #include "tests/verified.h"
 
@@ -192,6 +193,34 @@ START_TEST(failures_found_late_poison_what_was_written)
 }
 END_TEST
 
+static void keep_line(void *user, const char *text)
+{
+    snprintf(user, 400, "%s", text);
+}
+
+START_TEST(the_log_tells_what_compiling_did)
+{
+    char line[400] = "", path[64], read[400] = "";
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3));
+    cg_set_log(keep_line, line);
+    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "logged", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
+    cg_set_log(NULL, NULL);
+    ck_assert_msg(strncmp(line, "cg_compile: 'logged' on ", 24) == 0 && strstr(line, "rewrite") != NULL, "%s", line);
+    snprintf(path, sizeof path, "/tmp/libcg-log-%ld", (long)getpid());
+    setenv("CG_LOG", path, 1);
+    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "filed", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
+    unsetenv("CG_LOG");
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(read, sizeof read, f));
+    ck_assert_msg(strncmp(read, "cg_compile: 'filed' on ", 23) == 0, "%s", read);
+    fclose(f);
+    unlink(path);
+    cg_graph_free(g);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("function");
@@ -202,6 +231,7 @@ int main(void)
     tcase_add_test(t, new_sizes_need_no_new_kernels);
     tcase_add_test(t, wrong_calls_say_why_and_change_nothing);
     tcase_add_test(t, failures_found_late_poison_what_was_written);
+    tcase_add_test(t, the_log_tells_what_compiling_did);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

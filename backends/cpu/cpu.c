@@ -43,6 +43,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
 static void cpu_close(cg_device *d)
 {
     pthread_mutex_destroy(&d->lock);
+    cg__aligned_free(((cg_cpu *)d)->room);
     cg__free(d);
 }
 
@@ -93,16 +94,47 @@ static int cpu_read(cg_device *d, cg_buffer *b, size_t off, void *dst, size_t by
     return CG_OK;
 }
 
-static int cpu_prepare(cg_device *d, const cg_plan *p, void **exe, cg_error *err)
+/* A loop's work room stays with the device: fresh memory costs a page fault every 4096 bytes. */
+char *cg__cpu_room(cg_cpu *d, size_t bytes)
 {
-    (void)d, (void)p, (void)err;
-    *exe = NULL;
-    return CG_OK;
+    if (bytes <= d->room_bytes)
+        return d->room;
+    cg__aligned_free(d->room);
+    d->room = cg__aligned(bytes);
+    d->room_bytes = d->room ? bytes : 0;
+    return d->room;
 }
 
-static void cpu_unprepare(cg_device *d, void *exe)
+/* What is made of a plan before it runs: the code of each LOOP, by step. */
+typedef struct exe { int n; cg_cpu_code **code; } exe;
+
+static void cpu_unprepare(cg_device *d, void *made)
 {
-    (void)d, (void)exe;
+    exe *x = made;
+    (void)d;
+    for (int i = 0; x && i < x->n; i++)
+        cg__cpu_code_free(x->code[i]);
+    if (x)
+        cg__free(x->code);
+    cg__free(x);
+}
+
+static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *err)
+{
+    exe *x = cg__zalloc(sizeof *x);
+    int rc = CG_OK;
+    if (x && (x->code = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->code)))
+        x->n = p->steps.n;
+    else
+        rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for a plan");
+    for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
+        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(p, &p->steps.at[i].loop, err)))
+            rc = CG_ENOMEM;
+    if (rc == CG_OK)
+        *made = x;
+    else
+        cpu_unprepare(d, x);
+    return rc;
 }
 
 static char *at(const cg_place *place, int slot, int64_t element, cg_dtype d)
@@ -203,20 +235,20 @@ static void copy(const cg_plan *p, const cg_copy *c, const int64_t *n, const cg_
 }
 
 /* Steps from..to-1; a REPEAT's body are the steps after it. Nesting is as deep as loops are nested, not as graphs are deep. */
-static int run_steps(cg_cpu *d, const cg_plan *p, int from, int to, int64_t *n, const cg_place *place, cg_error *err)
+static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to, int64_t *n, const cg_place *place, cg_error *err)
 {
     int rc = CG_OK;
     for (int i = from; i < to && rc == CG_OK; i++) {
         const cg_step *s = &p->steps.at[i];
         switch (s->kind) {
-        case CG_STEP_LOOP: rc = cg__cpu_loop(d, p, i, n, place, err); break;
+        case CG_STEP_LOOP: rc = cg__cpu_loop(d, p, x->code[i], i, n, place, err); break;
         case CG_STEP_GEMM: rc = gemm(&s->gemm, n, place, err); break;
         case CG_STEP_KERNEL: scatter_add(d, p, i, n, place); break;
         case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
                 cg__nums_step(p, n, &s->repeat, t);
-                rc = run_steps(d, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
+                rc = run_steps(d, x, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
             }
             i += s->repeat.nbody;
             break;
@@ -226,10 +258,10 @@ static int run_steps(cg_cpu *d, const cg_plan *p, int from, int to, int64_t *n, 
     return rc;
 }
 
-static int cpu_run(cg_device *d, void *exe, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
+static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
 {
-    (void)exe, (void)call;
-    return run_steps((cg_cpu *)d, p, 0, p->steps.n, n, place, err);
+    (void)call;
+    return run_steps((cg_cpu *)d, made, p, 0, p->steps.n, n, place, err);
 }
 
 static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
@@ -241,9 +273,9 @@ static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
     return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
 }
 
-static void cpu_kernels(const cg_plan *p, void *exe, cg_strb *out)
+static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)
 {
-    (void)p, (void)exe;
+    (void)p, (void)made;
     cg__strb(out, "the cpu executor interprets the plan's loops; it has no kernels\n");
 }
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-/* The reference executor's rooms: vec.c (arrays of one compute type, built for baseline and for AVX2), loop.c (the blocked
+/* The reference executor's rooms: vec.c (arrays of one compute type, built for baseline and for AVX2), code.c (what is known of a LOOP
+ * before its sizes: the order of its values and their registers), span.c (operands: from memory to registers and back), loop.c (the blocked
  * interpreter of LOOP steps), cpu.c (the backend: memory, GEMM, scatter, the walk over steps).
  *
- * A block value is an array of its dtype's compute type: i32 u32 i64 u64 f32 f64; bool is i32 0 or 1.
+ * A register is an array of a dtype's compute type: i32 u32 i64 u64 f32 f64; bool is i32 0 or 1.
  */
 #ifndef CG_CPU_H
 #define CG_CPU_H
 
 #include "core/plan/backend.h"
 
-enum { CG_BLOCK = 1024 };                /* elements of a block value; a multiple of CG_LANES */
+enum { CG_REG_BYTES = 4096, CG_REG_ROOM = CG_REG_BYTES + 64, CG_VALS_MAX = CG_LOOP_OPS * 4 };       /* 64: registers do not share cache sets */
 typedef void cg_vec_fn(void *out, const void *a, const void *b, const void *c, int n);
 typedef struct cg_vec {
     const char *name;
@@ -19,13 +20,54 @@ typedef struct cg_vec {
     void (*store)(void *out, cg_dtype d, int64_t stride, const void *in, int n);
     void (*lanes)(void *lanes, const void *in, cg_dtype compute, int op, int n);         /* element i into lane i mod 64 */
     void (*fold)(void *acc, const void *in, cg_dtype compute, int op, int n);            /* acc[i] = acc[i] op in[i] */
+    /* A row of n elements reduced in plan.h's order, for each of `rows` rows that lie one behind the other; lanes: room for 64, then 64 identities */
+    void (*rows)(void *out, const void *in, cg_dtype compute, int op, int rows, int n, void *lanes);
 } cg_vec;
 extern const cg_vec cg__vec_baseline, cg__vec_avx2;
 extern const cg_backend cg__cpu_backend;
 
-typedef struct cg_cpu { cg_device super; const cg_vec *vec; int threads; int failed_step; } cg_cpu;
+typedef struct cg_cpu { cg_device super; const cg_vec *vec; int threads; int failed_step; char *room; size_t room_bytes; } cg_cpu;
+
+/* ---- code.c */
+typedef struct cg_cpu_list { short *at; int n; } cg_cpu_list;            /* values in the order in which they are computed */
+/* points: once an outer point; inner: along the inner ones, reductions among them; reg: of the inner values, by value */
+typedef struct cg_cpu_stage { cg_cpu_list points, inner, reduces; short *reg; } cg_cpu_stage;
+typedef struct cg_cpu_code {
+    cg_arena arena;
+    bool columns, has_inner;
+    int width;                           /* elements of a block: what a register holds of the widest value along the vector */
+    int nregs, nvals;
+    cg_cpu_list once;                    /* level 0: computed once a loop */
+    cg_cpu_list whole;                   /* all others, once a block: loops without inner axes, and rows that fit a block */
+    cg_cpu_stage *stage; int nstages;    /* else stage by stage; level 2 values again in each that needs them */
+    short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
+    bool *steady;                        /* by value: the same along the last outer axis */
+} cg_cpu_code;
+cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err);
+void cg__cpu_code_free(cg_cpu_code *c);
+
+/* ---- loop.c and span.c */
+typedef struct cg_cpu_block {
+    const cg_cpu *d;
+    const cg_loop *l;
+    const cg_cpu_code *c;
+    const int64_t *n;
+    const cg_place *place;
+    char *regs;
+    const void *at[CG_VALS_MAX];         /* where each value is: its register, or memory that is as a register would be */
+    int64_t outer, inner;                /* points in all */
+    int64_t outer_at, col_at;            /* first outer and inner point of the block */
+    int rows, cols;                      /* outer points; inner points taken at once, 1 if there are none or columns are the vector */
+    bool bad_index;
+} cg_cpu_block;
+static inline int64_t cg__cpu_num(const cg_cpu_block *b, cg_num id) { return id == CG_NUM_NONE ? 0 : b->n[id]; }
+static inline size_t cg__cpu_width(cg_dtype d) { return cg__dtypes[cg__dtypes[d].compute].bytes; }
+static inline void *cg__cpu_reg(const cg_cpu_block *b, int reg) { return b->regs + (size_t)reg * CG_REG_ROOM; }
+void cg__cpu_load(cg_cpu_block *b, int v, int reg);                      /* sets at[v] */
+void cg__cpu_store(cg_cpu_block *b, int v);
+void cg__cpu_index(cg_cpu_block *b, int v, int reg);
 /* Runs one LOOP; step is its index, for the status. */
-int cg__cpu_loop(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place, cg_error *err);
-void cg__cpu_reduce_init(void *acc, cg_dtype compute, int op, int n);
+int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err);
+char *cg__cpu_room(cg_cpu *d, size_t bytes);                             /* d->room with at least as many; NULL: no memory */
 
 #endif

@@ -1,262 +1,103 @@
 // SPDX-License-Identifier: MIT
 /* The blocked interpreter of LOOP steps.
  *
- * A block is `rows` outer points times `cols` inner ones; every value of the loop is an array over it (level 2) or over its
- * rows (levels 0 and 1), small enough to stay in L1. Rows mode: whole rows if they fit, else one row in chunks, stage by
- * stage. Columns mode: outer points are the vector, inner points are taken one by one. The order of each reduction is
- * plan.h's and does not depend on the blocking, nor on threads.
+ * A block is `rows` outer points times `cols` inner ones; every value of the loop is an array over it (level 2) or over its rows (level 1),
+ * small enough to stay in L1. Three ways to walk it: without inner points, or when whole rows fit, each value once; longer rows one at a
+ * time in chunks, stage by stage; columns with the outer points as the vector, inner points one by one, stage by stage. The order of each
+ * reduction is plan.h's and does not depend on the blocking, nor on threads.
  */
 #include "backends/cpu/cpu.h"
 
-typedef struct block {
-    const cg_cpu *d;
-    const cg_loop *l;
-    const int64_t *n;
-    const cg_place *place;
-    char *vals;                          /* nvals arrays of CG_BLOCK * 8 bytes */
-    char *spread;                        /* level 1 values repeated over columns, likewise 3 */
-    char *lanes;                         /* nvals arrays of CG_BLOCK * 8 bytes: lanes of a row, or totals of columns */
-    char *partial;                       /* columns mode: the running fold of 256 */
-    int64_t inner;                       /* inner points in all */
-    int64_t outer_at;                    /* first outer point of the block */
-    int rows, cols;                      /* of the block */
-    int64_t col_at;
-    bool bad_index;
-} block;
+enum { PARALLEL_WORK = 65536 };          /* elements times values below which a second thread costs more than it does */
 
-enum { VALUE_BYTES = CG_BLOCK * 8 };
+typedef struct best { double value; int64_t ivalue, index; bool any; } best;     /* of an argmax or argmin */
+typedef struct totals {                  /* of the reductions of a stage, by value */
+    char *room;                          /* two registers a value: lanes of a row or totals of columns; the running fold of columns */
+    best *best;                          /* one a value; columns: one an outer point and value */
+} totals;
 
-static void *value(const block *b, int v) { return b->vals + (size_t)v * VALUE_BYTES; }
-
-static size_t width(cg_dtype d)
-{
-    return cg__dtypes[cg__dtypes[d].compute].bytes;
-}
-
-static int64_t num(const block *b, cg_num id) { return id == CG_NUM_NONE ? 0 : b->n[id]; }
-
-/* ---- operands: runs of constant stride */
-
-/* Coordinates of the linear index `at` over axes from..to-1. */
-static void unravel(const block *b, int from, int to, int64_t at, int64_t *i)
-{
-    for (int k = to - 1; k >= from; k--) {
-        const int64_t e = num(b, b->l->extent[k]);
-        i[k] = e ? at % e : 0;
-        at = e ? at / e : 0;
-    }
-}
-
-static bool inside(const block *b, const cg_operand *o, const int64_t *i)
-{
-    for (int w = 0; w < o->nwindows; w++) {
-        int64_t x = num(b, o->window[w].c0);
-        for (int k = 0; k < b->l->naxes; k++)
-            x += num(b, o->window[w].c[k]) * i[k];
-        if (x < num(b, o->window[w].lo) || x >= num(b, o->window[w].hi))
-            return false;
-    }
-    return true;
-}
-
-static int64_t address(const block *b, const cg_operand *o, const int64_t *i)
-{
-    int64_t at = num(b, o->off);
-    for (int k = 0; k < b->l->naxes; k++)
-        at += num(b, o->stride[k]) * i[k];
-    return at;
-}
-
-static char *base(const block *b, const cg_operand *o)
-{
-    const cg_place *p = &b->place[o->slot];
-    return (char *)p->buffer->mem + p->offset;
-}
-
-/* One element, with window and gather; the slow and general way. */
-static void load_one(block *b, const cg_operand *o, cg_dtype d, const int64_t *i, int64_t index, void *out)
-{
-    if (!inside(b, o, i)) {
-        char fill[8] = { 0 };
-        cg__store_f64(fill, d, o->fill);
-        b->d->vec->load(out, fill, d, 1, 1);
-        return;
-    }
-    int64_t at = address(b, o, i);
-    if (o->gather >= 0) {
-        const int64_t limit = num(b, o->gather_limit);
-        if (index < -limit || index >= limit) {
-            b->bad_index = true;
-            memset(out, 0, width(d));
-            return;
-        }
-        at += (index < 0 ? index + limit : index) * num(b, o->gather_stride);
-    }
-    b->d->vec->load(out, base(b, o) + at * (int64_t)cg__dtypes[d].bytes, d, 1, 1);
-}
-
-/* count elements from linear index `at` of the axes from..to-1; the other coordinates are in i. */
-static void load_run(block *b, const cg_operand *o, cg_dtype d, int from, int to, int64_t at, int count, int64_t *i, const int64_t *index, char *out)
-{
-    const size_t item = cg__dtypes[d].bytes, w = width(d);
-    const bool slow = o->nwindows || o->gather >= 0;
-    for (int done = 0; done < count;) {
-        unravel(b, from, to, at + done, i);
-        const int64_t left = to > from ? num(b, b->l->extent[to - 1]) - i[to - 1] : count - done;
-        const int run = (int)(left < count - done ? left : count - done);
-        if (!slow)
-            b->d->vec->load(out + (size_t)done * w, base(b, o) + address(b, o, i) * (int64_t)item, d, to > from ? num(b, o->stride[to - 1]) : 0, run);
-        for (int k = 0; slow && k < run; k++) {
-            load_one(b, o, d, i, index ? index[done + k] : 0, out + (size_t)(done + k) * w);
-            i[to > from ? to - 1 : 0] += to > from;
-        }
-        done += run;
-    }
-}
-
-static void store_run(block *b, const cg_operand *o, cg_dtype d, int from, int to, int64_t at, int count, int64_t *i, const char *in)
-{
-    const size_t item = cg__dtypes[d].bytes, w = width(d);
-    for (int done = 0; done < count;) {
-        unravel(b, from, to, at + done, i);
-        const int64_t left = to > from ? num(b, b->l->extent[to - 1]) - i[to - 1] : 1;
-        const int run = (int)(left < count - done ? left : count - done);
-        b->d->vec->store(base(b, o) + address(b, o, i) * (int64_t)item, d, to > from ? num(b, o->stride[to - 1]) : 0, in + (size_t)done * w, run);
-        done += run;
-    }
-}
-
-/* ---- spreading level 1 values over the columns of a block */
-
-static const char *over_block(block *b, int v, int which)
-{
-    const cg_val *x = &b->l->vals[v];
-    const size_t w = width(x->dtype);
-    const char *in = value(b, v);
-    if (x->level == 2 || b->cols == 1)
-        return in;
-    char *out = b->spread + (size_t)which * VALUE_BYTES;
-    const cg_dtype c = cg__dtypes[x->dtype].compute;
-    for (int r = 0; r < b->rows; r++)
-        b->d->vec->load(out + (size_t)r * (size_t)b->cols * w, in + (size_t)r * w, c, 0, b->cols);
-    return out;
-}
+static bool is_arg(const cg_val *v) { return v->op == CG_RED_ARGMAX || v->op == CG_RED_ARGMIN; }
+static char *total(const totals *t, int v) { return t->room + (size_t)v * 2 * CG_REG_ROOM; }
+static char *partial(const totals *t, int v) { return total(t, v) + CG_REG_ROOM; }
+static cg_dtype compute_of(const cg_val *x) { return cg__dtypes[x->dtype].compute; }
 
 /* ---- one value over the block */
 
-/* The outer point of row r in coordinates; inner ones are left alone. */
-static void row_coords(block *b, int r, int64_t *i)
+/* A value of a level below that of its reader, as an array over the block's columns. */
+static const void *operand(cg_cpu_block *b, int v, bool inside)
 {
-    unravel(b, 0, b->l->nouter, b->outer_at + r, i);
+    const int reg = inside ? b->c->spread[v] : -1;
+    if (reg < 0 || b->cols == 1)
+        return b->at[v];
+    return cg__cpu_reg(b, reg);
 }
 
-static void eval_load(block *b, int v, int count, bool columns)
+/* Repeats row value v over the columns. */
+static void spread(cg_cpu_block *b, int v)
 {
-    const cg_val *x = &b->l->vals[v];
-    const cg_operand *o = &b->l->operands[x->operand];
-    const size_t w = width(x->dtype);
-    int64_t i[CG_AXES_MAX] = { 0 };
-    char *out = value(b, v);
-    if (x->level < 2 || columns) {
-        const int64_t *index = o->gather >= 0 ? value(b, o->gather) : NULL;
-        if (columns && x->level == 2)
-            unravel(b, b->l->nouter, b->l->naxes, b->col_at, i);
-        load_run(b, o, x->dtype, 0, b->l->nouter, b->outer_at, count, i, index, out);
-        return;
-    }
-    const int64_t *index = o->gather >= 0 ? (const int64_t *)(const void *)over_block(b, o->gather, 0) : NULL;
-    for (int r = 0; r < b->rows; r++) {
-        row_coords(b, r, i);
-        load_run(b, o, x->dtype, b->l->nouter, b->l->naxes, b->col_at, b->cols, i, index ? index + r * b->cols : NULL, out + (size_t)r * (size_t)b->cols * w);
-    }
-}
-
-static void eval_store(block *b, int v, int count, bool columns)
-{
-    const cg_val *x = &b->l->vals[v];
-    const cg_operand *o = &b->l->operands[x->operand];
-    const size_t w = width(x->dtype);
-    int64_t i[CG_AXES_MAX] = { 0 };
-    const char *in = x->level == 2 && !columns ? over_block(b, x->a[0], 0) : value(b, x->a[0]);
-    if (x->level < 2 || columns) {
-        if (columns && x->level == 2)
-            unravel(b, b->l->nouter, b->l->naxes, b->col_at, i);
-        store_run(b, o, x->dtype, 0, b->l->nouter, b->outer_at, count, i, in);
-        return;
-    }
-    for (int r = 0; r < b->rows; r++) {
-        row_coords(b, r, i);
-        store_run(b, o, x->dtype, b->l->nouter, b->l->naxes, b->col_at, b->cols, i, in + (size_t)r * (size_t)b->cols * w);
-    }
-}
-
-static void eval_index(block *b, int v, int count, bool columns)
-{
-    const cg_val *x = &b->l->vals[v];
-    int64_t *out = value(b, v), i[CG_AXES_MAX] = { 0 };
-    for (int k = 0; k < count; k++) {
-        const int r = x->level == 2 && !columns ? k / b->cols : k;
-        row_coords(b, r, i);
-        unravel(b, b->l->nouter, b->l->naxes, columns ? b->col_at : b->col_at + k % b->cols, i);
-        out[k] = i[x->op];
-    }
-}
-
-static void eval_literal(block *b, int v, int count)
-{
-    const cg_val *x = &b->l->vals[v];
-    char one[8] = { 0 };
-    const cg_dtype c = x->kind == CG_V_NUMBER ? CG_I64 : cg__dtypes[x->dtype].compute;
-    if (x->kind == CG_V_NUMBER)
-        cg__store_i64(one, c, num(b, x->op));
-    else if (!cg__is_float(x->dtype))
-        cg__store_i64(one, c, x->ilit);
-    else {
-        cg__store_f64(one, x->dtype, x->lit);                /* as the dtype holds it: f16 rounds */
-        cg__store_f64(one, c, cg__load_f64(one, x->dtype));
-    }
-    b->d->vec->load(value(b, v), one, c, 0, count);
+    const cg_dtype c = compute_of(&b->l->vals[v]);
+    const size_t w = cg__dtypes[c].bytes;
+    char *out = cg__cpu_reg(b, b->c->spread[v]);
+    for (int r = 0; r < b->rows && b->cols > 1; r++)
+        b->d->vec->load(out + (size_t)r * (size_t)b->cols * w, (const char *)b->at[v] + (size_t)r * w, c, 0, b->cols);
 }
 
 /* Results of a type narrower than its compute type: integers wrap, floats round. */
-static void narrow(block *b, cg_dtype d, void *values, int count)
+static void narrow(const cg_cpu_block *b, cg_dtype d, void *values, int count)
 {
     const cg_dtype c = cg__dtypes[d].compute;
     if (d != c && d != CG_BOOL)
         b->d->vec->convert(values, d, values, c, count);
 }
 
-static void eval_elem(block *b, int v, int count, bool columns)
+static void literal(cg_cpu_block *b, int v, void *out, int count)
+{
+    const cg_val *x = &b->l->vals[v];
+    const cg_dtype c = x->kind == CG_V_NUMBER ? CG_I64 : compute_of(x);
+    char one[8] = { 0 };
+    if (x->kind == CG_V_NUMBER)
+        cg__store_i64(one, c, cg__cpu_num(b, x->op));
+    else if (!cg__is_float(x->dtype))
+        cg__store_i64(one, c, x->ilit);
+    else {
+        cg__store_f64(one, x->dtype, x->lit);                /* as the dtype holds it: f16 rounds */
+        cg__store_f64(one, c, cg__load_f64(one, x->dtype));
+    }
+    b->d->vec->load(out, one, c, 0, count);
+}
+
+static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
 {
     const cg_val *x = &b->l->vals[v];
     const cg_elem_row *row = &cg__elems[x->op];
     const void *in[3] = { NULL, NULL, NULL };
     for (int k = 0; k < row->arity; k++)
-        in[k] = x->level == 2 && !columns ? over_block(b, x->a[k], k) : value(b, x->a[k]);
+        in[k] = operand(b, x->a[k], inside);
     const cg_dtype t = b->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
-    b->d->vec->elem[x->op][cg__dtypes[t].compute](value(b, v), in[0], in[1], in[2], count);
-    narrow(b, x->dtype, value(b, v), count);
+    b->d->vec->elem[x->op][cg__dtypes[t].compute](out, in[0], in[1], in[2], count);
+    narrow(b, x->dtype, out, count);
 }
 
-static void eval(block *b, int v, bool columns)
+/* Value v into its register; a load may find it in memory. Reductions are the caller's. */
+static void eval(cg_cpu_block *b, int v, int reg)
 {
     const cg_val *x = &b->l->vals[v];
-    const int count = x->level == 2 && !columns ? b->rows * b->cols : b->rows;
+    const bool inside = x->level == 2 && !b->c->columns;
+    const int count = inside ? b->rows * b->cols : b->rows;
+    void *out = cg__cpu_reg(b, reg);
+    b->at[v] = x->kind == CG_V_STORE ? NULL : out;
     switch (x->kind) {
-    case CG_V_LOAD: eval_load(b, v, count, columns); break;
-    case CG_V_STORE: eval_store(b, v, count, columns); break;
-    case CG_V_INDEX: eval_index(b, v, count, columns); break;
+    case CG_V_LOAD: cg__cpu_load(b, v, reg); break;
+    case CG_V_STORE: cg__cpu_store(b, v); break;
+    case CG_V_INDEX: cg__cpu_index(b, v, reg); break;
     case CG_V_NUMBER:
-    case CG_V_LITERAL: eval_literal(b, v, count); break;
-    case CG_V_ELEM: eval_elem(b, v, count, columns); break;
-    case CG_V_CAST: {
-        const cg_dtype from = b->l->vals[x->a[0]].dtype;
-        const void *in = x->level == 2 && !columns ? over_block(b, x->a[0], 0) : value(b, x->a[0]);
-        b->d->vec->convert(value(b, v), x->dtype, in, cg__dtypes[from].compute, count);
-        break;
+    case CG_V_LITERAL: literal(b, v, out, count); break;
+    case CG_V_ELEM: elem(b, v, out, count, inside); break;
+    case CG_V_CAST: b->d->vec->convert(out, x->dtype, operand(b, x->a[0], inside), compute_of(&b->l->vals[x->a[0]]), count); break;
+    case CG_V_REDUCE: break;
     }
-    case CG_V_REDUCE: break;             /* the stage driver's */
-    }
+    if (b->c->spread[v] >= 0)
+        spread(b, v);
 }
 
 /* ---- reductions */
@@ -264,29 +105,19 @@ static void eval(block *b, int v, bool columns)
 static int64_t least_int(cg_dtype c) { return c == CG_I32 ? INT32_MIN : c == CG_I64 ? INT64_MIN : 0; }
 static int64_t greatest_int(cg_dtype c) { return c == CG_I32 ? INT32_MAX : c == CG_I64 ? INT64_MAX : -1; }
 
-void cg__cpu_reduce_init(void *acc, cg_dtype c, int op, int n)
+/* n times the identity of a reduction. */
+static void start(const cg_cpu_block *b, void *acc, const cg_val *x, int n)
 {
-    const size_t w = cg__dtypes[c].bytes;
+    const cg_dtype c = compute_of(x);
     char one[8] = { 0 };
-    if (op == CG_RED_SUM || op == CG_RED_PROD)
-        cg__store_f64(one, c, op == CG_RED_PROD);
+    if (x->op == CG_RED_SUM || x->op == CG_RED_PROD)
+        cg__store_f64(one, c, x->op == CG_RED_PROD);
     else if (cg__is_float(c))
-        cg__store_f64(one, c, op == CG_RED_MAX ? -__builtin_inf() : __builtin_inf());
+        cg__store_f64(one, c, x->op == CG_RED_MAX ? -__builtin_inf() : __builtin_inf());
     else
-        cg__store_i64(one, c, op == CG_RED_MAX ? least_int(c) : greatest_int(c));
-    for (int i = 0; i < n; i++)
-        memcpy((char *)acc + (size_t)i * w, one, w);
+        cg__store_i64(one, c, x->op == CG_RED_MAX ? least_int(c) : greatest_int(c));
+    b->d->vec->load(acc, one, c, 0, n);
 }
-
-/* Lane l takes lane l + half, for half = 32 ... 1. */
-static void halve(const block *b, char *lanes, cg_dtype c, int op)
-{
-    const size_t w = cg__dtypes[c].bytes;
-    for (int half = CG_LANES / 2; half; half /= 2)
-        b->d->vec->fold(lanes, lanes + (size_t)half * w, c, op, half);
-}
-
-typedef struct best { double value; int64_t ivalue, index; bool any; } best;
 
 static void offer(best *m, const char *in, cg_dtype d, int op, int64_t index)
 {
@@ -303,157 +134,181 @@ static void offer(best *m, const char *in, cg_dtype d, int op, int64_t index)
         *m = (best){ x, k, index, true };
 }
 
-static bool is_arg(const cg_val *v) { return v->op == CG_RED_ARGMAX || v->op == CG_RED_ARGMIN; }
+static void offer_all(best *m, const char *in, cg_dtype d, int op, int64_t first, int n)
+{
+    for (int k = 0; k < n; k++)
+        offer(m, in + (size_t)k * cg__cpu_width(d), d, op, first + k);
+}
 
-/* Adds the block's columns of row r into the row's accumulator. */
-static void accumulate_row(block *b, int v, int r, best *m)
+/* Whole rows: reduction v of each. */
+static void reduce_rows(cg_cpu_block *b, int v, const totals *t)
 {
     const cg_val *x = &b->l->vals[v], *in = &b->l->vals[x->a[0]];
-    const size_t w = width(in->dtype);
-    const char *at = over_block(b, x->a[0], 0) + (size_t)r * (size_t)b->cols * w;
-    if (is_arg(x))
-        for (int k = 0; k < b->cols; k++)
-            offer(m, at + (size_t)k * w, in->dtype, x->op, b->col_at + k);
-    else
-        b->d->vec->lanes(b->lanes + (size_t)v * VALUE_BYTES, at, cg__dtypes[x->dtype].compute, x->op, b->cols);
-}
-
-static void start_row(block *b, int v)
-{
-    const cg_val *x = &b->l->vals[v];
-    if (!is_arg(x))
-        cg__cpu_reduce_init(b->lanes + (size_t)v * VALUE_BYTES, cg__dtypes[x->dtype].compute, x->op, CG_LANES);
-}
-
-static void finish_row(block *b, int v, int r, const best *m)
-{
-    const cg_val *x = &b->l->vals[v];
-    const cg_dtype c = cg__dtypes[x->dtype].compute;
-    char *lanes = b->lanes + (size_t)v * VALUE_BYTES, *out = (char *)value(b, v) + (size_t)r * width(x->dtype);
-    if (is_arg(x)) {
-        memcpy(out, &m->index, 8);
-        return;
+    const char *from = operand(b, x->a[0], true);
+    void *out = cg__cpu_reg(b, b->c->reg[v]);
+    for (int r = 0; is_arg(x) && r < b->rows; r++) {
+        best m = { 0, 0, 0, false };
+        offer_all(&m, from + (size_t)r * (size_t)b->cols * cg__cpu_width(in->dtype), in->dtype, x->op, 0, b->cols);
+        ((int64_t *)out)[r] = m.index;
     }
-    halve(b, lanes, c, x->op);
-    narrow(b, x->dtype, lanes, 1);
-    memcpy(out, lanes, width(x->dtype));
+    if (!is_arg(x)) {
+        start(b, total(t, 0) + CG_LANES * cg__cpu_width(x->dtype), x, CG_LANES);
+        b->d->vec->rows(out, from, compute_of(x), x->op, b->rows, b->cols, total(t, 0));
+        narrow(b, x->dtype, out, b->rows);
+    }
+    b->at[v] = out;
+    if (b->c->spread[v] >= 0)
+        spread(b, v);
 }
 
-/* ---- stages */
+/* ---- each value once */
 
-/* Values of levels 0 and 1 that belong to stage s. */
-static void eval_points(block *b, int s)
-{
-    for (int v = 0; v < b->l->nvals; v++)
-        if (b->l->vals[v].level < 2 && b->l->vals[v].kind != CG_V_REDUCE && b->l->vals[v].stage == s)
-            eval(b, v, false);
-}
-
-static void eval_columns_of(block *b, const bool *need)
-{
-    for (int v = 0; v < b->l->nvals; v++)
-        if (need[v] && b->l->vals[v].level == 2)
-            eval(b, v, false);
-}
-
-/* Rows that fit a block: all level 2 values of a stage at once, then each row's reductions. */
-static void short_rows(block *b, int s, const bool *need)
+static void run_whole(cg_cpu_block *b, const totals *t)
 {
     b->col_at = 0;
-    b->cols = (int)b->inner;
-    eval_columns_of(b, need);
-    for (int v = 0; v < b->l->nvals; v++)
-        if (b->l->vals[v].kind == CG_V_REDUCE && b->l->vals[v].stage == s)
-            for (int r = 0; r < b->rows; r++) {
-                best m = { 0, 0, 0, false };
-                start_row(b, v);
-                accumulate_row(b, v, r, &m);
-                finish_row(b, v, r, &m);
-            }
-}
-
-/* One long row, in chunks. */
-static void long_row(block *b, int s, const bool *need)
-{
-    best m[CG_LOOP_OPS * 4];
-    memset(m, 0, sizeof m);
-    for (int v = 0; v < b->l->nvals; v++)
-        if (b->l->vals[v].kind == CG_V_REDUCE && b->l->vals[v].stage == s)
-            start_row(b, v);
-    for (b->col_at = 0; b->col_at < b->inner; b->col_at += CG_BLOCK) {
-        b->cols = b->inner - b->col_at < CG_BLOCK ? (int)(b->inner - b->col_at) : CG_BLOCK;
-        eval_columns_of(b, need);
-        for (int v = 0; v < b->l->nvals; v++)
-            if (b->l->vals[v].kind == CG_V_REDUCE && b->l->vals[v].stage == s)
-                accumulate_row(b, v, 0, &m[v]);
-    }
-    for (int v = 0; v < b->l->nvals; v++)
-        if (b->l->vals[v].kind == CG_V_REDUCE && b->l->vals[v].stage == s)
-            finish_row(b, v, 0, &m[v]);
-}
-
-/* Columns: the outer points of the block are the vector; inner points in order, folded in blocks of CG_COLUMN_BLOCK. */
-static void columns(block *b, int s, const bool *need)
-{
-    best m[CG_BLOCK];
-    for (int v = 0; v < b->l->nvals; v++) {
-        const cg_val *x = &b->l->vals[v];
-        if (x->kind == CG_V_REDUCE && x->stage == s && !is_arg(x)) {
-            cg__cpu_reduce_init(b->lanes + (size_t)v * VALUE_BYTES, cg__dtypes[x->dtype].compute, x->op, b->rows);
-            cg__cpu_reduce_init(b->partial + (size_t)v * VALUE_BYTES, cg__dtypes[x->dtype].compute, x->op, b->rows);
-        }
-    }
-    memset(m, 0, sizeof m);
-    for (b->col_at = 0; b->col_at < b->inner; b->col_at++)
-        for (int v = 0; v < b->l->nvals; v++) {
-            const cg_val *x = &b->l->vals[v];
-            if (need[v] && x->level == 2)
-                eval(b, v, true);
-            if (x->kind != CG_V_REDUCE || x->stage != s)
-                continue;
-            const char *in = value(b, x->a[0]);
-            const cg_dtype c = cg__dtypes[x->dtype].compute, ci = b->l->vals[x->a[0]].dtype;
-            for (int r = 0; is_arg(x) && r < b->rows; r++)
-                offer(&m[r], in + (size_t)r * width(ci), ci, x->op, b->col_at);
-            if (is_arg(x))
-                continue;
-            char *part = b->partial + (size_t)v * VALUE_BYTES, *all = b->lanes + (size_t)v * VALUE_BYTES;
-            b->d->vec->fold(part, in, c, x->op, b->rows);
-            if ((b->col_at + 1) % CG_COLUMN_BLOCK == 0 || b->col_at + 1 == b->inner) {
-                b->d->vec->fold(all, part, c, x->op, b->rows);
-                cg__cpu_reduce_init(part, c, x->op, b->rows);
-            }
-        }
-    for (int v = 0; v < b->l->nvals; v++) {
-        const cg_val *x = &b->l->vals[v];
-        if (x->kind != CG_V_REDUCE || x->stage != s)
-            continue;
-        for (int r = 0; is_arg(x) && r < b->rows; r++)
-            ((int64_t *)value(b, v))[r] = m[r].index;
-        if (is_arg(x))
-            continue;
-        narrow(b, x->dtype, b->lanes + (size_t)v * VALUE_BYTES, b->rows);
-        memcpy(value(b, v), b->lanes + (size_t)v * VALUE_BYTES, (size_t)b->rows * width(x->dtype));
-    }
-}
-
-static void run_block(block *b)
-{
-    const cg_loop *l = b->l;
-    const int last = cg__loop_last_stage(l);
-    for (int s = 0; s <= last || s < l->nstages; s++) {
-        bool need[CG_LOOP_OPS * 4] = { false };
-        b->cols = 1;
-        eval_points(b, s);
-        if (l->naxes == l->nouter)
-            continue;
-        cg__loop_stage_needs(l, s, need);
-        if (l->columns)
-            columns(b, s, need);
-        else if (b->inner <= CG_BLOCK)
-            short_rows(b, s, need);
+    b->cols = b->c->has_inner ? (int)b->inner : 1;
+    for (int i = 0; i < b->c->whole.n; i++) {
+        const int v = b->c->whole.at[i];
+        if (b->l->vals[v].kind == CG_V_REDUCE)
+            reduce_rows(b, v, t);
         else
-            long_row(b, s, need);
+            eval(b, v, b->c->reg[v]);
+    }
+}
+
+/* ---- stage by stage: one long row */
+
+static void start_row(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
+{
+    for (int i = 0; i < s->reduces.n; i++) {
+        const int v = s->reduces.at[i];
+        t->best[v] = (best){ 0, 0, 0, false };
+        if (!is_arg(&b->l->vals[v]))
+            start(b, total(t, v), &b->l->vals[v], CG_LANES);
+    }
+}
+
+static void add_chunk(cg_cpu_block *b, int v, const totals *t)
+{
+    const cg_val *x = &b->l->vals[v];
+    const void *in = operand(b, x->a[0], true);
+    if (is_arg(x))
+        offer_all(&t->best[v], in, b->l->vals[x->a[0]].dtype, x->op, b->col_at, b->cols);
+    else
+        b->d->vec->lanes(total(t, v), in, compute_of(x), x->op, b->cols);
+}
+
+/* Lane l takes lane l + half, for half = 32 ... 1. */
+static void finish_row(cg_cpu_block *b, int v, const totals *t)
+{
+    const cg_val *x = &b->l->vals[v];
+    char *out = cg__cpu_reg(b, b->c->reg[v]), *lanes = total(t, v);
+    const size_t w = cg__cpu_width(x->dtype);
+    if (is_arg(x))
+        memcpy(out, &t->best[v].index, 8);
+    else {
+        for (int half = CG_LANES / 2; half; half /= 2)
+            b->d->vec->fold(lanes, lanes + (size_t)half * w, compute_of(x), x->op, half);
+        memcpy(out, lanes, w);
+        narrow(b, x->dtype, out, 1);
+    }
+    b->at[v] = out;
+}
+
+static void run_long_row(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
+{
+    start_row(b, s, t);
+    for (int i = 0; i < b->c->nvals; i++)        /* a row's values, over the columns of a chunk */
+        if (b->c->spread[i] >= 0 && b->at[i]) {
+            b->cols = b->c->width;
+            spread(b, i);
+        }
+    for (b->col_at = 0; b->col_at < b->inner; b->col_at += b->c->width) {
+        b->cols = b->inner - b->col_at < b->c->width ? (int)(b->inner - b->col_at) : b->c->width;
+        for (int i = 0; i < s->inner.n; i++) {
+            const int v = s->inner.at[i];
+            if (b->l->vals[v].kind == CG_V_REDUCE)
+                add_chunk(b, v, t);
+            else
+                eval(b, v, s->reg[v]);
+        }
+    }
+    for (int i = 0; i < s->reduces.n; i++)
+        finish_row(b, s->reduces.at[i], t);
+}
+
+/* ---- stage by stage: columns */
+
+static void start_columns(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
+{
+    for (int i = 0; i < s->reduces.n; i++) {
+        const int v = s->reduces.at[i];
+        const cg_val *x = &b->l->vals[v];
+        if (is_arg(x))
+            memset(t->best + (size_t)v * (size_t)b->c->width, 0, (size_t)b->rows * sizeof *t->best);
+        else {
+            start(b, total(t, v), x, b->rows);
+            start(b, partial(t, v), x, b->rows);
+        }
+    }
+}
+
+/* Folds the inner point into the running fold, and each finished block of CG_COLUMN_BLOCK into the total. */
+static void add_point(cg_cpu_block *b, int v, const totals *t)
+{
+    const cg_val *x = &b->l->vals[v], *from = &b->l->vals[x->a[0]];
+    const cg_dtype c = compute_of(x);
+    const char *in = operand(b, x->a[0], false);
+    for (int r = 0; is_arg(x) && r < b->rows; r++)
+        offer(&t->best[(size_t)v * (size_t)b->c->width + (size_t)r], in + (size_t)r * cg__cpu_width(from->dtype), from->dtype, x->op, b->col_at);
+    if (is_arg(x))
+        return;
+    b->d->vec->fold(partial(t, v), in, c, x->op, b->rows);
+    if ((b->col_at + 1) % CG_COLUMN_BLOCK == 0 || b->col_at + 1 == b->inner) {
+        b->d->vec->fold(total(t, v), partial(t, v), c, x->op, b->rows);
+        start(b, partial(t, v), x, b->rows);
+    }
+}
+
+static void finish_columns(cg_cpu_block *b, int v, const totals *t)
+{
+    const cg_val *x = &b->l->vals[v];
+    void *out = cg__cpu_reg(b, b->c->reg[v]);
+    for (int r = 0; is_arg(x) && r < b->rows; r++)
+        ((int64_t *)out)[r] = t->best[(size_t)v * (size_t)b->c->width + (size_t)r].index;
+    if (!is_arg(x)) {
+        memcpy(out, total(t, v), (size_t)b->rows * cg__cpu_width(x->dtype));
+        narrow(b, x->dtype, out, b->rows);
+    }
+    b->at[v] = out;
+}
+
+static void run_columns(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
+{
+    start_columns(b, s, t);
+    for (b->col_at = 0; b->col_at < b->inner; b->col_at++)
+        for (int i = 0; i < s->inner.n; i++) {
+            const int v = s->inner.at[i];
+            if (b->l->vals[v].kind == CG_V_REDUCE)
+                add_point(b, v, t);
+            else
+                eval(b, v, s->reg[v]);
+        }
+    for (int i = 0; i < s->reduces.n; i++)
+        finish_columns(b, s->reduces.at[i], t);
+}
+
+static void run_stages(cg_cpu_block *b, const totals *t)
+{
+    for (int s = 0; s < b->c->nstages; s++) {
+        const cg_cpu_stage *stage = &b->c->stage[s];
+        b->cols = 1;
+        for (int i = 0; i < stage->points.n; i++)
+            eval(b, stage->points.at[i], b->c->reg[stage->points.at[i]]);
+        if (b->c->columns)
+            run_columns(b, stage, t);
+        else
+            run_long_row(b, stage, t);
     }
 }
 
@@ -467,41 +322,86 @@ static int64_t points(const cg_loop *l, const int64_t *n, int from, int to)
     return c;
 }
 
-static int rows_of_block(const cg_loop *l, int64_t inner)
+static bool fits(const cg_cpu_code *c, int64_t inner) { return !c->has_inner || (!c->columns && inner <= c->width); }
+
+static int rows_of_block(const cg_cpu_code *c, int64_t inner)
 {
-    if (l->naxes == l->nouter || l->columns)
-        return CG_BLOCK;
-    return inner >= CG_BLOCK ? 1 : inner < 1 ? CG_BLOCK : (int)(CG_BLOCK / inner);
+    if (!c->has_inner || c->columns)
+        return c->width;
+    const int most = CG_REG_BYTES / 8, rows = inner > 0 && inner <= c->width ? (int)(c->width / inner) : inner > 0 ? 1 : most;
+    return rows < most ? rows : most;
 }
 
-int cg__cpu_loop(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place, cg_error *err)
+/* Values that depend on no axis, each repeated as often as a block may want it. */
+static void run_once(cg_cpu_block *b, int most)
+{
+    b->rows = b->cols = 1;
+    for (int i = 0; i < b->c->once.n; i++) {
+        const int v = b->c->once.at[i];
+        const cg_val *x = &b->l->vals[v];
+        char one[8];
+        eval(b, v, b->c->reg[v]);
+        memcpy(one, b->at[v], cg__cpu_width(x->dtype));
+        b->d->vec->load(cg__cpu_reg(b, b->c->reg[v]), one, compute_of(x), 0, most);
+        b->at[v] = cg__cpu_reg(b, b->c->reg[v]);
+    }
+}
+
+/* Elements of the largest block. */
+static int most_elements(const cg_cpu_block *b, int rows)
+{
+    const int64_t outer = b->outer < rows ? b->outer : rows, most = b->c->has_inner && !b->c->columns ? outer * b->inner : outer;
+    return most < b->c->width ? (int)most : b->c->width;
+}
+
+/* Blocks from..to-1 with the room of one thread. */
+static bool run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64_t to)
+{
+    const size_t regs = (size_t)(b.c->nregs + 1) * CG_REG_ROOM, accs = (size_t)(b.c->nvals + 1) * 2 * CG_REG_ROOM;
+    const totals t = { room + regs, (best *)(void *)(room + regs + accs) };
+    const bool whole = fits(b.c, b.inner);
+    b.regs = room;
+    run_once(&b, most_elements(&b, rows));
+    for (int64_t k = from; k < to; k++) {
+        b.outer_at = k * rows;
+        b.rows = b.outer - b.outer_at < rows ? (int)(b.outer - b.outer_at) : rows;
+        if (whole)
+            run_whole(&b, &t);
+        else
+            run_stages(&b, &t);
+    }
+    return b.bad_index;
+}
+
+static size_t room_of(const cg_cpu_code *c)
+{
+    const size_t bests = (size_t)c->nvals * (size_t)(c->columns ? c->width : 1) * sizeof(best);
+    return (size_t)(c->nregs + 1 + (c->nvals + 1) * 2) * CG_REG_ROOM + ((bests + 63) & ~(size_t)63);
+}
+
+int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err)
 {
     const cg_loop *l = &p->steps.at[step].loop;
-    const int64_t outer = points(l, n, 0, l->nouter), inner = points(l, n, l->nouter, l->naxes);
-    const int rows = rows_of_block(l, inner);
-    const int64_t nblocks = (outer + rows - 1) / rows;
-    const bool parallel = d->threads > 1 && nblocks > 1 && (double)outer * (double)(inner > 0 ? inner : 1) * l->nvals > 32768;
-    const int teams = parallel ? d->threads : 1;
-    const size_t one = ((size_t)l->nvals * 3 + 3) * VALUE_BYTES;
-    char *room = cg__aligned(one * (size_t)teams);
+    const cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
+    const int rows = rows_of_block(c, b.inner);
+    const int64_t nblocks = (b.outer + rows - 1) / rows;
+    const bool parallel = d->threads > 1 && nblocks > 1 && (double)b.outer * (double)(b.inner > 0 ? b.inner : 1) * l->nvals > PARALLEL_WORK;
+    const int teams = !parallel ? 1 : nblocks < d->threads ? (int)nblocks : d->threads;
+    const size_t one = room_of(c);
     int bad = 0;
-    if (!room)
+    if (nblocks == 0)
+        return CG_OK;
+    if (!cg__cpu_room(d, one * (size_t)teams))
         return cg__fail(err, CG_ENOMEM, "no memory for the blocks of a loop");
-    /* No if clause: beside num_threads, clang's runtime keeps the number for the next parallel region, which is OpenBLAS's;
-     * that waits for ever in a team smaller than it asked for. */
+    if (teams == 1)
+        bad = run_blocks(b, d->room, rows, 0, nblocks);
+    else {
+        /* No if clause: beside num_threads, clang's runtime keeps the number for the next parallel region, which is OpenBLAS's;
+         * that waits for ever in a team smaller than it asked for. */
 #pragma omp parallel for schedule(static) num_threads(teams) reduction(| : bad)
-    for (int team = 0; team < teams; team++) {
-        char *mine = room + one * (size_t)team;
-        const size_t area = (size_t)l->nvals * VALUE_BYTES;
-        block b = { .d = d, .l = l, .n = n, .place = place, .vals = mine, .lanes = mine + area, .partial = mine + 2 * area, .spread = mine + 3 * area, .inner = inner };
-        for (int64_t k = nblocks * team / teams; k < nblocks * (team + 1) / teams; k++) {
-            b.outer_at = k * rows;
-            b.rows = outer - b.outer_at < rows ? (int)(outer - b.outer_at) : rows;
-            run_block(&b);
-        }
-        bad |= b.bad_index;
+        for (int team = 0; team < teams; team++)
+            bad |= run_blocks(b, d->room + one * (size_t)team, rows, nblocks * team / teams, nblocks * (team + 1) / teams);
     }
-    cg__aligned_free(room);
     if (bad && d->failed_step < 0)
         d->failed_step = step;
     return CG_OK;

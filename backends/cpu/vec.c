@@ -205,6 +205,26 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
             acc[i] = OP(acc[i], s[i]);                                                                                 \
         break;                                                                                                         \
     }
+/* Behind the 64 lanes lie 64 identities. The lanes of a row are combined by halving, and lane 0 is the result. */
+#define ROWS(C, OP)                                                                                                    \
+    {                                                                                                                  \
+        C *restrict o = out, *restrict acc = lanes;                                                                    \
+        const C *restrict s = in;                                                                                      \
+        for (int r = 0; r < rows; r++, s += n) {                                                                       \
+            int i = 0;                                                                                                 \
+            for (int l = 0; l < CG_LANES; l++)                                                                         \
+                acc[l] = acc[CG_LANES + l];                                                                            \
+            for (; i + CG_LANES <= n; i += CG_LANES)                                                                   \
+                for (int l = 0; l < CG_LANES; l++)                                                                     \
+                    acc[l] = OP(acc[l], s[i + l]);                                                                     \
+            for (int l = 0; i + l < n; l++)                                                                            \
+                acc[l] = OP(acc[l], s[i + l]);                                                                         \
+            HALVE(OP, 32) HALVE(OP, 16) HALVE(OP, 8) HALVE(OP, 4) HALVE(OP, 2) HALVE(OP, 1)                            \
+            o[r] = acc[0];                                                                                             \
+        }                                                                                                              \
+        break;                                                                                                         \
+    }
+#define HALVE(OP, h) for (int l = 0; l < h; l++) acc[l] = OP(acc[l], acc[l + h]);
 #define BY_OP(DO, C)                                                                                                   \
     switch (op) {                                                                                                      \
     case CG_RED_SUM: DO(C, SUM_)                                                                                       \
@@ -233,6 +253,11 @@ static void fold_(void *lanes, const void *in, cg_dtype compute, int op, int n)
     BY_COMPUTE(FOLD)
 }
 
+static void rows_(void *out, const void *in, cg_dtype compute, int op, int rows, int n, void *lanes)
+{
+    BY_COMPUTE(ROWS)
+}
+
 #define ROW_ANY(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64, [CG_I32] = name##_i32, [CG_I64] = name##_i64, [CG_U32] = name##_u32, [CG_U64] = name##_u64 }
 #define ROW_NUM(name) ROW_ANY(name)
 #define ROW_FLT(name) { [CG_F32] = name##_f32, [CG_F64] = name##_f64 }
@@ -243,5 +268,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .convert = convert, .load = load, .store = store, .lanes = lanes_, .fold = fold_,
+    .convert = convert, .load = load, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };

@@ -33,7 +33,7 @@ int cg__cl_fail(cg_error *err, cl_int code, const char *call)
 
 /* ---- finding devices */
 
-typedef struct found { cl_platform_id platform; cl_device_id device; int p, d; cl_device_type type; char name[128], vendor[128]; } found;
+typedef struct found { cl_platform_id platform; cl_device_id device; int p, d; cl_device_type type; cl_ulong memory; char name[128], vendor[128], driver[128]; } found;
 
 static int find_all(found *list, int cap, cl_int *why)
 {
@@ -51,18 +51,54 @@ static int find_all(found *list, int cap, cl_int *why)
             *f = (found){ .platform = platforms[p], .device = ids[d], .p = (int)p, .d = (int)d };
             clGetDeviceInfo(ids[d], CL_DEVICE_TYPE, sizeof f->type, &f->type, NULL);
             clGetDeviceInfo(ids[d], CL_DEVICE_NAME, sizeof f->name - 1, f->name, NULL);
+            clGetDeviceInfo(ids[d], CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory, NULL);
+            clGetDeviceInfo(ids[d], CL_DRIVER_VERSION, sizeof f->driver - 1, f->driver, NULL);
             clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, sizeof f->vendor - 1, f->vendor, NULL);
         }
     }
     return n;
 }
 
-static void describe_found(const found *f, int n, cl_int why, cg_strb *out, bool json)
+/* Where the driver keeps compiled kernels, as PoCL's documentation says; other drivers do not tell: "". */
+static const char *cache_of(const found *f, char to[512])
+{
+    const char *own = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    *to = 0;
+    if (!strstr(f->vendor, "Portable Computing Language"))
+        return to;
+    if (own || xdg)
+        snprintf(to, 512, "%s%s", own ? own : xdg, own ? "" : "/pocl/kcache");
+    else
+        snprintf(to, 512, "%s/.cache/pocl/kcache", home ? home : "");
+    return to;
+}
+
+static void describe_json(const found *f, cg_strb *out)
+{
+    char cache[512];
+    const struct { const char *key, *text; } texts[] = { { "device", f->name }, { "platform", f->vendor }, { "driver", f->driver }, { "cache", cache_of(f, cache) } };
+    cg__strb(out, "{\"name\": \"opencl:%d:%d\", \"gpu\": %s, \"memory\": %llu", f->p, f->d, f->type & CL_DEVICE_TYPE_GPU ? "true" : "false",
+             (unsigned long long)f->memory);
+    for (int i = 0; i < CG_LEN(texts); i++) {
+        cg__strb(out, ", \"%s\": ", texts[i].key);
+        cg__strb_json(out, texts[i].text);
+    }
+    cg__strb(out, "}");
+}
+
+static void describe_text(const found *f, cg_strb *out)
+{
+    char cache[512];
+    cg__strb(out, "opencl:%d:%d     %s, %llu MiB (%s, driver %s)\n", f->p, f->d, f->name, (unsigned long long)(f->memory >> 20), f->vendor, f->driver);
+    if (*cache_of(f, cache))
+        cg__strb(out, "               kernels are cached in %s\n", cache);
+}
+
+static void describe_found(const found *f, int n, cl_int why, cg_strb *out)
 {
     for (int i = 0; i < n; i++)
-        cg__strb(out, json ? "%s{\"name\": \"opencl:%d:%d\", \"device\": \"%s\", \"platform\": \"%s\"}" : "%sopencl:%d:%d     %s (%s)\n", json && i ? ", " : "",
-                 f[i].p, f[i].d, f[i].name, f[i].vendor);
-    if (!n && !json)
+        describe_text(&f[i], out);
+    if (!n)
         cg__strb(out, "opencl         no device: %s; on Debian: apt install pocl-opencl-icd\n", why == CL_SUCCESS ? "the platforms have none" : cg__cl_error_name(why));
 }
 
@@ -71,7 +107,12 @@ static void cl_describe(cg_strb *out, bool json)
     found list[MAX_DEVICES];
     cl_int why;
     const int n = find_all(list, MAX_DEVICES, &why);
-    describe_found(list, n, why, out, json);
+    if (!json)
+        describe_found(list, n, why, out);
+    for (int i = 0; json && i < n; i++) {
+        cg__strb(out, "%s", i ? ", " : "");
+        describe_json(&list[i], out);
+    }
     if (json && !n)
         cg__strb(out, "{\"name\": \"opencl\", \"device\": null}");
 }
@@ -196,9 +237,9 @@ static int cl_open(cg_device **out, const char *spec, cg_error *err)
     const found *f = choose(list, n, spec);
     if (!f) {
         cg_strb s = { 0 };
-        describe_found(list, n, why, &s, false);
+        describe_found(list, n, why, &s);
         char *text = cg__strb_take(&s);
-        cg__fail(err, CG_EDEVICE, "CG_DEVICE: no OpenCL device '%s'; there are:\ncpu\n%s", spec, text ? text : "");
+        cg__fail(err, CG_EDEVICE, "CG_DEVICE: no OpenCL device%s%s%s; there are:\ncpu\n%s", *spec ? " '" : "", spec, *spec ? "'" : "", text ? text : "");
         cg__free(text);
         return CG_EDEVICE;
     }

@@ -134,20 +134,28 @@ void cg__cl_literal(cg_strb *out, cg_dtype d, double v, int64_t i)
 
 typedef void operand_fn(cg_cl_writer *w, int v, int depth);
 
+/* Signed overflow has no meaning in OpenCL C, and compilers use that; + - * give the same bits in unsigned, where they wrap. */
+static const char *wrapping(const char *expr, cg_dtype compute)
+{
+    return strpbrk(expr, "<>=/?!&|M") ? "" : compute == CG_I32 ? "(uint)" : compute == CG_I64 ? "(ulong)" : "";
+}
+
 static void expand(cg_cl_writer *w, const cg_val *x, bool comment, operand_fn *operand, int depth)
 {
     const cg_elem_row *row = &cg__elems[x->op];
     const cg_dtype t = w->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
+    const char *as = comment ? "" : wrapping(row->expr, cg__dtypes[t].compute);
     for (const char *s = row->expr; *s;) {
         size_t n = 0;
         while (isalnum((unsigned char)s[n]) || s[n] == '_')
             n++;
         w->bare = s > row->expr && s[-1] == '(' && s[1] == ')';
-        if (n == 1 && *s >= 'a' && *s <= 'c')
+        if (n == 1 && *s >= 'a' && *s <= 'c') {
+            cg__strb_add(w->out, as, strlen(as));
             operand(w, x->a[*s - 'a'], depth + 1);
-        else if (n == 1 && *s == 'T')
+        } else if (n == 1 && *s == 'T') {
             cg__strb(w->out, "%s", cg__cl_type(t));
-        else if (n == 1 && *s == 'M' && s[1] == '(') {
+        } else if (n == 1 && *s == 'M' && s[1] == '(') {
             const size_t len = strcspn(s + 2, ")");
             cg__strb(w->out, comment ? "%.*s" : "cg_%.*s_%s", (int)len, s + 2, cg__dtypes[cg__dtypes[t].compute].name);
             n = len + 3;

@@ -59,6 +59,7 @@ static inline uint64_t cg__key(const void *p) { return (uint64_t)(uintptr_t)p; }
 typedef struct cg_strb { char *at; size_t n, cap; bool failed; } cg_strb;
 void cg__strb(cg_strb *s, const char *fmt, ...) CG_PRINTF(2, 3);
 void cg__strb_add(cg_strb *s, const char *text, size_t n);
+void cg__strb_json(cg_strb *s, const char *text);        /* as a JSON string; what is not printable ASCII becomes '?' */
 char *cg__strb_take(cg_strb *s);                 /* the text, NULL if an append failed; s is empty after */
 void cg__strb_free(cg_strb *s);
 
@@ -83,7 +84,7 @@ typedef struct cg_dtype_row {
     cg_dtype compute;                            /* arithmetic runs in this one */
     const char *npy, *safetensors;               /* "<f4", "F32" */
 } cg_dtype_row;
-extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT];
+extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1];       /* the last row: nodes with several outputs, so that asking about one is harmless */
 static inline bool cg__is_float(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_FLOAT; }
 static inline bool cg__is_int(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_INT || cg__dtypes[d].kind == CG_KIND_UINT; }
 /* One element from and to memory; integers and bool through int64 when is_int, floats through double. */

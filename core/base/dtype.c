@@ -3,11 +3,12 @@
 #include <math.h>
 #include "core/base/base.h"
 
-const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT] = {
+const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1] = {
 #define DTYPE(n, c, cl, size, k, comp, np, st) { #n, #c, #cl, size, CG_KIND_##k, CG_##comp, np, st },
 #include "core/base/dtype.def"
+    [CG_DTYPE_COUNT] = { "tuple", "", "", 0, CG_KIND_BOOL, CG_DTYPE_COUNT, "", "" },
 };
-_Static_assert(sizeof cg__dtypes / sizeof *cg__dtypes == CG_DTYPE_COUNT, "a row for each dtype");
+_Static_assert(sizeof cg__dtypes / sizeof *cg__dtypes == CG_DTYPE_COUNT + 1, "a row for each dtype");
 
 CG_API const char *cg_dtype_name(cg_dtype d) { return (unsigned)d < CG_DTYPE_COUNT ? cg__dtypes[d].name : "?"; }
 CG_API size_t cg_dtype_bytes(cg_dtype d) { return (unsigned)d < CG_DTYPE_COUNT ? cg__dtypes[d].bytes : 0; }

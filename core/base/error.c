@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Errors: the first sentence wins, the last failed call of a thread is kept for it. The log hook. */
+/* Errors: the first sentence wins, the last failed call of a thread is kept for it. The log: a hook, or the file CG_LOG. */
+#include <stdlib.h>
 #include "core/base/base.h"
 
 #define CG_ERROR_MAP(X)                                                                                                \
@@ -76,16 +77,30 @@ CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user)
     log_user = user;
 }
 
+/* A file is opened for each line: there are few, and nothing is kept across forks or to the end of the process. */
+static void log_to_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "ae");
+    if (!f)
+        return;
+    fprintf(f, "%s\n", text);
+    fclose(f);
+}
+
 void cg__log(const char *fmt, ...)
 {
     char text[1000];
+    const char *path = log_hook ? NULL : secure_getenv("CG_LOG");
     va_list ap;
-    if (!log_hook)
+    if (!log_hook && (!path || !*path))
         return;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    log_hook(log_user, text);
+    if (log_hook)
+        log_hook(log_user, text);
+    else
+        log_to_file(path, text);
 }
 
 CG_API void cg_text_free(char *text)

@@ -43,6 +43,17 @@ void cg__strb(cg_strb *s, const char *fmt, ...)
     s->n += (size_t)n;
 }
 
+void cg__strb_json(cg_strb *s, const char *text)
+{
+    cg__strb_add(s, "\"", 1);
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\')
+            cg__strb(s, "\\%c", *text);
+        else
+            cg__strb_add(s, *text >= ' ' && *text <= '~' ? text : "?", 1);
+    cg__strb_add(s, "\"", 1);
+}
+
 char *cg__strb_take(cg_strb *s)
 {
     if (!s->failed && !s->at)

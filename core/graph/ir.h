@@ -118,7 +118,7 @@ static inline int cg__nvalues(const cg_node *n) { return n->nin - n->nbody; }   
 /* The value of an int64 scalar node in its simplest form: constants fold, x+0, x*1. */
 cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
- * stay: then this is substitution. */
+ * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
 /* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */

@@ -137,12 +137,6 @@ static cg_attr *copy_attrs(cg_graph *g, const cg_op *op, const cg_attr *attrs)
     return out;
 }
 
-/* n, after its site is noted. */
-static cg_node *noted(cg_node *n)
-{
-    return cg__site_note(n->graph, n) ? n : cg__graph_fail(n->graph, CG_ENOMEM, "%s: no memory for its creation site", n->op->name);
-}
-
 static cg_node *find(const cg_node *candidate, uint64_t hash)
 {
     uint64_t v;
@@ -162,20 +156,23 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
 {
     const uint64_t h = node_hash(candidate);
     cg_node *have = find(candidate, h);
-    if (have)
-        return noted(have);
-    cg_node *n = cg__arena_copy(&g->arena, candidate, sizeof *n);
+    if (have && cg__site_note(g, have))
+        return have;
+    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, sizeof *n);
     if (!n)
         goto memory;
+    n->id = g->count;
     n->in = cg__arena_copy(&g->arena, candidate->in, (size_t)candidate->nin * sizeof *n->in);
     n->attr = copy_attrs(g, n->op, candidate->attr);
-    if ((n->nin && !n->in) || !n->attr || !cg__map_put(&g->consed, h, cg__key(n)))
+    if ((n->nin && !n->in) || !n->attr || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
+        cg__site_forget(n);
         goto memory;
-    n->id = g->count++;
+    }
+    g->count++;
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;
-    return noted(n);
+    return n;
 memory:
     return cg__graph_fail(g, CG_ENOMEM, "%s: no memory for a node", candidate->op->name);
 }
@@ -214,18 +211,19 @@ cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, u
 
 /* ---- leaves */
 
-/* The free dims of an input are nodes that read its sizes, made when it is there. Until then, and for good when memory
- * is out, they are 0. */
-static bool size_nodes(cg_node *n, const int64_t *shape)
+/* The free dims of an input are nodes that read its sizes, made when it is there. Without memory it stays behind, of no
+ * size and nobody's. */
+static bool size_nodes(cg_node *n)
 {
     bool ok = true;
-    for (int64_t axis = 0; axis < n->type.rank && ok; axis++)
-        if (shape[axis] == CG_ANY) {
-            n->type.dim[axis].n = CG_ANY;                /* not known as a number: else the size would be that */
-            cg_node *size = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
-            ok = size != NULL;
-            n->type.dim[axis] = ok ? (cg_dim_t){ .n = CG_ANY, .sym = size } : (cg_dim_t){ 0 };
-        }
+    for (int64_t axis = 0; axis < n->type.rank; axis++) {
+        cg_dim_t *d = &n->type.dim[axis];
+        if (d->n != CG_ANY)
+            continue;
+        d->sym = cg__node(n->graph, CG_OP_dim, &n, 1, &(cg_attr){ 1, &axis });
+        d->n = d->sym ? CG_ANY : 0;
+        ok &= d->sym != NULL;
+    }
     return ok;
 }
 
@@ -242,10 +240,10 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
         if (shape[i] < CG_ANY)
             return cg__graph_fail(g, CG_ESHAPE, "cg_input: '%s' has the size %lld on axis %d", name ? name : "",
                                   (long long)shape[i], i);
-        t.dim[i].n = shape[i] == CG_ANY ? 0 : shape[i];
+        t.dim[i].n = shape[i];
     }
     cg_node *n = cg__leaf(g, CG_OP_input, &t, NULL, ++g->uids);
-    if (!n || !size_nodes(n, shape))
+    if (!n || !size_nodes(n))
         return NULL;
     return name ? cg_name(n, name) : n;
 }
@@ -437,6 +435,16 @@ CG_API int cg_node_rank(const cg_node *n) { return n ? n->type.rank : -1; }
 CG_API int64_t cg_node_dim(const cg_node *n, int axis)
 {
     return n && axis >= 0 && axis < n->type.rank && !n->type.dim[axis].sym ? n->type.dim[axis].n : CG_ANY;
+}
+
+CG_API int cg_node_outputs(const cg_node *n) { return !n ? 0 : n->nouts ? n->nouts : 1; }
+
+CG_API cg_node *cg_output(cg_node *n, int k)
+{
+    CG_BUILDER(cg_node_graph(n));
+    if (n && (k < 0 || k >= cg_node_outputs(n)))
+        return cg__graph_fail(n->graph, CG_EINVAL, "cg_output: %s has no output %d", cg__label(n), k);
+    return n ? cg__get(n, k) : NULL;
 }
 
 CG_API cg_node *cg_dim(cg_node *n, int axis)

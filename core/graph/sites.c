@@ -127,6 +127,12 @@ bool cg__site_note(cg_graph *g, const cg_node *n)
                               .op = n->op->name });
 }
 
+void cg__site_forget(const cg_node *n)
+{
+    cg_sited_vec *v = &n->graph->sites;
+    v->n = v->n > n->id ? n->id : v->n;
+}
+
 /* ---- what the user says */
 
 CG_API cg_node *cg_name(cg_node *n, const char *name)

@@ -30,6 +30,7 @@ cg_graph *cg__site_enter(cg_graph *g, const void *caller);
 void cg__site_leave(cg_graph *const *g);
 
 bool cg__site_note(cg_graph *g, const cg_node *n);                  /* n was built, or found: false: no memory */
+void cg__site_forget(const cg_node *n);                             /* n, the youngest, is not entered after all */
 bool cg__site_copy(const cg_node *to, const cg_node *from);         /* to stands for from, perhaps in another graph */
 void cg__site_here(const cg_graph *g, cg_strb *out);                /* "net.c:41" of the builder that runs; or nothing */
 const char *cg__label(const cg_node *n);                            /* "h (tanh f32[3], at net.c:41)": for messages; text of n's graph */

@@ -81,13 +81,19 @@ cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
         cg_node **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
         for (int k = 0; list && k < n->nin; k++)
             list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
+        const cg_node *inherit = g->inherit;
+        const bool deriving = g->deriving;
         g->inherit = n;
+        g->deriving = false;
         made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
-        g->inherit = NULL;
+        g->inherit = inherit;
+        g->deriving = deriving;
         if (list != in)
             cg__free(list);
         ok = made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made));
     }
     CG_VEC_FREE(&nodes);
+    if (!ok && !g->error.code)
+        cg__graph_fail(g, CG_ENOMEM, "no memory to copy an expression");
     return ok ? copied(memo, root) : NULL;
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* Writing safetensors: u64 header length, JSON header, data; tensors by dtype width descending, then name, without gaps.
- * The header is padded with spaces so that the data starts at a multiple of 64. The file is written beside its place,
- * synced and renamed, so the old file or the new one is there, never a mixture. */
-#include <errno.h>
+ * The header is padded with spaces so that the data starts at a multiple of 64. */
 #include <jansson.h>
 #include <stdlib.h>
-#include <unistd.h>
-#include "core/base/base.h"
+#include "core/io/file.h"
+
+enum { ALIGN = 64, MAX_HEADER = 100000000 };
 
 typedef struct entry { const char *name; cg_array *array; const void *data; size_t bytes; } entry;
 
@@ -26,66 +25,74 @@ static json_t *describe(const entry *e, size_t from)
                      (json_int_t)from, (json_int_t)(from + e->bytes));
 }
 
-static char *header(const entry *list, int n)
+/* Readers differ in what they make of a name that stands twice, so none may. */
+static int add_entry(json_t *all, const entry *e, size_t from, cg_error *err)
+{
+    if (strcmp(e->name, "__metadata__") == 0)
+        return cg__fail(err, CG_EINVAL, "cg_safetensors_save: '__metadata__' cannot be the name of an array");
+    if (json_object_get(all, e->name))
+        return cg__fail(err, CG_EINVAL, "cg_safetensors_save: two arrays are named '%.200s'", e->name);
+    if (json_object_set_new(all, e->name, describe(e, from)) < 0)
+        return cg__fail(err, CG_EINVAL, "cg_safetensors_save: the name of an array is not UTF-8, or there is no memory");
+    return CG_OK;
+}
+
+static char *header(const entry *list, int n, cg_error *err)
 {
     json_t *all = json_object();
     size_t at = 0;
-    for (int i = 0; i < n && all; at += list[i++].bytes)
-        json_object_set_new(all, list[i].name, describe(&list[i], at));
-    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    int rc = CG_OK;
+    for (int i = 0; i < n && rc == CG_OK; at += list[i++].bytes)
+        rc = add_entry(all, &list[i], at, err);
+    char *text = rc == CG_OK ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
+    if (text && strlen(text) > MAX_HEADER) {
+        free(text);
+        text = NULL;
+        cg__fail(err, CG_EINVAL, "cg_safetensors_save: the header would have more than 100000000 bytes");
+    }
+    if (!text)
+        cg__fail(err, CG_ENOMEM, "cg_safetensors_save: no memory");
     return text;
 }
 
-static bool write_file(FILE *f, const entry *list, int n, const char *head)
+typedef struct file { const entry *list; int n; const char *head; } file;
+
+static bool fill(FILE *f, const void *user)
 {
-    const uint64_t len = strlen(head), padded = ((len + 8 + 63) & ~(uint64_t)63) - 8;
-    bool ok = fwrite(&padded, 8, 1, f) == 1 && fwrite(head, 1, len, f) == len;
-    for (uint64_t i = len; i < padded && ok; i++)
-        ok = fputc(' ', f) != EOF;
-    for (int i = 0; i < n && ok; i++)
-        ok = !list[i].bytes || fwrite(list[i].data, 1, list[i].bytes, f) == list[i].bytes;
-    return ok && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    const file *s = user;
+    const uint64_t len = strlen(s->head), padded = ((len + 8 + ALIGN - 1) & ~(uint64_t)(ALIGN - 1)) - 8;
+    bool ok = fwrite(&padded, 8, 1, f) == 1 && fprintf(f, "%-*s", (int)padded, s->head) == (int)padded;
+    for (int i = 0; i < s->n && ok; i++)
+        ok = !s->list[i].bytes || fwrite(s->list[i].data, s->list[i].bytes, 1, f) == 1;
+    return ok;
 }
 
-static int save(const char *path, const entry *list, int n, cg_error *err)
+static int describe_all(const char *const *names, cg_array *const *arrays, int n, entry *list, cg_error *err)
 {
-    char *head = header(list, n), temp[4096];
-    if (!head || snprintf(temp, sizeof temp, "%s.%ld.tmp", path, (long)getpid()) >= (int)sizeof temp) {
-        free(head);
-        return cg__fail(err, CG_ENOMEM, "cg_safetensors_save: %s: no memory, or the path is too long", path);
+    for (int i = 0; i < n; i++) {
+        const void *data = names[i] ? cg_array_data(arrays[i]) : NULL;
+        if (!arrays[i] || !names[i])
+            return cg__fail(err, CG_EINVAL, "cg_safetensors_save: array %d or its name is NULL", i);
+        if (!data)
+            return cg__fail(err, cg_last_error()->code, "cg_safetensors_save: '%.200s': %s", names[i], cg_last_error()->text);
+        list[i] = (entry){ names[i], arrays[i], data, (size_t)cg_array_count(arrays[i]) * cg_dtype_bytes(cg_array_dtype(arrays[i])) };
     }
-    FILE *f = fopen(temp, "wb");
-    bool ok = f && write_file(f, list, n, head);
-    const int why = errno;
-    ok = (!f || fclose(f) == 0) && ok && rename(temp, path) == 0;
-    free(head);
-    if (ok)
-        return CG_OK;
-    if (f)
-        unlink(temp);
-    return cg__fail(err, CG_EIO, "cg_safetensors_save: %s cannot be written: %s", path, strerror(why ? why : errno));
+    if (n)
+        qsort(list, (size_t)n, sizeof *list, order);
+    return CG_OK;
 }
 
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n)
 {
     cg_error err = { 0 };
     entry *list = cg__zalloc((size_t)(n + 1) * sizeof *list);
-    int rc = list && path ? CG_OK : cg__fail(&err, CG_EINVAL, "cg_safetensors_save: no path, or no memory");
-    for (int i = 0; i < n && rc == CG_OK; i++) {
-        const void *data = cg_array_data(arrays[i]);
-        if (!data)
-            rc = cg__fail(&err, CG_EIO, "%s", cg_last_error()->text);
-        else
-            list[i] = (entry){ names[i], arrays[i], data, (size_t)cg_array_count(arrays[i]) * cg_dtype_bytes(cg_array_dtype(arrays[i])) };
-    }
-    if (rc == CG_OK && n)
-        qsort(list, (size_t)n, sizeof *list, order);
-    for (int i = 1; i < n && rc == CG_OK; i++)
-        if (strcmp(list[i].name, list[i - 1].name) == 0)
-            rc = cg__fail(&err, CG_EINVAL, "cg_safetensors_save: two arrays are named '%s'", list[i].name);
-    if (rc == CG_OK)
-        rc = save(path, list, n, &err);
+    char *head = NULL;
+    if (!list)
+        cg__fail(&err, CG_ENOMEM, "cg_safetensors_save: no memory");
+    else if (describe_all(names, arrays, n, list, &err) == CG_OK && (head = header(list, n, &err)))
+        cg__write_file("cg_safetensors_save", path, fill, &(file){ list, n, head }, &err);
+    free(head);
     cg__free(list);
-    return rc < 0 ? cg__set_last(&err) : CG_OK;
+    return err.code ? cg__set_last(&err) : CG_OK;
 }

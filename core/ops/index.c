@@ -51,7 +51,8 @@ static bounds slice_bounds(const cg_node *n, int axis)
     cg_node *span = step > 0 ? icall(g, CG_OP_sub, stop, start) : icall(g, CG_OP_sub, start, stop);
     const int64_t k = step > 0 ? step : -step;
     span = icall(g, CG_OP_floor_divide, icall(g, CG_OP_add, span, cg__const_i64(g, k - 1)), cg__const_i64(g, k));
-    cg_node *len = start == lo && stop == hi && k == 1 ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
+    const bool whole = k == 1 && (step > 0 ? start == lo && stop == hi : start == hi && stop == lo);
+    cg_node *len = whole ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
     return (bounds){ start, len, step };
 }
 
@@ -132,6 +133,31 @@ static cg_dim_t pad_arg(const cg_node *n, int attr, int i)
     return CG_IS_REF(v) && CG_REF_OF(v) < n->nin ? cg__dim_from(n->in[CG_REF_OF(v)]) : (cg_dim_t){ .n = v };
 }
 
+/* Steps of 1 and -1 leave no gaps: the operand is read through a window. */
+static bool gapless(const int64_t *step, int rank)
+{
+    for (int i = 0; i < rank; i++)
+        if (step[i] != 1 && step[i] != -1)
+            return false;
+    return true;
+}
+
+/* With gaps the operand's elements are written to their places, so each must have one. Sizes known at the call only come from gradients, which fit. */
+static bool has_places(const cg_node *n, const int64_t *step)
+{
+    bool good = true;
+    for (int i = 0; i < n->type.rank; i++) {
+        const cg_dim_t from = pad_arg(n, PAD_START, i), count = n->in[0]->type.dim[i], size = n->type.dim[i];
+        int64_t last;
+        if (cg__dim_is(count, 0))
+            return true;
+        if (!from.sym && !count.sym && !size.sym)
+            good = good && !__builtin_mul_overflow(count.n - 1, step[i], &last) && !__builtin_add_overflow(last, from.n, &last) && from.n >= 0 &&
+                   from.n < size.n && last >= 0 && last < size.n;
+    }
+    return good;
+}
+
 CG_DECLARE_INFER(cg__pad_infer)
 {
     const int rank = n->in[0]->type.rank;
@@ -145,16 +171,9 @@ CG_DECLARE_INFER(cg__pad_infer)
         if ((!n->type.dim[i].sym && n->type.dim[i].n < 0) || step[i] == 0)
             return cg__fail(err, CG_ESHAPE, "cg_pad: axis %d has the size %lld and the step %lld", i, (long long)n->type.dim[i].n, (long long)step[i]);
     }
+    if (!gapless(step, rank) && !has_places(n, step))
+        return cg__fail(err, CG_ESHAPE, "cg_pad: with these steps %s does not lie within the shape", cg__label(n->in[0]));
     return cg__set_ints(n, PAD_STEP, step, rank);
-}
-
-/* Steps of 1 and -1 leave no gaps: the operand is read through a window. */
-static bool gapless(const cg_node *n)
-{
-    for (int i = 0; i < n->type.rank; i++)
-        if (n->attr[PAD_STEP].at[i] != 1 && n->attr[PAD_STEP].at[i] != -1)
-            return false;
-    return true;
 }
 
 static int pad_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
@@ -196,7 +215,7 @@ CG_DECLARE_LOWER(cg__pad_lower)
     const int rc = cg__lower_out(L, n);
     if (rc < 0)
         return rc;
-    return gapless(n) ? cg__lower_elements(L, n, pad_element) : pad_scattered(L, n);
+    return gapless(n->attr[PAD_STEP].at, n->type.rank) ? cg__lower_elements(L, n, pad_element) : pad_scattered(L, n);
 }
 
 CG_DECLARE_GRAD(cg__pad_grad)

@@ -279,8 +279,10 @@ static void move_before(loop *l)
     for (int i = 0; i < l->body.n && !l->failed; i++) {
         cg_node *n = l->body.at[i];
         find_part(l, n);
+        if (l->failed)
+            return;
         const part q = *part_of(l, n);
-        if (cg__is(n, CG_OP_matmul) && q.seq && q.batched && !l->failed)
+        if (cg__is(n, CG_OP_matmul) && q.seq && q.batched)
             put(&l->failed, &l->memo, n, cg__scan_seq(l->s, q.batched, q.back));
     }
 }
@@ -416,7 +418,8 @@ static bool open_loop(loop *l)
     const int nargs = cg__scan_nargs(&l->v);
     cg_node **args = cg__zalloc((size_t)nargs * sizeof *args);
     l->s = cg_scan_begin(l->g, CG_SCAN(.steps = l->v.steps));
-    for (int i = 0; args && l->s && i < nargs; i++) {
+    bool ok = args && l->s;
+    for (int i = 0; ok && i < nargs; i++) {
         const int state = i - l->v.nseq;
         if (i < l->v.nseq)
             args[i] = cg__scan_seq(l->s, l->v.seq[i], l->v.back[i] != 0);
@@ -424,8 +427,9 @@ static bool open_loop(loop *l)
             args[i] = l->need[state] ? cg_scan_state(l->s, l->v.init[state]) : l->v.init[state];
         else
             args[i] = i < nargs - 1 ? l->v.seq[i] : cg_scan_index(l->s);
+        ok = args[i] && !l->s->failed;
     }
-    const bool ok = args && l->s && cg__scan_map_args(l->n, args, &l->memo);
+    ok = ok && cg__scan_map_args(l->n, args, &l->memo);
     cg__free(args);
     return ok;
 }

@@ -20,7 +20,7 @@ typedef struct run {
     cg_arena words;              /* of messages */
 } run;
 
-static double now_us(void)
+double cg__now_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -134,7 +134,7 @@ static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
     const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
-    const double t0 = now_us();
+    const double t0 = cg__now_us();
     const size_t bytes = (size_t)f->low.plan->nums.n * sizeof *f->n;
     int rc = cg__nums_run(f->low.plan, &env, f->n, r->err);
     if (rc < 0 || r->err->code)
@@ -144,7 +144,7 @@ static int plan_numbers(run *r)
         f->planned = rc == CG_OK;
         memcpy(f->last_n, f->n, bytes);
     }
-    f->stats.plan_us = now_us() - t0;
+    f->stats.plan_us = cg__now_us() - t0;
     return rc;
 }
 

@@ -155,12 +155,23 @@ static int prepare(job *j)
     return rc;
 }
 
+static const struct { const char *name; int (*run)(job *); } passes[] = {
+    { "copy", copy_graph }, { "inputs", missing_inputs }, { "rewrite", rewrite }, { "lower", lower }, { "prepare", prepare },
+};
+
 static int compile(job *j)
 {
-    static int (*const passes[])(job *) = { copy_graph, missing_inputs, rewrite, lower, prepare };
+    cg_strb said = { 0 };
     int rc = check_spec(j);
-    for (int i = 0; i < CG_LEN(passes) && rc == CG_OK; i++)
-        rc = passes[i](j);
+    for (int i = 0; i < CG_LEN(passes) && rc == CG_OK; i++) {
+        const double t0 = cg__now_us();
+        rc = passes[i].run(j);
+        cg__strb(&said, "%s%s %.0f us", i ? ", " : "", passes[i].name, cg__now_us() - t0);
+    }
+    if (rc == CG_OK && said.at)
+        cg__log("cg_compile: '%s' on %s: %s; %d nodes, %d steps, %lld kernels built", j->f->name, j->f->device->name, said.at, j->f->g->count,
+                j->f->low.plan->steps.n, (long long)j->f->stats.kernels_built);
+    cg__strb_free(&said);
     return rc;
 }
 

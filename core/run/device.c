@@ -143,10 +143,15 @@ CG_API char *cg_device_info(int json)
     list_devices(&s, json != 0);
     const cg_device *d = cg__device_default(&err);
     s.failed |= err.code == CG_ENOMEM;
-    if (json)
-        cg__strb(&s, "], \"selected\": \"%s\"}\n", d ? d->name : "");
-    else
-        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto", d ? d->name : err.text);
+    if (json) {
+        cg__strb(&s, "], \"selected\": ");
+        d ? cg__strb_json(&s, d->name) : cg__strb(&s, "null, \"error\": ");
+        if (!d)
+            cg__strb_json(&s, err.text);
+        cg__strb(&s, "}\n");
+    } else
+        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
+                 d ? d->name : "no device; write one of the names at the left, or auto");
     return cg__text_result(&s, "cg_device_info");
 }
 

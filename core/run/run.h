@@ -23,6 +23,8 @@ struct cg_array {
     int64_t written;
 };
 
+double cg__now_us(void);                                         /* call.c: a clock that only goes forward */
+
 /* device.c */
 cg_device *cg__device_default(cg_error *err);
 int cg__buffer_new(cg_device *d, size_t bytes, cg_buffer **out, cg_error *err);     /* from the device's pool; refs 1 */

@@ -1,37 +1,237 @@
 // SPDX-License-Identifier: MIT
-/* cgraph show: the training step of a model as text, at one of four stages. */
+/* cgraph show: the training step of a model, or the expression of a .cg file, as text at one of four stages.
+ *
+ * A .cg file declares its inputs, then holds one expression in the printed form; `any` is a size known at the call only:
+ *
+ *     ; the loss of a linear layer
+ *     (input x f32 [any 64])
+ *     (input W f32 [64 10])
+ *     (mean (square (matmul x W)))
+ */
+#include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "tools/cgraph/cgraph.h"
+#include "tools/cgraph/model.h"
 
+enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256 };
 static const char *const stages[] = { "graph", "optimized", "plan", "kernels" };
+typedef struct options { const char *what, *file; int stage; } options;
 
-static int usage(void)
+/* ---- .cg files */
+
+typedef struct source { cg_graph *g; char *at; cg_node *in[MAX_INPUTS]; int nin; } source;
+
+static void skip_space(source *s)
 {
-    fprintf(stderr, "usage: cgraph show logreg [--stage graph|optimized|plan|kernels]\n");
-    return EXIT_USAGE;
+    while (*s->at && strchr(" \t\r\n;", *s->at))
+        s->at += *s->at == ';' ? strcspn(s->at, "\n") : 1;
+}
+
+/* The next word, which the caller's text keeps; length 0 at a bracket. */
+static size_t word(source *s, const char **from)
+{
+    skip_space(s);
+    const size_t n = strcspn(s->at, " \t\r\n;()[]");
+    *from = s->at;
+    s->at += n;
+    return n;
+}
+
+static bool bracket(source *s, char c)
+{
+    skip_space(s);
+    return *s->at == c && s->at++;
+}
+
+static bool read_dtype(source *s, cg_dtype *d)
+{
+    const char *w;
+    const size_t n = word(s, &w);
+    for (int i = 0; i < CG_DTYPE_COUNT; i++)
+        if (strlen(cg_dtype_name((cg_dtype)i)) == n && strncmp(cg_dtype_name((cg_dtype)i), w, n) == 0)
+            return *d = (cg_dtype)i, true;
+    return false;
+}
+
+static bool read_sizes(source *s, int64_t shape[CG_MAX_RANK], int *rank)
+{
+    *rank = 0;
+    if (!bracket(s, '['))
+        return false;
+    for (; !bracket(s, ']'); ++*rank) {
+        const char *w;
+        const size_t n = word(s, &w);
+        char *end = s->at;
+        if (!n || *rank == CG_MAX_RANK)
+            return false;
+        const bool any = n == 3 && strncmp(w, "any", 3) == 0;
+        shape[*rank] = any ? CG_ANY : strtoll(w, &end, 10);
+        if (end != s->at || (!any && shape[*rank] < 0))
+            return false;
+    }
+    return true;
+}
+
+/* (input NAME DTYPE [SIZE...]), whose '(input' is read; blanks take its place, so that places in messages stay right. */
+static bool read_input(source *s, char *from)
+{
+    int64_t shape[CG_MAX_RANK];
+    char name[256];
+    const char *w;
+    cg_dtype d;
+    int rank;
+    const size_t n = word(s, &w);
+    if (!n || n >= sizeof name || s->nin == MAX_INPUTS || !read_dtype(s, &d) || !read_sizes(s, shape, &rank) || !bracket(s, ')'))
+        return false;
+    memcpy(name, w, n);
+    name[n] = 0;
+    s->in[s->nin++] = cg_input(s->g, name, d, shape, rank);
+    for (; from < s->at; from++)
+        *from = *from == '\n' ? '\n' : ' ';
+    return true;
+}
+
+/* Declarations, up to what is none. */
+static bool read_inputs(source *s)
+{
+    for (;;) {
+        skip_space(s);
+        char *from = s->at;
+        if (strncmp(from, "(input", 6) != 0 || !from[6] || !strchr(" \t\r\n", from[6]))
+            return true;
+        s->at += 6;
+        if (!read_input(s, from))
+            return false;
+    }
+}
+
+static char *read_text(const char *path)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+    char *text = f ? malloc(MAX_FILE + 1) : NULL;
+    const size_t n = text ? fread(text, 1, MAX_FILE + 1, f) : 0;
+    const bool ok = text && !ferror(f) && n <= MAX_FILE;
+    if (!ok)
+        fprintf(stderr, "cgraph: show: %s: %s\n", path, n > MAX_FILE ? "more than 64 MiB" : strerror(errno));
+    if (ok)
+        text[n] = 0;
+    if (f && f != stdin)
+        fclose(f);
+    if (ok && strlen(text) == n)
+        return text;
+    if (ok)
+        fprintf(stderr, "cgraph: show: %s: a NUL byte, so it is no text\n", path);
+    free(text);
+    return NULL;
+}
+
+/* NULL: stderr has a sentence. The caller frees the text. */
+static char *show_file(const char *path, int stage)
+{
+    char *text = read_text(path), *shown = NULL;
+    if (!text)
+        return NULL;
+    source s = { .g = cg_graph_new(), .at = text };
+    if (!s.g)
+        failed("show");
+    else if (!read_inputs(&s))
+        fprintf(stderr, "cgraph: show: %s: a declaration is (input NAME DTYPE [SIZE...]), at character %ld\n", path, (long)(s.at - text) + 1);
+    else {
+        cg_node *root = cg_read(s.g, text, s.in, s.nin);
+        cg_function *f = cg_compile(s.g, CG_SPEC(.name = path, .inputs = s.in, .ninputs = s.nin, CG_OUTPUTS(root)));
+        shown = f ? cg_function_show(f, (cg_stage)stage) : NULL;
+        if (!shown)
+            failed(path);
+        cg_function_free(f);
+    }
+    cg_graph_free(s.g);
+    free(text);
+    return shown;
+}
+
+/* ---- models */
+
+static char *show_model(int stage)
+{
+    const int64_t shape[2] = { 128, 784 };
+    dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL) };
+    model m = { 0 };
+    const int rc = d.x && d.y ? model_build(&m, &d, 10, 64, 1e-3) : failed("show");
+    char *text = rc ? NULL : cg_function_show(m.step, (cg_stage)stage);
+    if (!rc && !text)
+        failed("show");
+    model_free(&m);
+    data_free(&d);
+    return text;
+}
+
+/* ---- the command */
+
+static const char help[] =
+    "usage: cgraph show (logreg | FILE.cg) [option...]\n"
+    "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
+    "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
+    "  --format text    the only format so far\n"
+    "  -o, --output F   to a file instead of stdout\n";
+
+static int parse(int argc, char **argv, options *o)
+{
+    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    bool ok = true;
+    for (int c; ok && (c = getopt_long(argc, argv, "ho:", longs, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            for (o->stage = 0; o->stage < 4 && strcmp(stages[o->stage], optarg) != 0; o->stage++)
+                ;
+            ok = o->stage < 4;
+            break;
+        case 'f': ok = strcmp(optarg, "text") == 0; break;
+        case 'o': o->file = optarg; break;
+        case 'h': fputs(help, stdout); return -1;
+        default: ok = false;
+        }
+    }
+    if (!ok || optind + 1 != argc)
+        return usage_error(help);
+    o->what = argv[optind];
+    return 0;
+}
+
+static bool is_file(const char *what)
+{
+    const size_t n = strlen(what);
+    return strcmp(what, "-") == 0 || (n > 3 && strcmp(what + n - 3, ".cg") == 0);
+}
+
+static int write_text(const char *text, const char *path)
+{
+    FILE *f = fopen(path, "w");
+    if (f && fputs(text, f) >= 0 && fclose(f) == 0)
+        return 0;
+    fprintf(stderr, "cgraph: show: %s cannot be written: %s\n", path, strerror(errno));
+    return EXIT_FAILED;
 }
 
 int cmd_show(int argc, char **argv)
 {
-    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { 0 } };
-    int stage = CG_STAGE_OPTIMIZED, c;
-    while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-        for (stage = 0; c == 's' && stage < 4 && strcmp(stages[stage], optarg) != 0; stage++)
-            ;
-        if (c != 's' || stage == 4)
-            return usage();
+    options o = { .stage = CG_STAGE_OPTIMIZED };
+    const int usage = parse(argc, argv, &o);
+    if (usage)
+        return usage < 0 ? 0 : usage;
+    if (!is_file(o.what) && !model_known(o.what)) {
+        fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
+        return EXIT_USAGE;
     }
-    if (optind + 1 != argc || strcmp(argv[optind], "logreg") != 0)
-        return usage();
-    const int64_t x[2] = { 128, 784 };
-    logreg m;
-    int rc = logreg_build(&m, cg_array_new(CG_F32, x, 2, NULL), cg_array_new(CG_I64, x, 1, NULL), 10, 64, 1e-3);
-    char *text = rc ? NULL : cg_function_show(m.step, (cg_stage)stage);
-    if (text)
+    char *text = is_file(o.what) ? show_file(o.what, o.stage) : show_model(o.stage);
+    int rc = text ? 0 : EXIT_FAILED;
+    if (text && o.file)
+        rc = write_text(text, o.file);
+    else if (text)
         fputs(text, stdout);
     cg_text_free(text);
-    logreg_free(&m);
-    return text ? 0 : EXIT_FAILED;
+    return rc;
 }

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+/* What is known of a LOOP before its sizes: in which order its values are computed, and which register each has.
+ *
+ * Values that are computed once a block share registers: one is free again behind the last use of its value, so a long chain stays in L1.
+ * Values of levels 0 and 1 of a staged loop, and reductions, keep theirs.
+ */
+#include "backends/cpu/cpu.h"
+
+typedef struct maker {
+    const cg_plan *p;
+    const cg_loop *l;
+    cg_cpu_code *c;
+    int last[CG_VALS_MAX];               /* position of the last use in the list that is being made */
+    short free[CG_VALS_MAX]; int nfree;
+    bool failed;
+} maker;
+
+static void *room(maker *m, size_t bytes)
+{
+    void *at = cg__arena(&m->c->arena, bytes);
+    m->failed |= !at;
+    return at;
+}
+
+/* ---- lists */
+
+static bool is_whole(const maker *m, int v)
+{
+    return m->l->vals[v].level > 0 || m->l->vals[v].kind == CG_V_STORE;
+}
+
+static cg_cpu_list list_of(maker *m, const bool *in)
+{
+    cg_cpu_list list = { room(m, (size_t)m->l->nvals * sizeof(short)), 0 };
+    for (int v = 0; v < m->l->nvals && list.at; v++)
+        if (in[v])
+            list.at[list.n++] = (short)v;
+    return list;
+}
+
+/* ---- registers */
+
+static short take(maker *m)
+{
+    return m->nfree ? m->free[--m->nfree] : (short)m->c->nregs++;
+}
+
+static void note_uses(maker *m, const cg_cpu_list *list)
+{
+    for (int i = 0; i < list->n; i++)
+        for (int k = 0; k < 3; k++)
+            if (m->l->vals[list->at[i]].a[k] >= 0)
+                m->last[m->l->vals[list->at[i]].a[k]] = i;
+}
+
+/* Registers for the values of a list that `ours` names, each given back behind its last use; an operation never writes over its operands. */
+static void assign(maker *m, const cg_cpu_list *list, const bool *ours, short *reg)
+{
+    m->nfree = 0;
+    note_uses(m, list);
+    for (int i = 0; i < list->n; i++) {
+        const int v = list->at[i];
+        const cg_val *x = &m->l->vals[v];
+        if (ours[v] && x->kind != CG_V_STORE)
+            reg[v] = take(m);
+        for (int k = 0; k < 3; k++) {
+            const bool again = (k > 0 && x->a[k] == x->a[0]) || (k > 1 && x->a[k] == x->a[1]);
+            if (x->a[k] >= 0 && !again && ours[x->a[k]] && m->last[x->a[k]] == i && m->nfree < CG_VALS_MAX)
+                m->free[m->nfree++] = reg[x->a[k]];
+        }
+    }
+    m->nfree = 0;
+}
+
+static void assign_own(maker *m, const bool *in)
+{
+    for (int v = 0; v < m->l->nvals; v++)
+        if (in[v] && m->l->vals[v].kind != CG_V_STORE)
+            m->c->reg[v] = (short)m->c->nregs++;
+}
+
+/* Row values that work inside the row reads, unless columns are the vector: then row values are vectors already. */
+static void assign_spreads(maker *m)
+{
+    for (int v = 0; v < m->l->nvals; v++)
+        m->c->spread[v] = -1;
+    for (int v = 0; v < m->l->nvals && m->c->has_inner && !m->c->columns; v++)
+        for (int k = 0; k < 3; k++) {
+            const int a = m->l->vals[v].a[k];
+            const bool inside = m->l->vals[v].level == 2 || m->l->vals[v].kind == CG_V_REDUCE;
+            if (a >= 0 && inside && m->l->vals[a].level == 1 && m->c->spread[a] < 0)
+                m->c->spread[a] = (short)m->c->nregs++;
+        }
+}
+
+/* ---- facts */
+
+static bool along_last(const maker *m, const cg_num *c)
+{
+    return m->l->nouter > 0 && cg__stride_class(m->p, c[m->l->nouter - 1]) != 0;
+}
+
+static bool varies(const maker *m, int v)
+{
+    const cg_val *x = &m->l->vals[v];
+    bool yes = x->kind == CG_V_INDEX && x->op == m->l->nouter - 1;
+    if (x->kind == CG_V_LOAD) {
+        const cg_operand *o = &m->l->operands[x->operand];
+        yes = along_last(m, o->stride);
+        for (int w = 0; w < o->nwindows; w++)
+            yes |= along_last(m, o->window[w].c);
+    }
+    for (int k = 0; k < 3; k++)
+        yes |= x->a[k] >= 0 && !m->c->steady[x->a[k]];
+    return yes;
+}
+
+static int block_width(const maker *m)
+{
+    size_t widest = 4;
+    for (int v = 0; v < m->l->nvals; v++) {
+        const bool counts = !m->c->has_inner || m->c->columns || m->l->vals[v].level == 2;
+        const size_t w = m->l->vals[v].kind == CG_V_NUMBER ? 8 : cg__cpu_width(m->l->vals[v].dtype);
+        widest = counts && w > widest ? w : widest;
+    }
+    return (int)(CG_REG_BYTES / widest);
+}
+
+/* ---- the two ways to run */
+
+static void make_whole(maker *m)
+{
+    bool in[CG_VALS_MAX], ours[CG_VALS_MAX];
+    for (int v = 0; v < m->l->nvals; v++) {
+        in[v] = is_whole(m, v);
+        ours[v] = in[v] && (!m->c->has_inner || m->l->vals[v].level == 2);
+    }
+    m->c->whole = list_of(m, in);
+    if (!m->failed)
+        assign(m, &m->c->whole, ours, m->c->reg);
+}
+
+static void make_stage(maker *m, int s)
+{
+    cg_cpu_stage *stage = &m->c->stage[s];
+    bool need[CG_VALS_MAX] = { false }, points[CG_VALS_MAX], inner[CG_VALS_MAX], reduces[CG_VALS_MAX];
+    cg__loop_stage_needs(m->l, s, need);
+    for (int v = 0; v < m->l->nvals; v++) {
+        const cg_val *x = &m->l->vals[v];
+        points[v] = x->level < 2 && x->kind != CG_V_REDUCE && x->stage == s && is_whole(m, v);
+        inner[v] = need[v] && x->level == 2;
+        reduces[v] = need[v] && x->kind == CG_V_REDUCE;
+        need[v] = inner[v] || reduces[v];
+    }
+    stage->points = list_of(m, points);
+    stage->inner = list_of(m, need);
+    stage->reduces = list_of(m, reduces);
+    stage->reg = room(m, (size_t)m->l->nvals * sizeof(short));
+    if (!m->failed)
+        assign(m, &stage->inner, inner, stage->reg);
+}
+
+cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
+{
+    cg_cpu_code *c = cg__zalloc(sizeof *c);
+    maker m = { .p = p, .l = l, .c = c, .failed = !c || l->nvals > CG_VALS_MAX };
+    bool once[CG_VALS_MAX] = { false }, own[CG_VALS_MAX] = { false };
+    if (!m.failed) {
+        c->columns = l->columns;
+        c->has_inner = l->naxes > l->nouter;
+        c->nvals = l->nvals;
+        c->nstages = cg__loop_last_stage(l) + 1;
+        c->reg = room(&m, (size_t)l->nvals * sizeof *c->reg);
+        c->spread = room(&m, (size_t)l->nvals * sizeof *c->spread);
+        c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
+        c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
+    }
+    for (int v = 0; v < l->nvals && !m.failed; v++) {
+        c->steady[v] = !varies(&m, v);
+        once[v] = !is_whole(&m, v);
+        own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
+    }
+    if (!m.failed) {
+        c->width = block_width(&m);
+        c->once = list_of(&m, once);
+        assign_own(&m, own);
+        assign_spreads(&m);
+        make_whole(&m);
+        for (int s = 0; s < c->nstages && c->has_inner; s++)
+            make_stage(&m, s);
+    }
+    if (!m.failed)
+        return c;
+    cg__cpu_code_free(c);
+    cg__fail(err, CG_ENOMEM, "cpu: no memory for a loop");
+    return NULL;
+}
+
+void cg__cpu_code_free(cg_cpu_code *c)
+{
+    if (c)
+        cg__arena_free(&c->arena);
+    cg__free(c);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+/* Operands: from memory to registers and back, along a span of points in row-major order of some axes.
+ *
+ * A span is walked in runs along its last axis, where an operand has one stride. A window is an interval of a run; an index that is the same
+ * along the run (a row of an embedding) moves the run's base, any other is looked up element by element. A span that lies in memory as a
+ * register would hold it is used where it is.
+ */
+#include "backends/cpu/cpu.h"
+
+typedef struct span {
+    cg_cpu_block *b;
+    const cg_operand *o;
+    cg_dtype d;
+    int from, to;                        /* axes */
+    int64_t i[CG_AXES_MAX];              /* where the run begins; the other axes stay */
+    const int64_t *index;                /* of a gather, by element of the span; NULL: none */
+    bool steady;                         /* the index is the same along a run */
+} span;
+
+static int64_t extent(const cg_cpu_block *b, int axis) { return b->n[b->l->extent[axis]]; }
+
+static void seek(span *s, int64_t at)
+{
+    for (int k = s->to - 1; k >= s->from; k--) {
+        const int64_t e = extent(s->b, k);
+        s->i[k] = e ? at % e : 0;
+        at = e ? at / e : 0;
+    }
+}
+
+/* Elements left in the run, at most `left`. */
+static int run_of(const span *s, int left)
+{
+    const int64_t rest = s->to > s->from ? extent(s->b, s->to - 1) - s->i[s->to - 1] : 1;
+    return (int)(rest < left ? rest : left);
+}
+
+static void advance(span *s, int run)
+{
+    int k = s->to - 1;
+    if (k < s->from)
+        return;
+    s->i[k] += run;
+    for (; k > s->from && s->i[k] == extent(s->b, k); k--) {
+        s->i[k] = 0;
+        s->i[k - 1]++;
+    }
+}
+
+static int64_t affine(const span *s, cg_num off, const cg_num *c)
+{
+    int64_t at = cg__cpu_num(s->b, off);
+    for (int k = 0; k < s->b->l->naxes; k++)
+        at += cg__cpu_num(s->b, c[k]) * s->i[k];
+    return at;
+}
+
+static int64_t along(const span *s, const cg_num *c) { return s->to > s->from ? cg__cpu_num(s->b, c[s->to - 1]) : 0; }
+
+static char *memory(const span *s)
+{
+    const cg_place *p = &s->b->place[s->o->slot];
+    return (char *)p->buffer->mem + p->offset;
+}
+
+/* ---- windows */
+
+typedef struct interval { int from, to; } interval;
+
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }       /* b > 0 */
+
+/* Which elements 0..run-1 of the run lie in all windows. */
+static interval inside(const span *s, int run)
+{
+    int64_t from = 0, to = run;
+    for (int w = 0; w < s->o->nwindows; w++) {
+        const cg_window *x = &s->o->window[w];
+        const int64_t c = along(s, x->c), at = affine(s, x->c0, x->c), lo = cg__cpu_num(s->b, x->lo) - at, hi = cg__cpu_num(s->b, x->hi) - at;   /* lo <= c k < hi */
+        int64_t first = 0, end = run;
+        if (c > 0) {
+            first = ceil_div(lo, c);
+            end = ceil_div(hi, c);
+        } else if (c < 0) {
+            first = ceil_div(-hi + 1, -c);
+            end = ceil_div(-lo + 1, -c);
+        } else if (lo > 0 || hi <= 0)
+            end = 0;
+        from = first > from ? first : from;
+        to = end < to ? end : to;
+    }
+    from = from < run ? from : run;
+    return (interval){ (int)from, (int)(to > from ? to : from) };
+}
+
+static void fill(const span *s, char *out, int n)
+{
+    char one[8] = { 0 };
+    cg__store_f64(one, s->d, s->o->fill);
+    s->b->d->vec->load(out, one, s->d, 0, n);
+}
+
+/* ---- loads */
+
+static bool index_ok(const span *s, int64_t *index)
+{
+    const int64_t limit = cg__cpu_num(s->b, s->o->gather_limit);
+    if (*index < -limit || *index >= limit) {
+        s->b->bad_index = true;
+        return false;
+    }
+    *index += *index < 0 ? limit : 0;
+    return true;
+}
+
+/* The part from..to-1 of a run whose element 0 is at `at`, in elements. */
+static void copy_part(const span *s, int64_t at, interval part, const int64_t *index, char *out)
+{
+    const size_t item = cg__dtypes[s->d].bytes, w = cg__cpu_width(s->d);
+    const int64_t stride = along(s, s->o->stride), hop = cg__cpu_num(s->b, s->o->gather_stride);
+    const cg_vec *vec = s->b->d->vec;
+    if (part.to == part.from)
+        return;
+    if (!index || s->steady) {
+        int64_t k = index ? index[part.from] : 0;
+        if (index && !index_ok(s, &k))
+            memset(out + (size_t)part.from * w, 0, (size_t)(part.to - part.from) * w);
+        else
+            vec->load(out + (size_t)part.from * w, memory(s) + (at + k * hop + part.from * stride) * (int64_t)item, s->d, stride, part.to - part.from);
+        return;
+    }
+    for (int e = part.from; e < part.to; e++) {
+        int64_t k = index[e];
+        if (index_ok(s, &k))
+            vec->load(out + (size_t)e * w, memory(s) + (at + k * hop + e * stride) * (int64_t)item, s->d, 1, 1);
+        else
+            memset(out + (size_t)e * w, 0, w);
+    }
+}
+
+static void load_span(span *s, int64_t at, int count, char *out)
+{
+    const size_t w = cg__cpu_width(s->d);
+    seek(s, at);
+    for (int done = 0, run; done < count; done += run) {
+        run = run_of(s, count - done);
+        const interval part = s->o->nwindows ? inside(s, run) : (interval){ 0, run };
+        if (part.from > 0)
+            fill(s, out, part.from);
+        if (part.to < run)
+            fill(s, out + (size_t)part.to * w, run - part.to);
+        copy_part(s, affine(s, s->o->off, s->o->stride), part, s->index ? s->index + done : NULL, out);
+        out += (size_t)run * w;
+        advance(s, run);
+    }
+}
+
+/* Whether the axes from..to-1 are walked with stride 1 in all. */
+static bool dense(const span *s)
+{
+    int64_t expected = 1;
+    for (int k = s->to - 1; k >= s->from; k--) {
+        if (cg__cpu_num(s->b, s->o->stride[k]) != expected)
+            return false;
+        expected *= extent(s->b, k);
+    }
+    return s->to > s->from;
+}
+
+static bool as_in_memory(const span *s)
+{
+    return cg__dtypes[s->d].compute == s->d && !s->o->nwindows && s->o->gather < 0 && dense(s);
+}
+
+/* The outer points of the block, at one inner point. */
+static void load_points(span *s, int count, int v, int reg)
+{
+    cg_cpu_block *b = s->b;
+    char *out = cg__cpu_reg(b, reg);
+    if (as_in_memory(s)) {
+        seek(s, b->outer_at);
+        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+        return;
+    }
+    load_span(s, b->outer_at, count, out);
+    b->at[v] = out;
+}
+
+/* All rows of the block lie one behind the other in memory. */
+static bool rows_in_memory(span *s)
+{
+    const cg_cpu_block *b = s->b;
+    if (!as_in_memory(s))
+        return false;
+    span whole = *s;
+    whole.from = 0;
+    return b->rows == 1 || (b->cols == b->inner && dense(&whole));
+}
+
+static void load_rows(span *s, int v, int reg)
+{
+    cg_cpu_block *b = s->b;
+    const size_t w = cg__cpu_width(s->d);
+    char *out = cg__cpu_reg(b, reg);
+    const int64_t *index = s->index;
+    span outer = *s;
+    outer.from = 0;
+    outer.to = b->l->nouter;
+    seek(&outer, b->outer_at);
+    if (rows_in_memory(s)) {
+        memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
+        seek(s, b->col_at);
+        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+        return;
+    }
+    for (int r = 0; r < b->rows; r++) {
+        memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
+        s->index = index ? index + (size_t)r * (size_t)b->cols : NULL;
+        load_span(s, b->col_at, b->cols, out + (size_t)r * (size_t)b->cols * w);
+        advance(&outer, 1);
+    }
+    b->at[v] = out;
+}
+
+static span span_of(cg_cpu_block *b, int v)
+{
+    const cg_val *x = &b->l->vals[v];
+    const cg_operand *o = &b->l->operands[x->operand];
+    const bool points = x->level < 2 || b->c->columns;
+    span s = { .b = b, .o = o, .d = x->dtype, .from = points ? 0 : b->l->nouter, .to = points ? b->l->nouter : b->l->naxes };
+    if (b->c->columns && x->level == 2) {
+        span inner = { .b = b, .from = b->l->nouter, .to = b->l->naxes };
+        seek(&inner, b->col_at);
+        memcpy(s.i, inner.i, sizeof s.i);
+    }
+    if (x->kind == CG_V_LOAD && o->gather >= 0) {
+        s.index = b->at[o->gather];
+        s.steady = points && b->c->steady[o->gather];
+    }
+    return s;
+}
+
+void cg__cpu_load(cg_cpu_block *b, int v, int reg)
+{
+    span s = span_of(b, v);
+    if (b->l->vals[v].level == 2 && !b->c->columns)
+        load_rows(&s, v, reg);
+    else
+        load_points(&s, b->rows, v, reg);
+}
+
+/* ---- stores */
+
+static void store_span(span *s, int64_t at, int count, const char *in)
+{
+    const size_t w = cg__cpu_width(s->d);
+    seek(s, at);
+    for (int done = 0, run; done < count; done += run) {
+        run = run_of(s, count - done);
+        s->b->d->vec->store(memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes, s->d, along(s, s->o->stride), in + (size_t)done * w, run);
+        advance(s, run);
+    }
+}
+
+void cg__cpu_store(cg_cpu_block *b, int v)
+{
+    const cg_val *x = &b->l->vals[v];
+    const char *in = b->at[x->a[0]];
+    span s = span_of(b, v), outer = s;
+    if (x->level < 2 || b->c->columns) {
+        store_span(&s, b->outer_at, b->rows, in);
+        return;
+    }
+    outer.from = 0;
+    outer.to = b->l->nouter;
+    seek(&outer, b->outer_at);
+    for (int r = 0; r < b->rows; r++) {
+        memcpy(s.i, outer.i, (size_t)b->l->nouter * sizeof *s.i);
+        store_span(&s, b->col_at, b->cols, in + (size_t)r * (size_t)b->cols * cg__cpu_width(s.d));
+        advance(&outer, 1);
+    }
+}
+
+/* ---- indices */
+
+void cg__cpu_index(cg_cpu_block *b, int v, int reg)
+{
+    const cg_val *x = &b->l->vals[v];
+    const bool points = x->level < 2 || b->c->columns;
+    span outer = { .b = b, .from = 0, .to = b->l->nouter }, inner = { .b = b, .from = b->l->nouter, .to = b->l->naxes };
+    int64_t *out = cg__cpu_reg(b, reg);
+    seek(&outer, b->outer_at);
+    for (int r = 0, k = 0; r < b->rows; r++) {
+        seek(&inner, b->col_at);
+        for (int c = 0; c < (points ? 1 : b->cols); c++, k++) {
+            out[k] = x->op < b->l->nouter ? outer.i[x->op] : inner.i[x->op];
+            if (!points)
+                advance(&inner, 1);
+        }
+        advance(&outer, 1);
+    }
+    b->at[v] = out;
+}

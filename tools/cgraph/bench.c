@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+/* cgraph bench: the workloads of tools/bench/peers.py, timed as its clock does, so that the figures may stand side by side.
+ *
+ * All float32; SGD with momentum 0.9 at rate 0.01; 8 minibatches stay on the device and a step is told which one to take.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "tools/cgraph/cgraph.h"
+
+enum { MINIBATCHES = 8, MAX_LAYERS = 4, MAX_ARRAYS = 4 * MAX_LAYERS + 4, MAX_UPDATES = 4 * MAX_LAYERS };
+
+typedef struct bench {
+    cg_graph *g;
+    cg_device *device;
+    cg_function *f;
+    bool indexed;                        /* f takes the number of the minibatch */
+    cg_array *arrays[MAX_ARRAYS];        /* everything that is shared */
+    int narrays;
+    uint64_t random;
+} bench;
+
+typedef struct workload {
+    const char *name;
+    int64_t batch;                       /* samples a step */
+    int (*build)(bench *b, const struct workload *w);
+    int layers;
+    int64_t dims[MAX_LAYERS + 1];
+} workload;
+
+/* ---- data */
+
+static double uniform(bench *b)          /* splitmix64, in (0, 1] */
+{
+    uint64_t z = b->random += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53 + 0x1p-54;
+}
+
+static cg_node *shared(bench *b, const char *name, cg_dtype d, const int64_t *shape, int rank)
+{
+    cg_array *a = cg_array_new(d, shape, rank, NULL);
+    b->arrays[b->narrays++] = a;
+    return cg_shared(b->g, name, a);
+}
+
+static cg_node *normal(bench *b, const char *name, const int64_t *shape, int rank, double scale)
+{
+    cg_node *n = shared(b, name, CG_F32, shape, rank);
+    cg_array *a = b->arrays[b->narrays - 1];
+    float *p = (float *)(uintptr_t)cg_array_data(a);
+    for (int64_t i = 0; p && i < cg_array_count(a); i++)         /* Box and Muller */
+        p[i] = (float)(scale * sqrt(-2 * log(uniform(b))) * cos(6.283185307179586 * uniform(b)));
+    return n;
+}
+
+static cg_node *classes(bench *b, const char *name, int64_t n, int64_t below)
+{
+    cg_node *y = shared(b, name, CG_I64, &n, 1);
+    int64_t *p = (int64_t *)(uintptr_t)cg_array_data(b->arrays[b->narrays - 1]);
+    for (int64_t i = 0; p && i < n; i++)
+        p[i] = (int64_t)((1 - uniform(b)) * (double)below);
+    return y;
+}
+
+/* ---- workloads */
+
+static int compile(bench *b, cg_node *const *in, int nin, cg_node *out, const cg_update *to, int nto)
+{
+    b->f = cg_compile(b->g, CG_SPEC(.name = "bench", .inputs = in, .ninputs = nin, CG_OUTPUTS(out), .updates = to, .nupdates = nto));
+    b->indexed = nin == 1;
+    return b->f ? 0 : failed("bench");
+}
+
+/* dims[0] - dims[1] - ..., relu between, softmax cross-entropy at the end; v = 0.9 v + g, p = p - 0.01 v. */
+static int build_net(bench *b, const workload *w)
+{
+    const int64_t rows = MINIBATCHES * w->batch, x_shape[2] = { rows, w->dims[0] };
+    cg_node *p[2 * MAX_LAYERS], *g[2 * MAX_LAYERS], **places[2 * MAX_LAYERS];
+    cg_update to[MAX_UPDATES];
+    cg_node *i = cg_input(b->g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(b->g, CG_I64, (double)w->batch);
+    cg_node *from = cg_mul(i, size), *end = cg_add(from, size);
+    cg_node *x = cg_slice(normal(b, "X", x_shape, 2, 1), 0, from, end, 1);
+    cg_node *y = cg_slice(classes(b, "Y", rows, w->dims[w->layers]), 0, from, end, 1);
+    for (int k = 0; k < w->layers; k++) {
+        p[2 * k] = normal(b, "W", w->dims + k, 2, 1 / sqrt((double)w->dims[k]));
+        p[2 * k + 1] = shared(b, "b", CG_F32, w->dims + k + 1, 1);
+        x = cg_add(cg_matmul(x, p[2 * k]), p[2 * k + 1]);
+        x = k + 1 < w->layers ? cg_relu(x) : x;
+    }
+    cg_node *loss = cg_mean(cg_cross_entropy(x, y), CG_REDUCE());
+    const int n = 2 * w->layers;
+    for (int k = 0; k < n; k++)
+        places[k] = &g[k];
+    cg_grad(loss, p, n, places, n);
+    for (int k = 0; k < n; k++) {
+        cg_node *v = shared(b, "v", CG_F32, k % 2 ? w->dims + k / 2 + 1 : w->dims + k / 2, 2 - k % 2), *v1 = cg_add(cg_scale(v, 0.9), g[k]);
+        to[2 * k] = (cg_update){ v, v1 };
+        to[2 * k + 1] = (cg_update){ p[k], cg_sub(p[k], cg_scale(v1, 0.01)) };
+    }
+    return compile(b, &i, 1, loss, to, 2 * n);
+}
+
+static int build_chain(bench *b, const workload *w)
+{
+    cg_node *x = normal(b, "x", &w->batch, 1, 1), *y = normal(b, "y", &w->batch, 1, 1);
+    cg_node *sum = cg_add(cg_mul(cg_sigmoid(x), cg_tanh(y)), cg_scale(cg_exp(cg_mul(cg_neg(x), x)), 0.5));
+    return compile(b, NULL, 0, cg_sub(cg_add(sum, cg_log1p(cg_abs(y))), cg_mul(x, y)), NULL, 0);
+}
+
+static int build_softmax(bench *b, const workload *w)
+{
+    const int64_t shape[2] = { w->batch, w->dims[0] };
+    cg_node *x = normal(b, "x", shape, 2, 1), *y = classes(b, "y", w->batch, w->dims[0]), *dx = NULL;
+    cg_grad(cg_mean(cg_cross_entropy(x, y), CG_REDUCE()), CG_NODES(x), CG_OUT(&dx));
+    return compile(b, NULL, 0, dx, NULL, 0);
+}
+
+static const workload workloads[] = {
+    { "logreg", 128, build_net, 1, { 784, 10 } },
+    { "mlp-small", 64, build_net, 3, { 64, 128, 64, 10 } },
+    { "mlp-large", 256, build_net, 3, { 784, 1024, 1024, 10 } },
+    { "chain", 4 << 20, build_chain, 0, { 0 } },
+    { "softmax", 4096, build_softmax, 0, { 1000 } },
+};
+enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };
+
+/* ---- the clock of peers.py: warm up, then the best of windows of a fifth of the time; the device is waited for every 8 steps */
+
+static int step(bench *b, long k)
+{
+    const int64_t i = k % MINIBATCHES;
+    cg_array *index = b->indexed ? cg_array_new(CG_I64, NULL, 0, &i) : NULL, *out = NULL;
+    const int rc = cg_call(b->f, &index, b->indexed ? 1 : 0, &out);
+    cg_array_free(index);
+    cg_array_free(out);
+    return rc < 0 ? failed("bench") : 0;
+}
+
+static int finish(bench *b) { return cg_device_wait(b->device) < 0 ? failed("bench") : 0; }
+
+static int window(bench *b, double length, double *rate)
+{
+    const double from = seconds();
+    long k = 0;
+    int rc = 0;
+    while (!rc && seconds() - from < length) {
+        rc = step(b, k++);
+        if (!rc && k % 8 == 0)
+            rc = finish(b);
+    }
+    if (!rc)
+        rc = finish(b);
+    *rate = (double)k / (seconds() - from);
+    return rc;
+}
+
+/* The age of this process: field 22 of stat is its start in clock ticks since boot. */
+static double process_age(void)
+{
+    struct timespec now;
+    char text[1024];
+    unsigned long long ticks = 0;
+    FILE *f = fopen("/proc/self/stat", "r");
+    const size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f)
+        fclose(f);
+    text[n] = 0;
+    const char *p = strrchr(text, ')');
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks) != 1)
+        return 0;
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static int measure(bench *b, const workload *w, double length)
+{
+    const char *device = cg_device_name(b->device);
+    int rc = step(b, 0);
+    if (!rc)
+        rc = finish(b);
+    const double first = process_age(), from = seconds();
+    double best = 0;
+    for (long k = 1; k < 4 && !rc; k++)
+        rc = step(b, k);
+    if (!rc)
+        rc = finish(b);
+    for (double rate; !rc && seconds() - from < length; best = rate > best ? rate : best)
+        rc = window(b, length / 5, &rate);
+    if (!rc)
+        printf("cg-%.*s %s %.1f steps/s %.0f samples/s first %.2f s\n", (int)strcspn(device, ":"), device, w->name, best, best * (double)w->batch, first);
+    return rc;
+}
+
+static int run(const workload *w, double length)
+{
+    bench b = { .g = cg_graph_new(), .device = cg_device_open(NULL), .random = 1 };
+    int rc = b.g && b.device ? w->build(&b, w) : failed("bench");
+    if (!rc)
+        rc = measure(&b, w, length);
+    cg_function_free(b.f);
+    cg_graph_free(b.g);
+    for (int i = 0; i < b.narrays; i++)
+        cg_array_free(b.arrays[i]);
+    return rc;
+}
+
+/* ---- the command */
+
+static const char help[] =
+    "usage: cgraph bench WORKLOAD [--seconds S]\n"
+    "  WORKLOAD       logreg mlp-small mlp-large chain softmax, as in tools/bench/peers.py\n"
+    "  --seconds S    how long to measure, default 3\n"
+    "Prints: cg-DEVICE WORKLOAD R steps/s R samples/s first T s   (first: from the start of the process to the first finished step)\n";
+
+int cmd_bench(int argc, char **argv)
+{
+    static const struct option longs[] = { { "seconds", 1, NULL, 's' }, { "help", 0, NULL, 'h' }, { 0 } };
+    double length = 3;
+    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+        if (c == 'h')
+            return fputs(help, stdout) < 0;
+        if (c != 's' || !parse_real(optarg, &length) || length <= 0)
+            return usage_error(help);
+    }
+    if (optind + 1 != argc)
+        return usage_error(help);
+    for (int i = 0; i < WORKLOADS; i++)
+        if (strcmp(argv[optind], workloads[i].name) == 0)
+            return run(&workloads[i], length);
+    fprintf(stderr, "cgraph: bench: there is no workload '%s'\n", argv[optind]);
+    return usage_error(help);
+}
