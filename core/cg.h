@@ -393,7 +393,8 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
-/* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading. */
+/* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
+ * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */

@@ -52,11 +52,13 @@ static cl_int CL_API_CALL my_clGetProgramBuildInfo(cl_program p, cl_device_id d,
     return CL_SUCCESS;
 }
 
-/* The launch waits for an event that then fails. */
+/* The launch waits for an event that then fails, and for nothing else: PoCL frees a failed command, though another that it waits for still
+ * holds it. */
 static cl_int launch_late(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *off, const size_t *global, const size_t *local, cl_event *event)
 {
     cl_context c;
     cl_int rc;
+    next.clFinish(q);
     next.clGetCommandQueueInfo(q, CL_QUEUE_CONTEXT, sizeof c, &c, NULL);
     cl_event e = next.clCreateUserEvent(c, &rc);
     rc = next.clEnqueueNDRangeKernel(q, k, dims, off, global, local, 1, &e, event);

@@ -151,11 +151,11 @@ static void expand(cg_cl_writer *w, const cg_val *x, bool comment, operand_fn *o
             n++;
         w->bare = s > row->expr && s[-1] == '(' && s[1] == ')';
         if (n == 1 && *s >= 'a' && *s <= 'c') {
-            cg__strb(w->out, "%s", as);
+            cg__strb_add(w->out, as, strlen(as));
             operand(w, x->a[*s - 'a'], depth + 1);
-        } else if (n == 1 && *s == 'T')
+        } else if (n == 1 && *s == 'T') {
             cg__strb(w->out, "%s", cg__cl_type(t));
-        else if (n == 1 && *s == 'M' && s[1] == '(') {
+        } else if (n == 1 && *s == 'M' && s[1] == '(') {
             const size_t len = strcspn(s + 2, ")");
             cg__strb(w->out, comment ? "%.*s" : "cg_%.*s_%s", (int)len, s + 2, cg__dtypes[cg__dtypes[t].compute].name);
             n = len + 3;
@@ -288,11 +288,13 @@ static void store(cg_cl_writer *w, int v)
 
 static void cast(cg_cl_writer *w, const cg_val *x)
 {
-    const cg_dtype from = w->l->vals[x->a[0]].dtype;
-    const bool odd = half_name(x->dtype) && from == CG_F64;
-    cg__strb(w->out, odd ? "cg_odd_f64(" : x->dtype == CG_BOOL ? "" : "(%s)", cg__cl_type(x->dtype));
+    const bool odd = half_name(x->dtype) && w->l->vals[x->a[0]].dtype == CG_F64, truth = x->dtype == CG_BOOL;
+    if (odd)
+        cg__strb(w->out, "cg_odd_f64(");
+    else if (!truth)
+        cg__strb(w->out, "(%s)", cg__cl_type(x->dtype));
     by_name(w, x->a[0], 0);
-    cg__strb(w->out, odd ? ")" : x->dtype == CG_BOOL ? " != 0" : "");
+    cg__strb(w->out, "%s", odd ? ")" : truth ? " != 0" : "");
 }
 
 void cg__cl_value(cg_cl_writer *w, int v)
@@ -343,9 +345,9 @@ static void in_words(cg_cl_writer *w, int v, int depth)
     } else if (x->kind == CG_V_LITERAL || x->kind == CG_V_NUMBER || x->kind == CG_V_INDEX || depth > HEAD_DEPTH || w->out->n > HEAD_TEXT) {
         by_name(w, v, 0);
     } else if (x->kind == CG_V_ELEM) {
-        cg__strb(w->out, bare ? "" : "(");
+        cg__strb(w->out, "%s", bare ? "" : "(");
         expand(w, x, true, in_words, depth);
-        cg__strb(w->out, bare ? "" : ")");
+        cg__strb(w->out, "%s", bare ? "" : ")");
     } else {
         cg__strb(w->out, "%s(", x->kind == CG_V_CAST ? cg__dtypes[x->dtype].name : cg__cl_reduction(x));
         w->bare = true;
