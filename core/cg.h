@@ -377,7 +377,12 @@ typedef struct cg_spec {
 CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
- * shared variables keep their values and out is untouched. */
+ * shared variables keep their values and out is untouched.
+ * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, a command that
+ * fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
+ * affected, or by cg_device_wait, whichever comes first. Shared variables and outputs written by the failed call or
+ * by calls after it are then poisoned: using them is an error that says so, until cg_array_set or another call gives
+ * a shared variable a new value. On the cpu all failures are told by the call itself. */
 CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
@@ -388,9 +393,10 @@ CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 
 /* spec as CG_DEVICE; NULL: CG_DEVICE itself. One device per name and process; the library owns it. */
 CG_API cg_device *cg_device_open(const char *spec);
-CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
-/* Waits until all that was enqueued is done; fails if any of it failed. Reading an array waits by itself. */
+/* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
+ * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
+CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
 CG_API void cg_text_free(char *text);

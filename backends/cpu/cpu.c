@@ -201,7 +201,7 @@ static void add_row(char *out, const char *src, cg_dtype d, int64_t cols)
         else {
             const int64_t k = j * (int64_t)cg__dtypes[d].bytes;
             if (cg__is_float(d))
-                cg__store_f64(out + k, d, cg__load_f64(out + k, d) + cg__load_f64(src + k, d));
+                cg__store_f64(out + k, d, (double)((float)cg__load_f64(out + k, d) + (float)cg__load_f64(src + k, d)));
             else
                 cg__store_i64(out + k, d, (int64_t)((uint64_t)cg__load_i64(out + k, d) + (uint64_t)cg__load_i64(src + k, d)));
         }
@@ -258,14 +258,16 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
     return rc;
 }
 
-static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const cg_place *place, cg_error *err)
+static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
 {
+    (void)call;
     return run_steps((cg_cpu *)d, made, p, 0, p->steps.n, n, place, err);
 }
 
-static int cpu_check(cg_device *dev, int *step, cg_error *err)
+static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
+    (void)call;
     *step = d->failed_step;
     d->failed_step = -1;
     return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
@@ -279,6 +281,6 @@ static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)
 
 const cg_backend cg__cpu_backend = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .describe = cpu_describe, .alloc = cpu_alloc, .release = cpu_release,
-    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .check = cpu_check,
+    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .finish = cpu_finish, .immediate = true,
     .kernels = cpu_kernels,
 };

@@ -7,6 +7,7 @@
 #pragma GCC diagnostic ignored "-Wconversion"        /* the rows convert to their compute type by design */
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #include "kernels/math.h"
+#include "kernels/half.h"
 
 /* ---- the rows, for each compute type */
 
@@ -49,6 +50,8 @@
     default: CONVERT(TO, cg_i32)                                                                                       \
     }                                                                                                                  \
     break;
+#define ODD { float *o = out; const double *s = in; for (int i = 0; i < n; i++) o[i] = cg_odd_f64(s[i]); break; }
+#define ROUND(F) { float *o = out; for (int i = 0; i < n; i++) o[i] = F(o[i]); break; }
 #define NARROW(C, S) { C *o = out; for (int i = 0; i < n; i++) o[i] = (C)(S)o[i]; break; }
 
 static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n)
@@ -64,7 +67,10 @@ static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n
         return;
     }
     switch (cg__dtypes[to].compute) {
-    case CG_F32: CONVERT_FROM(float)
+    case CG_F32:
+        if (to != CG_F32 && from == CG_F64)          /* rounded once, in effect */
+            ODD
+        CONVERT_FROM(float)
     case CG_F64: CONVERT_FROM(double)
     case CG_I64: CONVERT_FROM(cg_i64)
     case CG_U64: CONVERT_FROM(cg_u64)
@@ -76,61 +82,63 @@ static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n
     case CG_I16: NARROW(cg_i32, int16_t)
     case CG_U8: NARROW(cg_u32, uint8_t)
     case CG_U16: NARROW(cg_u32, uint16_t)
+    case CG_F16: ROUND(cg_round_f16)
+    case CG_BF16: ROUND(cg_round_bf16)
     default: break;
     }
 }
 
-#define LOAD(C, S)                                                                                                     \
+/* How an element of memory becomes one of the compute type and back, beside the cast. */
+#define SAME(x) (x)
+#define LOAD(C, S, TO, FROM)                                                                                           \
     {                                                                                                                  \
         C *o = out;                                                                                                    \
         const S *s = in;                                                                                               \
         if (stride == 1)                                                                                               \
-            for (int i = 0; i < n; i++) o[i] = (C)s[i];                                                                \
+            for (int i = 0; i < n; i++) o[i] = (C)TO(s[i]);                                                            \
         else if (stride == 0) {                                                                                        \
-            const C v = n ? (C)s[0] : 0;                                                                               \
+            const C v = n ? (C)TO(s[0]) : 0;                                                                           \
             for (int i = 0; i < n; i++) o[i] = v;                                                                      \
         } else                                                                                                         \
-            for (int i = 0; i < n; i++) o[i] = (C)s[i * stride];                                                       \
+            for (int i = 0; i < n; i++) o[i] = (C)TO(s[i * stride]);                                                   \
         break;                                                                                                         \
     }
-#define STORE(C, S)                                                                                                    \
+#define STORE(C, S, TO, FROM)                                                                                          \
     {                                                                                                                  \
         S *o = out;                                                                                                    \
         const C *s = in;                                                                                               \
         if (stride == 1)                                                                                               \
-            for (int i = 0; i < n; i++) o[i] = (S)s[i];                                                                \
+            for (int i = 0; i < n; i++) o[i] = (S)FROM(s[i]);                                                          \
         else                                                                                                           \
-            for (int i = 0; i < n; i++) o[i * stride] = (S)s[i];                                                       \
+            for (int i = 0; i < n; i++) o[i * stride] = (S)FROM(s[i]);                                                 \
         break;                                                                                                         \
     }
 #define BY_DTYPE(DO)                                                                                                   \
     switch (d) {                                                                                                       \
-    case CG_BOOL: DO(cg_i32, uint8_t)                                                                                  \
-    case CG_I8: DO(cg_i32, int8_t)                                                                                     \
-    case CG_I16: DO(cg_i32, int16_t)                                                                                   \
-    case CG_I32: DO(cg_i32, int32_t)                                                                                   \
-    case CG_I64: DO(cg_i64, int64_t)                                                                                   \
-    case CG_U8: DO(cg_u32, uint8_t)                                                                                    \
-    case CG_U16: DO(cg_u32, uint16_t)                                                                                  \
-    case CG_U32: DO(cg_u32, uint32_t)                                                                                  \
-    case CG_U64: DO(cg_u64, uint64_t)                                                                                  \
-    case CG_F32: DO(float, float)                                                                                      \
-    case CG_F64: DO(double, double)                                                                                    \
+    case CG_BOOL: DO(cg_i32, uint8_t, SAME, SAME)                                                                      \
+    case CG_I8: DO(cg_i32, int8_t, SAME, SAME)                                                                         \
+    case CG_I16: DO(cg_i32, int16_t, SAME, SAME)                                                                       \
+    case CG_I32: DO(cg_i32, int32_t, SAME, SAME)                                                                       \
+    case CG_I64: DO(cg_i64, int64_t, SAME, SAME)                                                                       \
+    case CG_U8: DO(cg_u32, uint8_t, SAME, SAME)                                                                        \
+    case CG_U16: DO(cg_u32, uint16_t, SAME, SAME)                                                                      \
+    case CG_U32: DO(cg_u32, uint32_t, SAME, SAME)                                                                      \
+    case CG_U64: DO(cg_u64, uint64_t, SAME, SAME)                                                                      \
+    case CG_F32: DO(float, float, SAME, SAME)                                                                          \
+    case CG_F64: DO(double, double, SAME, SAME)                                                                        \
+    case CG_F16: DO(float, uint16_t, cg_load_f16, cg_store_f16)                                                        \
+    case CG_BF16: DO(float, uint16_t, cg_load_bf16, cg_store_bf16)                                                     \
     default: break;                                                                                                    \
     }
 
 static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
 {
     BY_DTYPE(LOAD)
-    for (int i = 0; (d == CG_F16 || d == CG_BF16) && i < n; i++)
-        ((float *)out)[i] = (float)cg__load_f64((const uint16_t *)in + i * stride, d);
 }
 
 static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
 {
     BY_DTYPE(STORE)
-    for (int i = 0; (d == CG_F16 || d == CG_BF16) && i < n; i++)
-        cg__store_f64((uint16_t *)out + i * stride, d, (double)((const float *)in)[i]);
 }
 
 /* ---- reductions: combine(x, y) as plan.h defines it */

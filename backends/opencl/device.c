@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Platforms and devices, memory, the status word. One in-order queue a device; only reads and checks wait.
- *
- * A failed kernel is silent on PoCL, so a check looks at the execution status of a marker behind all commands. */
+/* Platforms and devices, how one is chosen and opened, memory. Writes go through host memory that the next call keeps until it has ended,
+ * so they need not wait for the commands before. */
 #include <ctype.h>
 #include <limits.h>
 #include <unistd.h>
@@ -156,6 +155,9 @@ static void cl_close(cg_device *dev)
     cg_cl *d = (cg_cl *)dev;
     if (d->queue)
         clFinish(d->queue);
+    for (int i = 0; i < CG_CALLS; i++)
+        cg__cl_forget(&d->call[i]);
+    cg__cl_forget(&d->next);
     for (int i = 0; i < d->programs.n; i++) {
         clReleaseProgram(d->programs.at[i].program);
         cg__free(d->programs.at[i].text);
@@ -171,28 +173,60 @@ static void cl_close(cg_device *dev)
     cg__free(d);
 }
 
+static void CL_CALLBACK add_one(void *args)
+{
+    ++**(int **)args;
+}
+
+/* Whether a native kernel and the queue's commands see one memory: 41 filled in by a command, 1 added by the host, read by a command. */
+static bool shares_memory(cg_cl *d)
+{
+    const int before = 41;
+    int after = 0, *host = cg__aligned(sizeof *host);
+    cl_int rc = CL_OUT_OF_HOST_MEMORY;
+    cl_mem mem = host ? clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, sizeof *host, host, &rc) : NULL;
+    if (mem && (rc = clEnqueueFillBuffer(d->queue, mem, &before, sizeof before, 0, sizeof before, 0, NULL, NULL)) == CL_SUCCESS &&
+        (rc = clEnqueueNativeKernel(d->queue, add_one, &host, sizeof host, 0, NULL, NULL, 0, NULL, NULL)) == CL_SUCCESS)
+        rc = clEnqueueReadBuffer(d->queue, mem, CL_TRUE, 0, sizeof after, &after, 0, NULL, NULL);
+    clFinish(d->queue);
+    if (mem)
+        clReleaseMemObject(mem);
+    cg__aligned_free(host);
+    return rc == CL_SUCCESS && after == 42;
+}
+
 static int set_up(cg_cl *d, cg_error *err)
 {
     cl_int rc;
     cl_device_fp_config f32 = 0, f64 = 0;
     cl_device_exec_capabilities exec = 0;
     const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)d->platform, 0 };
-    const int none = INT_MAX;
+    const int none[CG_CALLS] = { INT_MAX, INT_MAX, INT_MAX, INT_MAX };
     clGetDeviceInfo(d->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof d->units, &d->units, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof f32, &f32, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof f64, &f64, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
     d->has_f64 = f64 != 0;
     d->rounded = (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
-    d->native = (exec & CL_EXEC_NATIVE_KERNEL) != 0;
     d->context = clCreateContext(props, 1, &d->id, NULL, NULL, &rc);
     if (!d->context)
         return cg__cl_fail(err, rc, "clCreateContext");
     d->queue = clCreateCommandQueue(d->context, d->id, 0, &rc);
     if (!d->queue)
         return cg__cl_fail(err, rc, "clCreateCommandQueue");
-    d->status = clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof none, (void *)(uintptr_t)&none, &rc);
+    d->native = (exec & CL_EXEC_NATIVE_KERNEL) != 0 && shares_memory(d);
+    d->status = clCreateBuffer(d->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof none, (void *)(uintptr_t)none, &rc);
     return d->status ? CG_OK : cg__cl_fail(err, rc, "clCreateBuffer");
+}
+
+/* CG_CL_STYLE, else by the kind of device; one with the CPU bit is a CPU. */
+static int choose_style(cg_cl *d, cl_device_type type, cg_error *err)
+{
+    const char *want = secure_getenv("CG_CL_STYLE");
+    d->gpu = want ? strcmp(want, "gpu") == 0 : !(type & CL_DEVICE_TYPE_CPU);
+    if (want && !d->gpu && strcmp(want, "cpu") != 0)
+        return cg__fail(err, CG_EINVAL, "CG_CL_STYLE: '%s' is unknown; there are: cpu, gpu", want);
+    return CG_OK;
 }
 
 static int cl_open(cg_device **out, const char *spec, cg_error *err)
@@ -217,7 +251,9 @@ static int cl_open(cg_device **out, const char *spec, cg_error *err)
     pthread_mutex_init(&d->super.lock, NULL);
     d->platform = f->platform;
     d->id = f->device;
-    const int rc = set_up(d, err);
+    int rc = choose_style(d, f->type, err);
+    if (rc == CG_OK)
+        rc = set_up(d, err);
     if (rc < 0)
         cl_close(&d->super);
     else
@@ -229,61 +265,67 @@ static int cl_open(cg_device **out, const char *spec, cg_error *err)
 
 static int cl_alloc(cg_device *dev, cg_buffer *b, size_t bytes, cg_error *err)
 {
-    cl_int rc;
-    b->mem = clCreateBuffer(((cg_cl *)dev)->context, CL_MEM_READ_WRITE, bytes ? bytes : 1, NULL, &rc);
-    return b->mem ? CG_OK : cg__cl_fail(err, rc, "clCreateBuffer");
+    cg_cl *d = (cg_cl *)dev;
+    cg_cl_mem *m = cg__zalloc(sizeof *m);
+    cl_int rc = CL_OUT_OF_HOST_MEMORY;
+    bytes = bytes ? bytes : 1;
+    if (m && d->native)
+        m->host = cg__aligned(bytes);
+    if (m && (m->host || !d->native))
+        m->mem = clCreateBuffer(d->context, CL_MEM_READ_WRITE | (m->host ? CL_MEM_USE_HOST_PTR : 0), bytes, m->host, &rc);
+    b->mem = m;
+    if (m && m->mem)
+        return CG_OK;
+    if (m)
+        cg__aligned_free(m->host);
+    cg__free(m);
+    return cg__cl_fail(err, rc, "clCreateBuffer");
 }
 
+/* Commands that use the host memory may still be queued. */
 static void cl_release(cg_device *dev, cg_buffer *b)
 {
-    (void)dev;
-    clReleaseMemObject(b->mem);
+    cg_cl_mem *m = b->mem;
+    if (m->host)
+        clFinish(((cg_cl *)dev)->queue);
+    clReleaseMemObject(m->mem);
+    cg__aligned_free(m->host);
+    cg__free(m);
 }
+
+enum { STAGED_MOST = 4 << 20 };          /* bytes; more are cheaper to wait for than to copy */
 
 static int cl_write(cg_device *dev, cg_buffer *b, size_t off, const void *src, size_t bytes, cg_error *err)
 {
-    if (bytes)
-        CL_TRY(err, clEnqueueWriteBuffer(((cg_cl *)dev)->queue, b->mem, CL_TRUE, off, bytes, src, 0, NULL, NULL));
-    return CG_OK;
-}
-
-/* Waits for all commands so far; a command that failed is an error here. */
-static int settle(cg_cl *d, cg_error *err)
-{
+    cg_cl *d = (cg_cl *)dev;
+    const bool staged = bytes <= STAGED_MOST;
+    void *copy = bytes && staged ? cg__aligned(bytes) : NULL;
+    if (!bytes)
+        return CG_OK;
+    if (staged && (!copy || !CG_PUSH(&d->next.staged, copy))) {
+        cg__aligned_free(copy);
+        return cg__fail(err, CG_ENOMEM, "opencl: no memory to stage %zu bytes", bytes);
+    }
+    if (copy)
+        memcpy(copy, src, bytes);
     cl_event e;
-    cl_int status = CL_COMPLETE;
-    CL_TRY(err, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &e));
-    const cl_int rc = clWaitForEvents(1, &e);
-    clGetEventInfo(e, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
-    clReleaseEvent(e);
-    return rc == CL_SUCCESS && status >= 0 ? CG_OK : cg__cl_fail(err, status < 0 ? status : rc, "a command");
+    CL_TRY(err, clEnqueueWriteBuffer(d->queue, cg__cl_mem(b), staged ? CL_FALSE : CL_TRUE, off, bytes, staged ? copy : src, 0, NULL, &e));
+    return cg__cl_sent(d, e, err);
 }
 
 static int cl_read(cg_device *dev, cg_buffer *b, size_t off, void *dst, size_t bytes, cg_error *err)
 {
-    cg_cl *d = (cg_cl *)dev;
-    if (bytes)
-        CL_TRY(err, clEnqueueReadBuffer(d->queue, b->mem, CL_TRUE, off, bytes, dst, 0, NULL, NULL));
-    return settle(d, err);
-}
-
-static int cl_check(cg_device *dev, int *step, cg_error *err)
-{
-    cg_cl *d = (cg_cl *)dev;
-    const int none = INT_MAX;
-    int word = INT_MAX;
-    *step = -1;
-    CL_TRY(err, clEnqueueReadBuffer(d->queue, d->status, CL_TRUE, 0, sizeof word, &word, 0, NULL, NULL));
-    const int rc = settle(d, err);
-    if (rc < 0 || word == INT_MAX)
-        return rc;
-    CL_TRY(err, clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, 0, sizeof none, &none, 0, NULL, NULL));
-    *step = word;
-    return cg__fail(err, CG_ERUNTIME, "step %d failed", word);
+    cl_event e;
+    if (!bytes)
+        return CG_OK;
+    CL_TRY(err, clEnqueueReadBuffer(((cg_cl *)dev)->queue, cg__cl_mem(b), CL_TRUE, off, bytes, dst, 0, NULL, &e));
+    const int rc = cg__cl_status(e, err);
+    clReleaseEvent(e);
+    return rc;
 }
 
 const cg_backend cg__opencl_backend = {
     .name = "opencl", .open = cl_open, .close = cl_close, .describe = cl_describe, .alloc = cl_alloc, .release = cl_release,
-    .write = cl_write, .read = cl_read, .prepare = cg__cl_prepare, .unprepare = cg__cl_unprepare, .run = cg__cl_run, .check = cl_check,
+    .write = cl_write, .read = cl_read, .prepare = cg__cl_prepare, .unprepare = cg__cl_unprepare, .run = cg__cl_run, .finish = cg__cl_finish,
     .kernels = cg__cl_kernels,
 };

@@ -1,385 +1,632 @@
 // SPDX-License-Identifier: MIT
-/* A LOOP as OpenCL C. Each work-item runs a chunk of outer points; reductions follow plan.h's order within the work-item.
+/* A LOOP, or a KERNEL step, as OpenCL C: the frame of points, stages and reductions in plan.h's canonical order.
  *
+ * cpu style: a work-item runs a chunk of outer points, 64 lanes are an array. gpu style: work-items stride over the outer points, or, for
+ * reductions along rows, a work-group of 64 takes a point and the lanes are its work-items; barriers stand only where control flow is
+ * uniform. Both add the same elements to the same lanes in the same order, so they give the same bits.
  * The text is canonical: it names no size, slot or user name, so every plan with the same structure shares the kernel. */
-#include <ctype.h>
-#include "backends/opencl/opencl.h"
+#include "backends/opencl/writer.h"
 #include "kernels/pieces.h"
 
-typedef struct writer { const cg_plan *p; const cg_loop *l; cg_cl_numbers *nums; cg_strb *out; const char *pad; bool overflow; } writer;
-
-static const char *type_of(cg_dtype d) { return cg__dtypes[cg__dtypes[d].compute].cl_name; }
-
-static int slot_of(writer *w, cg_num id)
-{
-    for (int i = 0; i < w->nums->n; i++)
-        if (w->nums->id[i] == id)
-            return i;
-    if (w->nums->n == CG_CL_NUMBERS) {
-        w->overflow = true;
-        return 0;
-    }
-    w->nums->id[w->nums->n] = id;
-    return w->nums->n++;
-}
-
-/* ---- addresses */
-
-static void affine(writer *w, cg_num off, const cg_num *c)
-{
-    cg__strb(w->out, "n.v[%d]", slot_of(w, off));
-    for (int k = 0; k < w->l->naxes; k++) {
-        const int cls = cg__stride_class(w->p, c[k]);
-        if (cls == 1)
-            cg__strb(w->out, " + i%d", k);
-        else if (cls == 2)
-            cg__strb(w->out, " + n.v[%d] * i%d", slot_of(w, c[k]), k);
-    }
-}
-
-static void literal(cg_strb *out, cg_dtype d, double v, int64_t i)
-{
-    const cg_dtype c = cg__dtypes[d].compute;
-    uint64_t bits = 0;
-    cg__store_f64(&bits, c, v);
-    if (c == CG_F32)
-        cg__strb(out, "as_float(0x%08xu)", (unsigned)bits);
-    else if (c == CG_F64)
-        cg__strb(out, "as_double(0x%016lxul)", (unsigned long)bits);
-    else
-        cg__strb(out, "(%s)%lldL", cg__dtypes[c].cl_name, (long long)i);
-}
-
-static void load(writer *w, int v)
-{
-    const cg_val *x = &w->l->vals[v];
-    const cg_operand *o = &w->l->operands[x->operand];
-    cg_strb *out = w->out;
-    if (o->gather >= 0) {
-        const int lim = slot_of(w, o->gather_limit);
-        cg__strb(out, "%sconst int ok%d = v%d >= -n.v[%d] && v%d < n.v[%d];\n", w->pad, v, o->gather, lim, o->gather, lim);
-        cg__strb(out, "%sif (!ok%d) atomic_min(status, (int)n.step);\n", w->pad, v);
-    }
-    cg__strb(out, "%sconst %s v%d = ", w->pad, type_of(x->dtype), v);
-    for (int k = 0; k < o->nwindows; k++) {
-        cg__strb(out, "(");
-        affine(w, o->window[k].c0, o->window[k].c);
-        cg__strb(out, ") >= n.v[%d] && (", slot_of(w, o->window[k].lo));
-        affine(w, o->window[k].c0, o->window[k].c);
-        cg__strb(out, ") < n.v[%d] %s", slot_of(w, o->window[k].hi), k + 1 < o->nwindows || o->gather >= 0 ? "&& " : "? ");
-    }
-    if (o->gather >= 0)
-        cg__strb(out, "ok%d ? ", v);
-    cg__strb(out, "(%s)p%d[", type_of(x->dtype), x->operand);
-    affine(w, o->off, o->stride);
-    if (o->gather >= 0)
-        cg__strb(out, " + (v%d < 0 ? v%d + n.v[%d] : v%d) * n.v[%d]", o->gather, o->gather, slot_of(w, o->gather_limit), o->gather, slot_of(w, o->gather_stride));
-    cg__strb(out, "]");
-    if (o->nwindows || o->gather >= 0) {
-        cg__strb(out, " : ");
-        literal(out, x->dtype, o->fill, (int64_t)o->fill);
-    }
-    cg__strb(out, ";\n");
-}
-
-/* ---- expressions: a b c become values, T the type, M(f) libcg's f for that type */
-
-/* Signed overflow has no meaning in OpenCL C, and compilers use that; + - * give the same bits in unsigned, where they wrap. */
-static const char *wrapping(const char *expr, cg_dtype compute)
-{
-    return strpbrk(expr, "<>=/?!&|M") ? "" : compute == CG_I32 ? "(uint)" : compute == CG_I64 ? "(ulong)" : "";
-}
-
-static void expand(writer *w, const cg_val *x)
-{
-    const cg_elem_row *row = &cg__elems[x->op];
-    const cg_dtype t = w->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
-    const char *suffix = cg__dtypes[cg__dtypes[t].compute].name, *as = wrapping(row->expr, cg__dtypes[t].compute);
-    for (const char *s = row->expr; *s;) {
-        size_t n = 0;
-        while (isalnum((unsigned char)s[n]) || s[n] == '_')
-            n++;
-        if (n == 1 && *s >= 'a' && *s <= 'c')
-            cg__strb(w->out, "%sv%d", as, x->a[*s - 'a']);
-        else if (n == 1 && *s == 'T')
-            cg__strb(w->out, "%s", type_of(t));
-        else if (n == 1 && *s == 'M' && s[1] == '(') {
-            const size_t len = strcspn(s + 2, ")");
-            cg__strb(w->out, "cg_%.*s_%s", (int)len, s + 2, suffix);
-            n = len + 3;
-        } else
-            cg__strb_add(w->out, s, n ? n : 1);
-        s += n ? n : 1;
-    }
-}
-
-static const char *narrow(cg_dtype d)
-{
-    return cg__is_float(d) || d == CG_BOOL || cg__dtypes[d].bytes >= 4 ? "" : d == CG_I8 ? "(char)" : d == CG_I16 ? "(short)" : d == CG_U8 ? "(uchar)" : "(ushort)";
-}
-
-static void value(writer *w, int v)
-{
-    const cg_val *x = &w->l->vals[v];
-    cg_strb *out = w->out;
-    switch (x->kind) {
-    case CG_V_LOAD: load(w, v); return;
-    case CG_V_REDUCE: return;
-    case CG_V_STORE:
-        cg__strb(out, "%sp%d[", w->pad, x->operand);
-        affine(w, w->l->operands[x->operand].off, w->l->operands[x->operand].stride);
-        cg__strb(out, "] = (%s)v%d;\n", cg__dtypes[x->dtype].cl_name, x->a[0]);
-        return;
-    default: break;
-    }
-    cg__strb(out, "%sconst %s v%d = ", w->pad, type_of(x->dtype), v);
-    if (x->kind == CG_V_INDEX)
-        cg__strb(out, "i%d", x->op);
-    else if (x->kind == CG_V_NUMBER)
-        cg__strb(out, "n.v[%d]", slot_of(w, x->op));
-    else if (x->kind == CG_V_LITERAL)
-        literal(out, x->dtype, x->lit, x->ilit);
-    else if (x->kind == CG_V_CAST && x->dtype == CG_BOOL)
-        cg__strb(out, "v%d != 0", x->a[0]);
-    else if (x->kind == CG_V_CAST)
-        cg__strb(out, "(%s)%sv%d", type_of(x->dtype), narrow(x->dtype), x->a[0]);
-    else {
-        cg__strb(out, "(%s)%s(", type_of(x->dtype), narrow(x->dtype));
-        expand(w, x);
-        cg__strb(out, ")");
-    }
-    cg__strb(out, ";\n");
-}
-
-/* ---- reductions */
-
 static bool is_arg(const cg_val *x) { return x->op == CG_RED_ARGMAX || x->op == CG_RED_ARGMIN; }
+static bool has_inner(const cg_cl_writer *w) { return w->l->naxes > w->l->nouter; }
+
+/* ---- coordinates */
+
+static const char *extent(cg_cl_writer *w, int axis) { return cg__cl_number(w, w->l->extent[axis], "e%d", axis); }
+
+/* The index over axes from..to-1 in row-major order: the axis itself if there is one only. */
+static void linear_name(int from, int to, const char *several, char name[CG_CL_NAME])
+{
+    if (to - from == 1)
+        snprintf(name, CG_CL_NAME, "i%d", from);
+    else
+        snprintf(name, CG_CL_NAME, "%s", several);
+}
+
+/* Splits a linear index into i<from>..i<to-1>. */
+static void coordinates(cg_cl_writer *w, int from, int to, const char *linear)
+{
+    char at[CG_CL_NAME], first[CG_CL_NAME];
+    snprintf(at, sizeof at, "%s", linear);
+    snprintf(first, sizeof first, "i%d", from);
+    for (int k = to - 1; k > from; k--) {
+        cg__cl_line(w, "const %s i%d = %s %% n.%s, q%d = %s / n.%s;", w->index, k, at, extent(w, k), k, at, extent(w, k));
+        snprintf(at, sizeof at, "q%d", k);
+    }
+    if (to > from && strcmp(at, first) != 0)
+        cg__cl_line(w, "const %s %s = %s;", w->index, first, at);
+}
+
+static void points(cg_cl_writer *w, const char *name, int from, int to)
+{
+    cg__cl_pad(w);
+    cg__strb(w->out, "const %s %s = ", w->index, name);
+    for (int k = from; k < to; k++)
+        cg__strb(w->out, "%sn.%s", k > from ? " * " : "", extent(w, k));
+    cg__strb(w->out, to > from ? ";\n" : "1;\n");
+}
+
+static void open(cg_cl_writer *w, const char *line)
+{
+    cg__cl_line(w, "%s", line);
+    w->depth++;
+}
+
+static void close(cg_cl_writer *w)
+{
+    w->depth--;
+    cg__cl_line(w, "}");
+}
+
+/* ---- reductions: lanes along rows, blocks of 256 along columns, pairs of value and index for argmax */
 
 static void identity(cg_strb *out, const cg_val *x)
 {
     const cg_dtype c = cg__dtypes[x->dtype].compute;
-    const bool f = cg__is_float(c), max = x->op == CG_RED_MAX;
+    const bool max = x->op == CG_RED_MAX;
     if (x->op == CG_RED_SUM || x->op == CG_RED_PROD)
-        literal(out, c, x->op == CG_RED_PROD, x->op == CG_RED_PROD);
-    else if (f)
-        literal(out, c, max ? -__builtin_inf() : __builtin_inf(), 0);
+        cg__cl_literal(out, c, x->op == CG_RED_PROD, x->op == CG_RED_PROD);
+    else if (cg__is_float(c))
+        cg__strb(out, max ? "-INFINITY" : "INFINITY");
     else
         cg__strb(out, "%s", c == CG_I32 ? (max ? "INT_MIN" : "INT_MAX") : c == CG_I64 ? (max ? "LONG_MIN" : "LONG_MAX") : c == CG_U32 ? (max ? "0u" : "UINT_MAX") : max ? "0ul" : "ULONG_MAX");
 }
 
 /* to = combine(to, from) */
-static void combine(cg_strb *out, const cg_val *x, const char *to, const char *from)
+static void combine(cg_cl_writer *w, const cg_val *x, const char *to, const char *from)
 {
     if (x->op == CG_RED_SUM || x->op == CG_RED_PROD)
-        cg__strb(out, "%s = %s %c %s;\n", to, to, x->op == CG_RED_SUM ? '+' : '*', from);
+        cg__cl_line(w, "%s %c= %s;", to, x->op == CG_RED_SUM ? '+' : '*', from);
     else
-        cg__strb(out, "%s = %s %c %s || %s != %s ? %s : %s;\n", to, to, x->op == CG_RED_MAX ? '>' : '<', from, to, to, to, from);
+        cg__cl_line(w, "%s = %s %c %s || %s != %s ? %s : %s;", to, to, x->op == CG_RED_MAX ? '>' : '<', from, to, to, to, from);
 }
 
-static void reduce_open(writer *w, int v)
+static void declare(cg_cl_writer *w, const cg_val *x, const char *name, const char *suffix)
 {
-    const cg_val *x = &w->l->vals[v];
-    cg_strb *out = w->out;
-    const char *t = type_of(x->dtype);
-    if (is_arg(x))
-        cg__strb(out, "        %s best%d = 0; long v%d = 0; int any%d = 0;\n", type_of(w->l->vals[x->a[0]].dtype), v, v, v);
-    else if (w->l->columns) {
-        cg__strb(out, "        %s v%d = ", t, v);
-        identity(out, x);
-        cg__strb(out, ", part%d = v%d;\n", v, v);
-    } else {
-        cg__strb(out, "        %s lane%d[64];\n        for (int l = 0; l < 64; l++) lane%d[l] = ", t, v, v);
-        identity(out, x);
-        cg__strb(out, ";\n");
-    }
+    cg__cl_pad(w);
+    cg__strb(w->out, "%s %s%s = ", cg__cl_type(x->dtype), name, suffix);
+    identity(w->out, x);
+    cg__strb(w->out, ";\n");
 }
 
-static void reduce_step(writer *w, int v)
+static void arg_open(cg_cl_writer *w, const cg_val *x, const char *name)
+{
+    cg__cl_line(w, "%s %s_best = 0;", cg__cl_type(w->l->vals[x->a[0]].dtype), name);
+    cg__cl_line(w, "long %s_at = -1;", name);
+}
+
+/* Elements come in order, so an equal one never wins; the first NaN stays. */
+static void arg_step(cg_cl_writer *w, const cg_val *x, const char *name, const char *from, const char *index)
+{
+    cg__cl_line(w, "if (%s_at < 0 || (%s_best == %s_best && (%s %c %s_best || %s != %s))) {", name, name, name, from, x->op == CG_RED_ARGMAX ? '>' : '<', name, from, from);
+    cg__cl_line(w, "    %s_best = %s;", name, from);
+    cg__cl_line(w, "    %s_at = %s;", name, index);
+    cg__cl_line(w, "}");
+}
+
+static const char *lane_suffix(const cg_cl_writer *w) { return w->l->columns ? "" : w->gpu ? "_lane" : "_lane[l]"; }
+
+static void reduce_open(cg_cl_writer *w, int v)
 {
     const cg_val *x = &w->l->vals[v];
-    char to[40], from[40];
-    snprintf(from, sizeof from, "v%d", x->a[0]);
+    const char *name = w->local[v];
     if (is_arg(x)) {
-        const char cmp = x->op == CG_RED_ARGMAX ? '>' : '<';
-        cg__strb(w->out, "            if (!any%d || (best%d == best%d && (%s %c best%d || %s != %s))) { best%d = %s; v%d = j; any%d = 1; }\n", v, v, v, from, cmp,
-                 v, from, from, v, from, v, v);
-        return;
-    }
-    snprintf(to, sizeof to, w->l->columns ? "part%d" : "lane%d[j & 63]", v);
-    cg__strb(w->out, "            ");
-    combine(w->out, x, to, from);
-    if (w->l->columns) {
-        char total[40];
-        snprintf(total, sizeof total, "v%d", v);
-        cg__strb(w->out, "            if (((j + 1) & 255) == 0 || j + 1 == inner) { ");
-        combine(w->out, x, total, to);
-        cg__strb(w->out, "            %s = ", to);
+        arg_open(w, x, name);
+    } else if (w->l->columns || w->gpu) {
+        declare(w, x, name, lane_suffix(w));
+    } else {
+        cg__cl_line(w, "%s %s_lane[64];", cg__cl_type(x->dtype), name);
+        cg__cl_line(w, "for (int l = 0; l < 64; l++)");
+        w->depth++;
+        cg__cl_pad(w);
+        cg__strb(w->out, "%s_lane[l] = ", name);
         identity(w->out, x);
-        cg__strb(w->out, "; }\n");
+        cg__strb(w->out, ";\n");
+        w->depth--;
     }
 }
 
-static void reduce_close(writer *w, int v)
+static void reduce_step(cg_cl_writer *w, int v, const char *index)
 {
     const cg_val *x = &w->l->vals[v];
-    char to[40], from[40];
-    if (is_arg(x) || w->l->columns)
+    char to[CG_CL_NAME * 2], from[CG_CL_NAME * 2];
+    cg__cl_operand(w, x->a[0], from);
+    if (is_arg(x)) {
+        arg_step(w, x, w->local[v], from, index);
         return;
-    snprintf(to, sizeof to, "lane%d[l]", v);
-    snprintf(from, sizeof from, "lane%d[l + h]", v);
-    cg__strb(w->out, "        for (int h = 32; h; h /= 2)\n            for (int l = 0; l < h; l++)\n                ");
-    combine(w->out, x, to, from);
-    cg__strb(w->out, "        const %s v%d = lane%d[0];\n", type_of(x->dtype), v, v);
+    }
+    snprintf(to, sizeof to, "%s%s", w->local[v], w->l->columns ? "_part" : lane_suffix(w));
+    combine(w, x, to, from);
+}
+
+/* The result under the value's own name, narrowed. */
+static void reduce_result(cg_cl_writer *w, int v, const char *from)
+{
+    const cg_val *x = &w->l->vals[v];
+    cg__cl_pad(w);
+    cg__strb(w->out, "const %s %s = ", cg__cl_type(x->dtype), w->local[v]);
+    cg__cl_result(w, x, true);
+    cg__strb(w->out, "%s", from);
+    cg__cl_result(w, x, false);
+    cg__strb(w->out, ";\n");
+}
+
+static void halve_array(cg_cl_writer *w, int v)
+{
+    char to[CG_CL_NAME * 2], from[CG_CL_NAME * 2];
+    snprintf(to, sizeof to, "%s_lane[l]", w->local[v]);
+    snprintf(from, sizeof from, "%s_lane[l + h]", w->local[v]);
+    cg__cl_line(w, "for (int h = 32; h; h /= 2)");
+    w->depth++;
+    cg__cl_line(w, "for (int l = 0; l < h; l++)");
+    w->depth++;
+    combine(w, &w->l->vals[v], to, from);
+    w->depth -= 2;
+}
+
+/* Of two pairs the better one: a value that beats the other, of equals the smaller index, the first NaN before all. */
+static void better_pair(cg_cl_writer *w, int v)
+{
+    const char *s = w->local[v];
+    cg__cl_line(w, "const long other = %s_ats[lane + h], mine = %s_ats[lane];", s, s);
+    cg__cl_line(w, "const %s x = %s_bests[lane + h], best = %s_bests[lane];", cg__cl_type(w->l->vals[w->l->vals[v].a[0]].dtype), s, s);
+    cg__cl_line(w, "const int first = other < mine, wins = best == best ? x != x || x %c best || (x == best && first) : x != x && first;",
+                w->l->vals[v].op == CG_RED_ARGMAX ? '>' : '<');
+    open(w, "if (other >= 0 && (mine < 0 || wins)) {");
+    cg__cl_line(w, "%s_ats[lane] = other;", s);
+    cg__cl_line(w, "%s_bests[lane] = x;", s);
+    close(w);
+}
+
+static void fence(cg_cl_writer *w) { cg__cl_line(w, "barrier(CLK_LOCAL_MEM_FENCE);"); }
+
+/* gpu: the lanes of a work-group, combined by halving in local memory. */
+static void halve_group(cg_cl_writer *w, int v)
+{
+    const cg_val *x = &w->l->vals[v];
+    const char *s = w->local[v];
+    char to[CG_CL_NAME * 2], from[CG_CL_NAME * 2];
+    snprintf(to, sizeof to, "%s_lanes[lane]", s);
+    snprintf(from, sizeof from, "%s_lanes[lane + h]", s);
+    if (is_arg(x)) {
+        cg__cl_line(w, "%s_ats[lane] = %s_at;", s, s);
+        cg__cl_line(w, "%s_bests[lane] = %s_best;", s, s);
+    } else
+        cg__cl_line(w, "%s = %s_lane;", to, s);
+    fence(w);
+    open(w, "for (int h = 32; h; h /= 2) {");
+    if (is_arg(x)) {
+        open(w, "if (lane < h) {");
+        better_pair(w, v);
+        close(w);
+    } else {
+        cg__cl_line(w, "if (lane < h)");
+        w->depth++;
+        combine(w, x, to, from);
+        w->depth--;
+    }
+    fence(w);
+    close(w);
+    snprintf(from, sizeof from, is_arg(x) ? "max(%s_ats[0], 0l)" : "%s_lanes[0]", s);
+    reduce_result(w, v, from);
+    fence(w);
+}
+
+/* The total has the value's name already; only f16 and bf16 have something left to do. */
+static void column_result(cg_cl_writer *w, int v)
+{
+    const cg_val *x = &w->l->vals[v];
+    if (cg__dtypes[x->dtype].compute == x->dtype)
+        return;
+    cg__cl_pad(w);
+    cg__strb(w->out, "%s = ", w->local[v]);
+    cg__cl_result(w, x, true);
+    cg__strb(w->out, "%s", w->local[v]);
+    cg__cl_result(w, x, false);
+    cg__strb(w->out, ";\n");
+}
+
+static void reduce_close(cg_cl_writer *w, int v)
+{
+    const cg_val *x = &w->l->vals[v];
+    char from[CG_CL_NAME * 2];
+    if (w->gpu && !w->l->columns) {
+        halve_group(w, v);
+    } else if (is_arg(x)) {
+        snprintf(from, sizeof from, "max(%s_at, 0l)", w->local[v]);
+        reduce_result(w, v, from);
+    } else if (w->l->columns) {
+        column_result(w, v);
+    } else {
+        halve_array(w, v);
+        snprintf(from, sizeof from, "%s_lane[0]", w->local[v]);
+        reduce_result(w, v, from);
+    }
+}
+
+/* Local memory of a gpu kernel's reductions stands at the head of the kernel. */
+static void shared_lanes(cg_cl_writer *w)
+{
+    for (int v = 0; v < w->l->nvals; v++) {
+        const cg_val *x = &w->l->vals[v];
+        if (x->kind != CG_V_REDUCE)
+            continue;
+        if (is_arg(x)) {
+            cg__cl_line(w, "__local long %s_ats[64];", w->local[v]);
+            cg__cl_line(w, "__local %s %s_bests[64];", cg__cl_type(w->l->vals[x->a[0]].dtype), w->local[v]);
+        } else
+            cg__cl_line(w, "__local %s %s_lanes[64];", cg__cl_type(x->dtype), w->local[v]);
+    }
+}
+
+/* ---- stages */
+
+typedef struct stage { bool need[CG_CL_VALUES], reduces, any; } stage;
+
+static stage stage_of(const cg_loop *l, int s)
+{
+    stage g = { .any = false };
+    if (l->naxes > l->nouter)
+        cg__loop_stage_needs(l, s, g.need);
+    for (int v = 0; v < l->nvals; v++) {
+        g.any = g.any || g.need[v];
+        g.reduces = g.reduces || (g.need[v] && l->vals[v].kind == CG_V_REDUCE);
+    }
+    return g;
+}
+
+typedef void reduce_fn(cg_cl_writer *w, int v);
+
+static void each_reduction(cg_cl_writer *w, const stage *g, reduce_fn *fn)
+{
+    for (int v = 0; v < w->l->nvals; v++)
+        if (g->need[v] && w->l->vals[v].kind == CG_V_REDUCE)
+            fn(w, v);
+}
+
+/* The level 2 work at one inner point, whose linear index has the name `at`. */
+static void inner_point(cg_cl_writer *w, const stage *g, const char *at)
+{
+    coordinates(w, w->l->nouter, w->l->naxes, at);
+    for (int v = 0; v < w->l->nvals; v++) {
+        if (g->need[v] && w->l->vals[v].level == 2)
+            cg__cl_value(w, v);
+        if (g->need[v] && w->l->vals[v].kind == CG_V_REDUCE)
+            reduce_step(w, v, at);
+    }
+}
+
+static void part_open(cg_cl_writer *w, int v)
+{
+    if (!is_arg(&w->l->vals[v]))
+        declare(w, &w->l->vals[v], w->local[v], "_part");
+}
+
+static void part_close(cg_cl_writer *w, int v)
+{
+    char part[CG_CL_NAME * 2];
+    snprintf(part, sizeof part, "%s_part", w->local[v]);
+    if (!is_arg(&w->l->vals[v]))
+        combine(w, &w->l->vals[v], w->local[v], part);
+}
+
+static void columns_loop(cg_cl_writer *w, const stage *g, const char *at)
+{
+    cg__cl_line(w, "for (%s t = 0; t < inner; t += 256) {", w->index);
+    w->depth++;
+    cg__cl_line(w, "const %s stop = inner - t < 256 ? inner : t + 256;", w->index);
+    each_reduction(w, g, part_open);
+    cg__cl_line(w, "for (%s %s = t; %s < stop; %s++) {", w->index, at, at, at);
+    w->depth++;
+    inner_point(w, g, at);
+    close(w);
+    each_reduction(w, g, part_close);
+    close(w);
+}
+
+static void lanes_loop(cg_cl_writer *w, const stage *g, const char *at)
+{
+    cg__cl_line(w, "for (%s t = 0; t < inner; t += 64) {", w->index);
+    w->depth++;
+    cg__cl_line(w, "const int lanes = inner - t < 64 ? (int)(inner - t) : 64;");
+    open(w, "for (int l = 0; l < lanes; l++) {");
+    cg__cl_line(w, "const %s %s = t + l;", w->index, at);
+    inner_point(w, g, at);
+    close(w);
+    close(w);
+}
+
+static void inner_loop(cg_cl_writer *w, const stage *g)
+{
+    char at[CG_CL_NAME];
+    linear_name(w->l->nouter, w->l->naxes, "j", at);
+    if (w->l->columns && g->reduces) {
+        columns_loop(w, g, at);
+    } else if (!w->gpu && g->reduces) {
+        lanes_loop(w, g, at);
+    } else {
+        const bool group = w->gpu && !w->l->columns;
+        cg__cl_line(w, group ? "for (%s %s = lane; %s < inner; %s += 64) {" : "for (%s %s = 0; %s < inner; %s++) {", w->index, at, at, at);
+        w->depth++;
+        inner_point(w, g, at);
+        close(w);
+    }
+}
+
+static bool hoisted(const cg_val *x) { return x->level == 0 && x->stage == 0 && x->kind != CG_V_STORE && x->kind != CG_V_REDUCE; }
+
+/* What is the same for all points, before the first. */
+static void scalars(cg_cl_writer *w)
+{
+    for (int v = 0; v < w->l->nvals; v++)
+        if (hoisted(&w->l->vals[v]))
+            cg__cl_value(w, v);
+}
+
+/* In a work-group all lanes know a point's values, and the first one stores them. */
+static void point_values(cg_cl_writer *w, int s)
+{
+    const bool group = w->gpu && has_inner(w) && !w->l->columns;
+    for (int v = 0; v < w->l->nvals; v++) {
+        const cg_val *x = &w->l->vals[v];
+        if (x->level == 2 || x->kind == CG_V_REDUCE || x->stage != s || hoisted(x))
+            continue;
+        const bool alone = group && x->kind == CG_V_STORE;
+        if (alone)
+            cg__cl_line(w, "if (lane == 0)");
+        w->depth += alone;
+        cg__cl_value(w, v);
+        w->depth -= alone;
+    }
+}
+
+static void stages(cg_cl_writer *w)
+{
+    const int last = cg__loop_last_stage(w->l);
+    for (int s = 0; s <= last; s++) {
+        const stage g = stage_of(w->l, s);
+        point_values(w, s);
+        if (!g.any)
+            continue;
+        each_reduction(w, &g, reduce_open);
+        inner_loop(w, &g);
+        each_reduction(w, &g, reduce_close);
+    }
+}
+
+/* ---- points */
+
+/* Each work-item's share of the points: a chunk, or every get_global_size-th. */
+static void chunk(cg_cl_writer *w, const char *of)
+{
+    cg__cl_line(w, "const %s items = (%s)get_global_size(0), chunk = (%s + items - 1) / items;", w->index, w->index, of);
+    cg__cl_line(w, "const %s begin = (%s)get_global_id(0) * chunk, end = min(begin + chunk, %s);", w->index, w->index, of);
+}
+
+/* Runs along the last axis, so that the innermost loop has constant strides. */
+static void runs(cg_cl_writer *w)
+{
+    const int k = w->l->nouter - 1;
+    char row[CG_CL_NAME];
+    linear_name(0, k, "row", row);
+    cg__cl_line(w, "for (%s o = begin; o < end;) {", w->index);
+    w->depth++;
+    cg__cl_line(w, "const %s %s = o / n.%s, from = o %% n.%s, to = min(n.%s, from + end - o);", w->index, row, extent(w, k), extent(w, k), extent(w, k));
+    coordinates(w, 0, k, row);
+    cg__cl_line(w, "for (%s i%d = from; i%d < to; i%d++) {", w->index, k, k, k);
+    w->depth++;
+    stages(w);
+    close(w);
+    cg__cl_line(w, "o += to - from;");
+    close(w);
+}
+
+static void body(cg_cl_writer *w)
+{
+    const bool group = w->gpu && has_inner(w) && !w->l->columns;
+    char at[CG_CL_NAME];
+    linear_name(0, w->l->nouter, "o", at);
+    if (group)
+        shared_lanes(w);
+    points(w, "outer", 0, w->l->nouter);
+    if (has_inner(w))
+        points(w, "inner", w->l->nouter, w->l->naxes);
+    scalars(w);
+    if (group)
+        cg__cl_line(w, "const int lane = (int)get_local_id(0);");
+    if (!w->gpu)
+        chunk(w, "outer");
+    if (!w->gpu && !has_inner(w) && w->l->nouter > 1) {
+        runs(w);
+        return;
+    }
+    if (!w->gpu)
+        cg__cl_line(w, "for (%s %s = begin; %s < end; %s++) {", w->index, at, at, at);
+    else
+        cg__cl_line(w, "for (%s %s = (%s)get_%s_id(0); %s < outer; %s += (%s)get_%s(0)) {", w->index, at, w->index, group ? "group" : "global", at, at, w->index,
+                    group ? "num_groups" : "global_size");
+    w->depth++;
+    coordinates(w, 0, w->l->nouter, at);
+    stages(w);
+    close(w);
 }
 
 /* ---- the kernel */
 
-static void coordinates(writer *w, int from, int to, const char *linear, const char *pad)
+/* Up to five operations in order, without repetition, and the dtype of the result: loop_sub_exp_sum_f32. */
+static void base_name(const cg_cl_writer *w, cg_strb *out)
 {
-    if (to - from == 1) {
-        cg__strb(w->out, "%sconst long i%d = %s;\n", pad, from, linear);
-        return;
+    const char *names[5], *dtype = "";
+    int n = 0;
+    for (int v = 0; v < w->l->nvals; v++) {
+        const cg_val *x = &w->l->vals[v];
+        const char *name = x->kind == CG_V_ELEM ? cg__elems[x->op].name : x->kind == CG_V_REDUCE ? cg__cl_reduction(x) : NULL;
+        dtype = x->kind == CG_V_STORE ? cg__dtypes[x->dtype].name : dtype;
+        for (int i = 0; i < n && name; i++)
+            name = strcmp(names[i], name) == 0 ? NULL : name;
+        if (name && n < CG_LEN(names))
+            names[n++] = name;
     }
-    if (to > from)
-        cg__strb(w->out, "%slong q%d = %s;\n", pad, from, linear);
-    for (int k = to - 1; k >= from; k--) {
-        const int e = slot_of(w, w->l->extent[k]);
-        cg__strb(w->out, k > from ? "%sconst long i%d = q%d %% n.v[%d]; q%d /= n.v[%d];\n" : "%sconst long i%d = q%d;\n", pad, k, from, e, from, e);
-    }
+    cg__strb(out, "loop");
+    for (int i = 0; i < n; i++)
+        cg__strb(out, "_%s", names[i]);
+    cg__strb(out, n ? "_%s" : "_copy_%s", dtype);
 }
 
-static void stage_needs(const cg_loop *l, int s, bool *need)
+typedef struct pointer { const char *type, *name; bool read; } pointer;
+
+/* Names the kernel by its text, and puts the numbers, the signature and the body together. */
+static int finish(cg_cl_writer *w, const char *base, const char *head, const char *code, const pointer *at, int n)
 {
-    for (int v = l->nvals - 1; v >= 0; v--) {
-        const cg_val *x = &l->vals[v];
-        if (x->stage == s && (x->kind == CG_V_REDUCE || (x->kind == CG_V_STORE && x->level == 2)))
-            need[v] = true;
-        if (!need[v] || (x->kind != CG_V_REDUCE && x->level < 2))
-            continue;
-        for (int k = 0; k < 3; k++)
-            if (x->a[k] >= 0 && l->vals[x->a[k]].level == 2)
-                need[x->a[k]] = true;
+    cg_strb sign = { 0 }, out = { 0 }, name = { 0 };
+    cg__strb(&sign, "    %s ", w->index);
+    for (int i = 0; i < w->k->n; i++)
+        cg__strb(&sign, "%s%s", i ? ", " : "", w->number[i]);
+    cg__strb(&sign, w->k->can_fail ? ", step, call;\n}" : ";\n}");
+    char *numbers = cg__strb_take(&sign);
+    for (int i = 0; i < n; i++)
+        cg__strb(&sign, ", __global %s%s *%s", at[i].read ? "const " : "", at[i].type, at[i].name);
+    cg__strb(&sign, "%s)\n{\n%s}\n", w->k->can_fail ? ", __global int *status" : "", code);
+    char *rest = cg__strb_take(&sign);
+    if (numbers && rest) {
+        const uint64_t h = cg__hash(rest, strlen(rest), cg__hash(numbers, strlen(numbers), 3 + w->gpu));
+        cg__strb(&name, "%s_%08x", base, (unsigned)h);
+        w->k->name = cg__strb_take(&name);
+        cg__strb(&out, "%stypedef struct {\n%s %s_numbers;\n", head, numbers, w->k->name ? w->k->name : "");
+        cg__strb(&out, "__kernel __attribute__((reqd_work_group_size(%d, 1, 1)))\nvoid %s(const %s_numbers n%s", w->gpu ? 64 : 1, w->k->name ? w->k->name : "",
+                 w->k->name ? w->k->name : "", rest);
+        w->k->text = cg__strb_take(&out);
     }
+    cg__free(numbers);
+    cg__free(rest);
+    return w->k->name && w->k->text ? CG_OK : CG_ENOMEM;
 }
 
-static void stage(writer *w, int s)
+static int loop_text(cg_cl_writer *w)
 {
+    pointer at[CG_CL_OPERANDS];
+    cg_strb code = { 0 }, head = { 0 }, base = { 0 };
     const cg_loop *l = w->l;
-    bool need[CG_LOOP_OPS * 4] = { false }, any = false;
-    w->pad = "        ";
-    for (int v = 0; v < l->nvals; v++)
-        if (l->vals[v].level < 2 && l->vals[v].kind != CG_V_REDUCE && l->vals[v].stage == s)
-            value(w, v);
-    if (l->naxes == l->nouter)
-        return;
-    stage_needs(l, s, need);
-    for (int v = 0; v < l->nvals; v++) {
-        any = any || need[v];
-        if (need[v] && l->vals[v].kind == CG_V_REDUCE)
-            reduce_open(w, v);
-    }
-    if (!any)
-        return;
-    cg__strb(w->out, "        for (long j = 0; j < inner; j++) {\n");
-    coordinates(w, l->nouter, l->naxes, "j", "            ");
-    w->pad = "            ";
-    for (int v = 0; v < l->nvals; v++) {
-        if (need[v] && l->vals[v].level == 2)
-            value(w, v);
-        if (need[v] && l->vals[v].kind == CG_V_REDUCE)
-            reduce_step(w, v);
-    }
-    cg__strb(w->out, "        }\n");
-    for (int v = 0; v < l->nvals; v++)
-        if (need[v] && l->vals[v].kind == CG_V_REDUCE)
-            reduce_close(w, v);
-}
-
-static bool unsupported(const cg_loop *l)
-{
-    for (int v = 0; v < l->nvals; v++)
-        if (l->vals[v].dtype == CG_F16 || l->vals[v].dtype == CG_BF16)
-            return true;
-    return false;
-}
-
-static void extent_product(writer *w, const char *name, int from, int to)
-{
-    cg__strb(w->out, "    const long %s = 1", name);
-    for (int k = from; k < to; k++)
-        cg__strb(w->out, " * n.v[%d]", slot_of(w, w->l->extent[k]));
-    cg__strb(w->out, ";\n");
-}
-
-int cg__cl_loop_text(const cg_plan *p, const cg_loop *l, const char *label, cg_cl_numbers *nums, cg_strb *out, cg_error *err)
-{
-    cg_strb body = { 0 };
-    writer w = { p, l, nums, &body, "", false };
-    int last = 0;
-    if (unsupported(l))
-        return cg__fail(err, CG_EUNSUPPORTED, "opencl: f16 and bf16 are not supported yet (%s)", label);
-    for (int v = 0; v < l->nvals; v++)
-        last = l->vals[v].stage > last ? l->vals[v].stage : last;
-    extent_product(&w, "outer", 0, l->nouter);
-    if (l->naxes > l->nouter)
-        extent_product(&w, "inner", l->nouter, l->naxes);
-    cg__strb(&body, "    const long chunk = (outer + (long)get_global_size(0) - 1) / (long)get_global_size(0);\n"
-                    "    const long begin = (long)get_global_id(0) * chunk, end = begin + chunk < outer ? begin + chunk : outer;\n"
-                    "    for (long o = begin; o < end; o++) {\n");
-    coordinates(&w, 0, l->nouter, "o", "        ");
-    for (int s = 0; s <= last; s++)
-        stage(&w, s);
-    cg__strb(&body, "    }\n}\n");
-    char *text = cg__strb_take(&body);
-    if (!text || w.overflow || l->noperands > CG_CL_OPERANDS) {
-        cg__free(text);
-        return cg__fail(err, text ? CG_EUNSUPPORTED : CG_ENOMEM, "opencl: a loop (%s) takes too many numbers or operands, or memory is out", label);
-    }
-    cg__strb(out, "(const numbers n");
+    cg__cl_name_values(w);
+    w->out = &code;
+    w->depth = 1;
+    body(w);
+    w->out = &head;
+    cg__cl_head(w);
+    base_name(w, &base);
     for (int k = 0; k < l->noperands; k++)
-        cg__strb(out, ", __global %s *p%d", cg__dtypes[p->slots.at[l->operands[k].slot].dtype].cl_name, k);
-    cg__strb(out, ", __global int *status)\n{\n");
-    for (int k = 0; k < l->noperands; k++)
-        cg__strb(out, "    p%d += n.at[%d];\n", k, k);
-    cg__strb(out, "%s", text);
-    cg__free(text);
-    return CG_OK;
+        at[k] = (pointer){ cg__dtypes[w->p->slots.at[l->operands[k].slot].dtype].cl_name, w->operand[k], w->operand[k][0] == 'i' };
+    char *b = cg__strb_take(&base), *h = cg__strb_take(&head), *c = cg__strb_take(&code);
+    const int rc = b && h && c ? finish(w, b, h, c, at, l->noperands) : CG_ENOMEM;
+    cg__free(b);
+    cg__free(h);
+    cg__free(c);
+    return rc;
 }
 
-int cg__cl_scatter_text(cg_dtype d, cg_dtype index, cg_strb *out, cg_error *err)
+/* ---- SCATTER_ADD: a work-item owns columns, and adds rows in the order of the indices */
+
+static void scatter_body(cg_cl_writer *w, const char *half)
 {
-    const char *t = cg__dtypes[d].cl_name;
-    if (d == CG_F16 || d == CG_BF16)
-        return cg__fail(err, CG_EUNSUPPORTED, "opencl: f16 and bf16 are not supported yet (scatter_add)");
-    cg__strb(out, "(const numbers n, __global %s *p0, const __global %s *p1, const __global %s *p2, __global int *status)\n{\n"
-                  "    const long rows = n.v[0], cols = n.v[1], count = n.v[2];\n"
-                  "    for (long j = get_global_id(0); j < cols; j += get_global_size(0)) {\n"
-                  "        for (long r = 0; r < rows; r++) p0[n.at[0] + r * cols + j] = 0;\n"
-                  "        for (long i = 0; i < count; i++) {\n"
-                  "            const long r = p1[n.at[1] + i];\n"
-                  "            if (r < -rows || r >= rows) { atomic_min(status, (int)n.step); continue; }\n"
-                  "            p0[n.at[0] + (r < 0 ? r + rows : r) * cols + j] += p2[n.at[2] + i * cols + j];\n"
-                  "        }\n    }\n}\n", t, cg__dtypes[index].cl_name, t);
-    return CG_OK;
+    const char *I = w->index;
+    if (w->gpu)
+        cg__cl_line(w, "const %s begin = (%s)get_global_id(0), end = n.cols, step = (%s)get_global_size(0);", I, I, I);
+    else {
+        chunk(w, "n.cols");
+        cg__cl_line(w, "const %s step = 1;", I);
+    }
+    cg__cl_line(w, "for (%s r = 0; r < n.rows; r++)", I);
+    cg__cl_line(w, "    for (%s j = begin; j < end; j += step)", I);
+    cg__cl_line(w, "        out0[n.out0_at + r * n.cols + j] = 0;");
+    cg__cl_line(w, "for (%s i = 0; i < n.count; i++) {", I);
+    w->depth++;
+    cg__cl_line(w, "const long index = in0[n.in0_at + i], row = index < 0 ? index + n.rows : index;");
+    open(w, "if (row < 0 || row >= n.rows) {");
+    cg__cl_line(w, "atomic_min(&status[n.call], (int)n.step);");
+    cg__cl_line(w, "continue;");
+    close(w);
+    cg__cl_line(w, "for (%s j = begin; j < end; j += step) {", I);
+    w->depth++;
+    cg__cl_line(w, "const %s to = n.out0_at + (%s)row * n.cols + j, from = n.in1_at + i * n.cols + j;", I, I);
+    if (half)
+        cg__cl_line(w, "out0[to] = (ushort)cg_store_%s(cg_load_%s(out0[to]) + cg_load_%s(in1[from]));", half, half, half);
+    else
+        cg__cl_line(w, "out0[to] += in1[from];");
+    close(w);
+    close(w);
+}
+
+static int scatter_text(cg_cl_writer *w, const cg_kernel *s)
+{
+    static const char *const names[] = { "rows", "cols", "count" }, *const pointers[] = { "out0", "in0", "in1" };
+    const cg_dtype d = w->p->slots.at[s->slots[0]].dtype, index = w->p->slots.at[s->slots[1]].dtype;
+    pointer at[3];
+    cg_strb code = { 0 }, base = { 0 };
+    for (int i = 0; i < 3; i++) {
+        w->k->num[i] = (cg_cl_number){ .id = s->nums[i] };
+        w->k->num[3 + i] = (cg_cl_number){ .base = true, .id = i };
+        snprintf(w->number[i], CG_CL_NAME, "%s", names[i]);
+        snprintf(w->number[3 + i], CG_CL_NAME, "%s_at", pointers[i]);
+        at[i] = (pointer){ cg__dtypes[i == 1 ? index : d].cl_name, pointers[i], i > 0 };
+    }
+    w->k->n = 6;
+    w->k->can_fail = true;
+    w->out = &code;
+    w->depth = 1;
+    scatter_body(w, d == CG_F16 ? "f16" : d == CG_BF16 ? "bf16" : NULL);
+    cg__strb(&base, "scatter_add_%s_%s", cg__dtypes[d].name, cg__dtypes[index].name);
+    char *b = cg__strb_take(&base), *c = cg__strb_take(&code);
+    const int rc = b && c ? finish(w, b, "// out0 = 0; out0[in0[i], j] += in1[i, j] in the order of i\n", c, at, 3) : CG_ENOMEM;
+    cg__free(b);
+    cg__free(c);
+    return rc;
+}
+
+/* ---- */
+
+int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg_cl_text *out, cg_error *err)
+{
+    const bool loop = s->kind == CG_STEP_LOOP;
+    if ((!loop && s->kind != CG_STEP_KERNEL) || out->text)
+        return CG_OK;
+    if (loop && (s->loop.noperands > CG_CL_OPERANDS || s->loop.nvals > CG_CL_VALUES))
+        return cg__fail(err, CG_EUNSUPPORTED, "opencl: a loop (%s) has %d operands and %d values, more than a kernel takes", s->label, s->loop.noperands, s->loop.nvals);
+    cg_cl_writer *w = cg__zalloc(sizeof *w);
+    if (!w)
+        return cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");
+    *w = (cg_cl_writer){ .p = p, .l = &s->loop, .k = out, .index = wide ? "long" : "int", .gpu = gpu };
+    out->wide = wide;
+    int rc = loop ? loop_text(w) : scatter_text(w, &s->kernel);
+    if (rc < 0)
+        rc = cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");
+    else if (w->overflow)
+        rc = cg__fail(err, CG_EUNSUPPORTED, "opencl: a loop (%s) takes more than %d numbers", s->label, CG_CL_NUMBERS);
+    cg__free(w);
+    return rc;
 }
 
 /* ---- the math that a text uses, and what that uses; pieces stand in an order in which callees come first */
 
-void cg__cl_source(const char *body, cg_strb *out)
+void cg__cl_source(const char *kernels, cg_strb *out)
 {
     bool used[CG_MATH_PIECES_MAX] = { true };
     int n = 1;
     for (; cg__math_pieces[n].name; n++)
-        used[n] = strstr(body, cg__math_pieces[n].name) != NULL;
+        used[n] = strstr(kernels, cg__math_pieces[n].name) != NULL;
     for (int i = n - 1; i > 0; i--)
         for (int k = 1; used[i] && k < i; k++)
             used[k] = used[k] || strstr(cg__math_pieces[i].deps, cg__math_pieces[k].name) != NULL;
     cg__strb(out, "#pragma OPENCL FP_CONTRACT OFF\n");
-    bool doubles = strstr(body, "double") || strstr(body, "_f64");
-    if (doubles)
+    if (cg__cl_needs_f64(kernels))
         cg__strb(out, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     for (int i = 0; i < n; i++)
         if (used[i])
             cg__strb(out, "%s", cg__math_pieces[i].text);
-    cg__strb(out, "typedef struct numbers { long v[%d], at[%d], step; } numbers;\n%s", CG_CL_NUMBERS, CG_CL_OPERANDS, body);
+    cg__strb(out, "%s", kernels);
+}
+
+bool cg__cl_needs_f64(const char *kernels)
+{
+    return strstr(kernels, "double") || strstr(kernels, "_f64");
 }

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include "core/plan/plan.h"
 
+/* A device may have this many calls under way; core/run waits for older ones. A backend keeps what it must know of call c at c % CG_CALLS. */
+enum { CG_CALLS = 4 };
 typedef struct cg_backend cg_backend;
 struct cg_device {                       /* a backend's own struct begins with `cg_device super` */
     const cg_backend *backend;
@@ -14,6 +16,7 @@ struct cg_device {                       /* a backend's own struct begins with `
     pthread_mutex_t lock;
     long pid;                            /* a forked child must not touch it */
     int64_t kernels_built, launches;
+    struct cg_calls *calls;              /* core/run's: what is under way */
 };
 
 typedef struct cg_buffer {               /* device memory; counted by core/run */
@@ -35,14 +38,17 @@ struct cg_backend {
     int (*alloc)(cg_device *, cg_buffer *, size_t bytes, cg_error *err);     /* sets mem */
     void (*release)(cg_device *, cg_buffer *);
     int (*write)(cg_device *, cg_buffer *, size_t off, const void *src, size_t bytes, cg_error *err);   /* src may be reused at return */
-    int (*read)(cg_device *, cg_buffer *, size_t off, void *dst, size_t bytes, cg_error *err);          /* waits; also checks that commands so far succeeded */
+    int (*read)(cg_device *, cg_buffer *, size_t off, void *dst, size_t bytes, cg_error *err);          /* waits for the commands before */
     /* Makes what the plan needs to run (kernels); *exe is the backend's. */
     int (*prepare)(cg_device *, const cg_plan *, void **exe, cg_error *err);
     void (*unprepare)(cg_device *, void *exe);
-    /* Enqueues all steps. n: the numbers (may be changed by REPEAT); place[slot]. Returns before the device is done if it is asynchronous. */
-    int (*run)(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, cg_error *err);
-    /* Waits for all; 0 if nothing failed on the device since the last check. *step: index of the step that failed in the last run, or -1. */
-    int (*check)(cg_device *, int *step, cg_error *err);
+    /* Runs or enqueues all steps as call number `call`. n: the numbers (may be changed by REPEAT); place[slot]. Waits for nothing; on an error
+     * nothing is under way when it returns. */
+    int (*run)(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, cg_error *err);
+    /* Waits for the end of a call that run() accepted and tells how it went, once a call: CG_OK, CG_ERUNTIME with the step that met an index out
+     * of range, or the device's failure with *step -1. */
+    int (*finish)(cg_device *, int64_t call, int *step, cg_error *err);
+    bool immediate;                          /* run() returns when the call has ended */
     void (*kernels)(const cg_plan *, void *exe, cg_strb *out);               /* what `cgraph show --stage kernels` prints */
 };
 

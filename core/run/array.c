@@ -87,28 +87,41 @@ CG_API int cg_array_rank(const cg_array *a) { return a ? a->rank : -1; }
 CG_API const int64_t *cg_array_shape(const cg_array *a) { return a ? a->shape : NULL; }
 CG_API int64_t cg_array_count(const cg_array *a) { return a ? a->count : 0; }
 
+int cg__array_good(const cg_array *a, cg_error *err)
+{
+    return a->written ? cg__calls_check(a->writer, a->written, err) : CG_OK;
+}
+
+static int read_back(cg_array *a, cg_error *err)
+{
+    cg_device *d = a->buffer->device;
+    pthread_mutex_lock(&d->lock);
+    const int rc = d->backend->read(d, a->buffer, 0, a->host, a->bytes, err);
+    cg__calls_settle(d);                 /* which the read has waited for */
+    pthread_mutex_unlock(&d->lock);
+    return rc;
+}
+
+/* If the array is poisoned, that is the better reason than a read that failed. */
 int cg__array_to_host(cg_array *a, cg_error *err)
 {
-    if (a->host_valid)
-        return CG_OK;
-    if (!a->host) {
+    cg_error why = { 0 };
+    if (!a->host_valid && !a->host) {
         if (!(a->host = cg__aligned(a->bytes)))
             return cg__fail(err, CG_ENOMEM, "no memory for %zu bytes", a->bytes);
         a->own_host = true;
     }
-    cg_device *d = a->buffer->device;
-    pthread_mutex_lock(&d->lock);
-    const int rc = d->backend->read(d, a->buffer, 0, a->host, a->bytes, err);
-    pthread_mutex_unlock(&d->lock);
-    a->host_valid = rc == CG_OK;
-    return rc;
+    const int read = a->host_valid ? CG_OK : read_back(a, &why), good = cg__array_good(a, err);
+    a->host_valid = read == CG_OK;
+    return good < 0 ? good : read < 0 ? cg__fail(err, why.code, "%s", why.text) : CG_OK;
 }
 
 int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err)
 {
-    if (a->buffer && a->buffer->device == d)
-        return CG_OK;
-    int rc = cg__array_to_host(a, err);
+    int rc = cg__array_good(a, err);
+    if (rc < 0 || (a->buffer && a->buffer->device == d))
+        return rc;
+    rc = cg__array_to_host(a, err);
     if (rc < 0)
         return rc;
     cg_buffer *b = NULL;
@@ -134,11 +147,22 @@ void cg__array_take_buffer(cg_array *a, cg_buffer *b)
     cg__buffer_drop(old);
 }
 
+/* A host integer that a call has advanced is there at once, but good only if the call is. */
+static void settle_writer(const cg_array *a)
+{
+    if (!a->written || !a->host_valid)
+        return;
+    pthread_mutex_lock(&a->writer->lock);
+    cg__calls_settle(a->writer);
+    pthread_mutex_unlock(&a->writer->lock);
+}
+
 CG_API const void *cg_array_data(cg_array *a)
 {
     cg_error err = { 0 };
     if (!a)
         return NULL;
+    settle_writer(a);
     if (cg__array_to_host(a, &err) < 0) {
         cg__set_last(&err);
         return NULL;
@@ -162,6 +186,7 @@ CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes)
     }
     memmove(a->host, data, bytes);
     a->host_valid = true;
+    a->written = 0;
     cg_buffer *old = a->buffer;
     a->buffer = NULL;
     cg__buffer_drop(old);

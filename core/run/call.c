@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* cg_call: inputs to the device, numbers, memory, steps, results.
  *
- * Nothing that outlives the call changes before all steps are enqueued (and, for plans that can fail on the device,
- * checked): updates go to fresh buffers and pointers are exchanged at the end, so swaps and failures leave no mixture.
+ * Nothing that outlives the call changes before all steps are enqueued: updates go to fresh buffers and pointers are exchanged at the end, so
+ * swaps and errors found by then leave no mixture. What fails later is calls.c's: results carry the number of their call.
  */
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +15,7 @@ typedef struct run {
     cg_place *place;
     cg_buffer **fresh;           /* of each slot, if this call made it */
     cg_buffer *slab;
+    int64_t call;                /* its number on the device */
     cg_error *err;
     cg_arena words;              /* of messages */
 } run;
@@ -83,6 +84,25 @@ static int check_input(run *r, int i, cg_array *a)
     }
     r->inputs[i] = a;
     return a->dtype == t->dtype ? CG_OK : convert(r, i, a, want);
+}
+
+/* Earlier calls went well, as far as is known, and so did those that wrote what this one reads. */
+static int check_state(run *r)
+{
+    cg_function *f = r->f;
+    cg_error why = { 0 };
+    pthread_mutex_lock(&f->device->lock);
+    int rc = cg__calls_ready(f->device, &why);
+    pthread_mutex_unlock(&f->device->lock);
+    if (rc < 0)
+        return cg__fail(r->err, (cg_status)rc, "cg_call: '%s' is not run: %s", f->name, why.text);
+    for (int i = 0; i < f->ninputs && rc == CG_OK; i++)
+        if ((rc = cg__array_good(r->inputs[i], &why)) < 0)
+            cg__fail(r->err, (cg_status)rc, "cg_call: '%s': input %s: %s", f->name, label(r, f->inputs[i]), why.text);
+    for (int i = 0; i < f->low.vars.n && rc == CG_OK; i++)
+        if ((rc = cg__array_good(f->low.vars.at[i]->array, &why)) < 0)
+            cg__fail(r->err, (cg_status)rc, "cg_call: '%s': %s: %s", f->name, label(r, f->low.vars.at[i]), why.text);
+    return rc;
 }
 
 /* ---- numbers */
@@ -179,19 +199,12 @@ static int enqueue(run *r)
     for (int i = 0; i < f->low.plan->slots.n && rc == CG_OK; i++)
         rc = place_slot(r, i);
     if (rc == CG_OK)
-        rc = d->backend->run(d, f->exe, f->low.plan, f->n, r->place, r->err);
+        rc = d->backend->run(d, f->exe, f->low.plan, f->n, r->place, r->call = cg__calls_next(d), r->err);
     f->stats.launches = d->launches - before;
     f->stats.kernels_built += d->kernels_built - built;
-    if (rc == CG_OK && !f->can_fail)
-        return CG_OK;
-    int step = -1;
-    cg_error failed = { 0 };
-    const int bad = d->backend->check(d, &step, &failed);
-    if (rc < 0 || bad == CG_OK)
-        return rc;
-    if (step >= 0 && step < f->low.plan->steps.n)
-        return cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, label(r, f->low.plan->steps.at[step].node));
-    return cg__fail(r->err, failed.code ? failed.code : CG_EDEVICE, "cg_call: '%s': %s", f->name, failed.text);
+    if (rc == CG_OK)
+        rc = cg__calls_sent(d, f, r->err);
+    return rc;
 }
 
 /* ---- results */
@@ -211,6 +224,12 @@ static cg_array *root_array(run *r, int i)
     return cg__array_on_device(n->type.dtype, shape, n->type.rank, b);
 }
 
+static void mark(const run *r, cg_array *a)
+{
+    a->writer = r->f->device;
+    a->written = a->writer->backend->immediate ? 0 : r->call;
+}
+
 /* All arrays are made first, so that a failure changes nothing; then values move. */
 static int deliver(run *r, cg_array **out)
 {
@@ -226,6 +245,8 @@ static int deliver(run *r, cg_array **out)
     }
     for (int i = 0; i < nroots; i++) {
         cg_array *a = made ? made[i] : NULL;
+        if (a)
+            mark(r, a);
         if (rc == CG_OK && i >= f->noutputs) {
             cg_array *t = f->targets[i - f->noutputs];
             if (a->buffer) {
@@ -233,6 +254,7 @@ static int deliver(run *r, cg_array **out)
                 cg__array_take_buffer(t, a->buffer);
             } else
                 cg_array_set(t, a->host, a->bytes);
+            mark(r, t);
         }
         if (rc == CG_OK && i < f->noutputs && out)
             out[i] = a;
@@ -276,6 +298,8 @@ static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
         return cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
     for (int i = 0; i < n && rc == CG_OK; i++)
         rc = check_input(r, i, inputs[i]);
+    if (rc == CG_OK)
+        rc = check_state(r);
     if (rc == CG_OK)
         rc = plan_numbers(r);
     if (rc == CG_OK)

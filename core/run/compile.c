@@ -119,19 +119,6 @@ static int rewrite(job *j)
     return j->spec->no_rewrites ? CG_OK : cg__rewrite(f->g, f->roots, nroots, j->err);
 }
 
-static bool may_fail(const cg_plan *p)
-{
-    for (int i = 0; i < p->steps.n; i++) {
-        const cg_step *s = &p->steps.at[i];
-        if (s->kind == CG_STEP_KERNEL)
-            return true;
-        for (int k = 0; s->kind == CG_STEP_LOOP && k < s->loop.noperands; k++)
-            if (s->loop.operands[k].gather >= 0)
-                return true;
-    }
-    return false;
-}
-
 static int lower(job *j)
 {
     cg_function *f = j->f;
@@ -139,7 +126,6 @@ static int lower(job *j)
     if (rc < 0)
         return rc;
     const cg_plan *p = f->low.plan;
-    f->can_fail = may_fail(p);
     f->n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *f->n);
     f->last_n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *f->last_n);
     f->offset = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f->offset);
@@ -215,9 +201,11 @@ CG_API void cg_function_free(cg_function *f)
 {
     if (!f)
         return;
-    if (f->exe) {
+    if (f->device) {
         pthread_mutex_lock(&f->device->lock);
-        f->device->backend->unprepare(f->device, f->exe);
+        cg__calls_forget(f->device, f);
+        if (f->exe)
+            f->device->backend->unprepare(f->device, f->exe);
         pthread_mutex_unlock(&f->device->lock);
     }
     for (int i = 0; f->low.plan && f->consts && i < f->low.plan->consts.n; i++)

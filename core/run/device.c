@@ -87,6 +87,11 @@ static cg_device *open_locked(const char *spec, cg_error *err)
             d->backend->close(d);
             return table[i].device;
         }
+    if (!cg__calls_open(d)) {
+        d->backend->close(d);
+        cg__fail(err, CG_ENOMEM, "no memory for a device");
+        return NULL;
+    }
     struct opened *t = &table[ndevices++];
     memset(t, 0, sizeof *t);
     snprintf(t->spec, sizeof t->spec, "%s", spec);
@@ -126,22 +131,6 @@ CG_API cg_device *cg_device_open(const char *spec)
 CG_API const char *cg_device_name(const cg_device *d)
 {
     return d ? d->name : "";
-}
-
-CG_API int cg_device_wait(cg_device *d)
-{
-    cg_error err = { 0 };
-    int step;
-    if (!d) {
-        cg__fail(&err, CG_EINVAL, "cg_device_wait: the device is NULL");
-        return cg__set_last(&err);
-    }
-    pthread_mutex_lock(&d->lock);
-    const int rc = d->backend->check(d, &step, &err);
-    pthread_mutex_unlock(&d->lock);
-    if (rc < 0 && !err.code)
-        cg__fail(&err, CG_ERUNTIME, "cg_device_wait: %s: a value was out of range on the device", d->name);
-    return rc < 0 ? cg__set_last(&err) : CG_OK;
 }
 
 CG_API char *cg_device_info(int json)
@@ -222,6 +211,7 @@ CG_API void cg_shutdown(void)
     pthread_mutex_lock(&table_lock);
     for (int i = 0; i < ndevices; i++) {
         struct opened *t = &table[i];
+        cg__calls_close(t->device);
         for (int k = 0; k < t->pool.n; k++) {
             t->device->backend->release(t->device, t->pool.at[k]);
             cg__free(t->pool.at[k]);

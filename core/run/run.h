@@ -19,6 +19,8 @@ struct cg_array {
     void *host;
     bool own_host, host_valid;
     cg_buffer *buffer;
+    cg_device *writer;                   /* the device whose call number `written` gives the value; 0: no call, or one known to be good */
+    int64_t written;
 };
 
 double cg__now_us(void);                                         /* call.c: a clock that only goes forward */
@@ -29,7 +31,18 @@ int cg__buffer_new(cg_device *d, size_t bytes, cg_buffer **out, cg_error *err); 
 void cg__buffer_keep(cg_buffer *b);
 void cg__buffer_drop(cg_buffer *b);                              /* NULL is fine; back to the pool at 0 */
 
+/* calls.c: the calls under way on a device, how they ended. All but cg__calls_check are made under the device's lock. */
+bool cg__calls_open(cg_device *d);
+void cg__calls_close(cg_device *d);
+int cg__calls_ready(cg_device *d, cg_error *err);        /* waits for the call before last; an earlier failure that nobody was told of is an error */
+int64_t cg__calls_next(const cg_device *d);              /* the number of the call to come */
+int cg__calls_sent(cg_device *d, cg_function *f, cg_error *err);         /* that call runs; an error if it has ended, and badly */
+void cg__calls_settle(cg_device *d);                     /* waits for all */
+void cg__calls_forget(cg_device *d, const cg_function *f);       /* f is about to be freed: waits if a call of it is under way */
+int cg__calls_check(const cg_device *d, int64_t call, cg_error *err);    /* an error if that call, or one before it since the last good check, failed */
+
 /* array.c */
+int cg__array_good(const cg_array *a, cg_error *err);    /* an error if a is known to hold what a failed call left */
 int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err);       /* a->buffer on d holds the value */
 int cg__array_to_host(cg_array *a, cg_error *err);
 void cg__array_take_buffer(cg_array *a, cg_buffer *b);           /* the value is now b's alone; takes the reference */
@@ -49,7 +62,7 @@ struct cg_function {
     cg_buffer **consts;
     int64_t *n, *last_n;                             /* numbers of this and of the last call */
     size_t *offset, slab;                            /* for last_n */
-    bool planned, can_fail;
+    bool planned;
     cg_stats stats;
 };
 
