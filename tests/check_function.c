@@ -141,6 +141,34 @@ START_TEST(wrong_calls_say_why_and_change_nothing)
 }
 END_TEST
 
+static void keep_line(void *user, const char *text)
+{
+    snprintf(user, 400, "%s", text);
+}
+
+START_TEST(the_log_tells_what_compiling_did)
+{
+    char line[400] = "", path[64], read[400] = "";
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3));
+    cg_set_log(keep_line, line);
+    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "logged", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
+    cg_set_log(NULL, NULL);
+    ck_assert_msg(strncmp(line, "cg_compile: 'logged' on ", 24) == 0 && strstr(line, "rewrite") != NULL, "%s", line);
+    snprintf(path, sizeof path, "/tmp/libcg-log-%ld", (long)getpid());
+    setenv("CG_LOG", path, 1);
+    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "filed", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
+    unsetenv("CG_LOG");
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(read, sizeof read, f));
+    ck_assert_msg(strncmp(read, "cg_compile: 'filed' on ", 23) == 0, "%s", read);
+    fclose(f);
+    unlink(path);
+    cg_graph_free(g);
+}
+END_TEST
+
 static cg_array *integers(int64_t first, int64_t n)
 {
     int64_t v[8];
@@ -193,34 +221,6 @@ START_TEST(failures_found_late_poison_what_was_written)
 }
 END_TEST
 
-static void keep_line(void *user, const char *text)
-{
-    snprintf(user, 400, "%s", text);
-}
-
-START_TEST(the_log_tells_what_compiling_did)
-{
-    char line[400] = "", path[64], read[400] = "";
-    cg_graph *g = cg_graph_new();
-    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3));
-    cg_set_log(keep_line, line);
-    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "logged", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
-    cg_set_log(NULL, NULL);
-    ck_assert_msg(strncmp(line, "cg_compile: 'logged' on ", 24) == 0 && strstr(line, "rewrite") != NULL, "%s", line);
-    snprintf(path, sizeof path, "/tmp/libcg-log-%ld", (long)getpid());
-    setenv("CG_LOG", path, 1);
-    cg_function_free(compiled(cg_compile(g, CG_SPEC(.name = "filed", CG_INPUTS(x), CG_OUTPUTS(cg_exp(x))))));
-    unsetenv("CG_LOG");
-    FILE *f = fopen(path, "r");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_ptr_nonnull(fgets(read, sizeof read, f));
-    ck_assert_msg(strncmp(read, "cg_compile: 'filed' on ", 23) == 0, "%s", read);
-    fclose(f);
-    unlink(path);
-    cg_graph_free(g);
-}
-END_TEST
-
 int main(void)
 {
     Suite *s = suite_create("function");
@@ -230,8 +230,8 @@ int main(void)
     tcase_add_test(t, host_integers_count_and_index);
     tcase_add_test(t, new_sizes_need_no_new_kernels);
     tcase_add_test(t, wrong_calls_say_why_and_change_nothing);
-    tcase_add_test(t, failures_found_late_poison_what_was_written);
     tcase_add_test(t, the_log_tells_what_compiling_did);
+    tcase_add_test(t, failures_found_late_poison_what_was_written);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -128,7 +128,10 @@ START_TEST(errors_of_a_call_name_the_lines_after_rewriting)
     cg_scope_pop(g);
     cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(i), CG_OUTPUTS(rows)));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
-    ck_assert_int_eq(cg_call(f, CG_ARRAYS(index), &out), CG_ERUNTIME);
+    if (cg_call(f, CG_ARRAYS(index), &out) == CG_OK)         /* a device that runs calls later tells when it is asked */
+        ck_assert_int_eq(cg_device_wait(cg_device_open(NULL)), CG_ERUNTIME);
+    cg_array_free(out);
+    out = NULL;
     SAYS("net/rows/picked (take ");
     SAYS(line(take_line));
     char *plan = cg_function_show(f, CG_STAGE_PLAN);

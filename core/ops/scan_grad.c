@@ -73,7 +73,7 @@ static bool find_args(pass *p)
 static int differentiate(pass *p, const bool *need)
 {
     const int nargs = cg__scan_nargs(&p->v), first = p->v.nseq, after = p->v.nseq + p->v.nstate;
-    cg_node **wrt = cg__zalloc((size_t)nargs * 2 * sizeof *wrt), **got = wrt + nargs;
+    cg_node **wrt = cg__zalloc((size_t)nargs * 2 * sizeof *wrt), **got = wrt ? wrt + nargs : NULL;
     int *index = cg__zalloc((size_t)nargs * sizeof *index), n = 0;
     int rc = wrt && index ? CG_OK : CG_ENOMEM;
     for (int k = 0; k < nargs - 1 && rc == CG_OK; k++)
