@@ -54,7 +54,7 @@ void progress_step(progress *p, long done, const char *label, double loss)
 {
     const double now = seconds(), spent = now - p->start, rate = spent > 0 ? (double)done / spent : 0;
     char head[80], tail[160], a[32], b[32], speed[40];
-    if (!p->terminal || now - p->drawn < 0.1)
+    if (!p->terminal || (now - p->drawn < 0.1 && done < p->total))
         return;
     p->drawn = now;
     snprintf(speed, sizeof speed, rate >= 1 || rate <= 0 ? "%.2fstep/s" : "%.2fs/step", rate >= 1 || rate <= 0 ? rate : 1 / rate);
