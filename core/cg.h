@@ -358,6 +358,8 @@ CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *o
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 
 typedef struct cg_update { cg_node *var, *value; } cg_update;
+typedef struct cg_given { cg_node *node, *by; } cg_given;
+typedef enum { CG_UNUSED_ERROR, CG_UNUSED_IGNORE } cg_unused;
 typedef struct cg_spec {
     size_t struct_size;
     const char *name;
@@ -367,6 +369,9 @@ typedef struct cg_spec {
     cg_device *device;                            /* NULL: CG_DEVICE decides */
     int strict;                                   /* inputs of another dtype fail rather than convert */
     int no_rewrites;                              /* the graph as it was written */
+    const cg_given *givens; int ngivens;          /* wherever node stands, by stands instead: of the same dtype and shape */
+    cg_unused unused;                             /* what to do about an input that nothing uses */
+    int no_default_updates;
 } cg_spec;
 #define CG_SPEC(...)    (&(cg_spec){ .struct_size = sizeof(cg_spec), __VA_ARGS__ })
 #define CG_INPUTS(...)  .inputs = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .ninputs = CG_COUNT_(cg_node *const, __VA_ARGS__)
@@ -374,6 +379,11 @@ typedef struct cg_spec {
 #define CG_UPDATES(...) .updates = (const cg_update[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
                         .nupdates = (int)(sizeof((const cg_update[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_update)) - 1
 
+#define CG_GIVENS(...)  .givens = (const cg_given[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
+                        .ngivens = (int)(sizeof((const cg_given[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_given)) - 1
+
+/* Every function that uses the shared variable var updates it to value, unless the function says otherwise. NULL takes it back. */
+CG_API int cg_default_update(cg_node *var, cg_node *value);
 CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
@@ -384,6 +394,8 @@ CG_API void cg_function_free(cg_function *f);
  * by calls after it are then poisoned: using them is an error that says so, until cg_array_set or another call gives
  * a shared variable a new value. On the cpu all failures are told by the call itself. */
 CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **out);
+/* The same with inputs by the names that cg_input gave them, in any order. */
+CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
 typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;   /* plan_us: of the last call */

@@ -105,7 +105,7 @@ static void same(const char *expr, cg_array *want, cg_array *got)
 
 static void run_on(batch *b, cg_device *d, cg_array **out)
 {
-    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "rows", .inputs = b->in, .ninputs = b->nin, .outputs = b->out, .noutputs = b->nout, .device = d));
+    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "rows", .inputs = b->in, .ninputs = b->nin, .outputs = b->out, .noutputs = b->nout, .device = d, .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     ck_assert_msg(cg_call(f, b->value, b->nin, out) == CG_OK, "%s", cg_last_error()->text);
     cg_function_free(f);

@@ -81,7 +81,7 @@ static void chorus_run(chorus *c, cg_array *const in[3], cg_device *device)
     for (int i = 0; i < t->rank; i++)
         shape[i] = t->dim[i].n;
     cg_array *args[4] = { cg_array_new(CG_I32, shape, t->rank, numbers), in[0], in[1], in[2] };
-    cg_function *f = cg_compile(c->g, CG_SPEC(.name = "chorus", .inputs = c->in, .ninputs = 4, .outputs = out, .noutputs = c->groups, .device = device,
+    cg_function *f = cg_compile(c->g, CG_SPEC(.name = "chorus", .inputs = c->in, .ninputs = 4, .outputs = out, .noutputs = c->groups, .device = device, .unused = CG_UNUSED_IGNORE,
                                               .no_rewrites = 1));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     ck_assert_msg(cg_call(f, args, 4, c->got) == CG_OK, "%s", cg_last_error()->text);
@@ -468,7 +468,7 @@ static void slopes_of(slopes *s, cg_elem e)
     cg_node **where[] = { &s->grad[0], &s->grad[1], &s->grad[2] };
     ck_assert_msg(cg_grad(cg_sum(s->value, CG_REDUCE()), s->in, arity, where, arity) == CG_OK, "%s: %s", cg__elems[e].name, cg_graph_error(s->g)->text);
     cg_node *out[] = { s->value, s->grad[0], s->grad[1], s->grad[2] };
-    s->f = cg_compile(s->g, CG_SPEC(.inputs = s->in, .ninputs = 3, .outputs = out, .noutputs = arity + 1, .device = cg_device_open("cpu")));
+    s->f = cg_compile(s->g, CG_SPEC(.inputs = s->in, .ninputs = 3, .outputs = out, .noutputs = arity + 1, .device = cg_device_open("cpu"), .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(s->f != NULL, "%s: %s", cg__elems[e].name, cg_last_error()->text);
 }
 

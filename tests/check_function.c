@@ -221,6 +221,131 @@ START_TEST(failures_found_late_poison_what_was_written)
 }
 END_TEST
 
+#define REFUSED(f, words) \
+    do { \
+        ck_assert_ptr_null(f); \
+        ck_assert_msg(strstr(cg_last_error()->text, words) != NULL, "%s", cg_last_error()->text); \
+    } while (0)
+
+/* By stands wherever the node stood, also in an update; the same graph serves training on a data set in device memory and on fed arrays. */
+START_TEST(givens_stand_in)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *all = vec(6, 1), *w = vec(2, 0), *two = vec(2, 50), *out[2] = { NULL };
+    const int64_t where = 1;
+    cg_array *at1 = cg_array_new(CG_I64, NULL, 0, &where);
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(2)), *i = cg_input(g, "i", CG_I64, NULL, 0), *h = cg_name(cg_scale(x, 10), "h");
+    cg_node *rows = cg_slice(cg_shared(g, "all", all), 0, cg_mul(i, cg_scalar(g, CG_I64, 2)), cg_mul(cg_add(i, cg_scalar(g, CG_I64, 1)), cg_scalar(g, CG_I64, 2)), 1);
+    cg_node *W = cg_shared(g, "W", w), *y = cg_add(h, x);
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "sliced", CG_INPUTS(i), CG_OUTPUTS(y), CG_UPDATES({ W, x }), CG_GIVENS({ x, rows }))));
+    CALL(f, CG_ARRAYS(at1), out);
+    ck_assert_float_eq(at(out[0], 0), 33);
+    ck_assert_float_eq(at(w, 1), 4);
+    cg_array_free(out[0]);
+    cg_function_free(f);
+    f = compiled(cg_compile(g, CG_SPEC(.name = "inner", CG_INPUTS(x), CG_OUTPUTS(y, h), CG_GIVENS({ h, cg_neg(x) }))));      /* neg(x) reads x, which is not given */
+    CALL(f, CG_ARRAYS(two), out);
+    ck_assert_float_eq(at(out[0], 1), 0);
+    ck_assert_float_eq(at(out[1], 1), -51);
+    for (int k = 0; k < 2; k++)
+        cg_array_free(out[k]);
+    cg_function_free(f);
+    REFUSED(cg_compile(g, CG_SPEC(CG_INPUTS(i), CG_OUTPUTS(y), CG_GIVENS({ x, i }))), "x (input f32[2]");
+    REFUSED(cg_compile(g, CG_SPEC(CG_INPUTS(i), CG_OUTPUTS(y), CG_GIVENS({ x, rows }, { x, W }))), "is given twice");
+    REFUSED(cg_compile(g, CG_SPEC(CG_INPUTS(i), CG_OUTPUTS(y), CG_GIVENS({ x, NULL }))), "given 1 is NULL");
+    cg_graph_free(g);
+    cg_array *arrays[] = { all, w, two, at1 };
+    for (int k = 0; k < 4; k++)
+        cg_array_free(arrays[k]);
+}
+END_TEST
+
+/* A variable's default update runs in every function that uses it, and brings those of what it uses; a function may say otherwise. */
+START_TEST(default_updates_come_with_their_variable)
+{
+    cg_graph *g = cg_graph_new(), *foreign = cg_graph_new();
+    cg_array *one = vec(1, 1), *count = vec(1, 0), *out = NULL;
+    cg_node *n = cg_shared(g, "n", count), *step = cg_shared(g, "step", one), *x = cg_mul(n, n);
+    ck_assert_int_eq(cg_default_update(n, cg_add(n, step)), CG_OK);
+    ck_assert_int_eq(cg_default_update(step, cg_scale(step, 2)), CG_OK);
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(CG_OUTPUTS(x))));
+    for (int k = 0; k < 3; k++) {
+        CALL(f, NULL, 0, &out);
+        ck_assert_float_eq(at(out, 0), k == 0 ? 0 : k == 1 ? 1 : 9);
+        cg_array_free(out);
+    }
+    ck_assert_float_eq(at(count, 0), 7);
+    ck_assert_float_eq(at(one, 0), 8);
+    cg_function *own = compiled(cg_compile(g, CG_SPEC(CG_UPDATES({ n, cg_neg(n) }))));
+    CALL(own, NULL, 0, NULL);
+    ck_assert_float_eq(at(count, 0), -7);
+    ck_assert_float_eq(at(one, 0), 8);
+    cg_function *none = compiled(cg_compile(g, CG_SPEC(CG_OUTPUTS(x), .no_default_updates = 1)));
+    CALL(none, NULL, 0, NULL);
+    ck_assert_int_eq(cg_default_update(n, NULL), CG_OK);
+    cg_function *back = compiled(cg_compile(g, CG_SPEC(CG_OUTPUTS(x))));
+    CALL(back, NULL, 0, NULL);
+    ck_assert_float_eq(at(count, 0), -7);
+    ck_assert_int_eq(cg_default_update(x, n), CG_EINVAL);
+    ck_assert_int_eq(cg_default_update(n, cg_scalar(g, CG_F32, 1)), CG_ESHAPE);
+    ck_assert_int_eq(cg_default_update(n, cg_cast(n, CG_F64)), CG_EDTYPE);
+    ck_assert_int_eq(cg_default_update(n, cg_shared(foreign, "n", count)), CG_EINVAL);
+    ck_assert_int_eq(cg_default_update(NULL, n), CG_EINVAL);
+    cg_function *all[] = { f, own, none, back };
+    for (int k = 0; k < 4; k++)
+        cg_function_free(all[k]);
+    cg_graph_free(g);
+    cg_graph_free(foreign);
+    cg_array_free(one);
+    cg_array_free(count);
+}
+END_TEST
+
+START_TEST(inputs_go_by_name)
+{
+    static const struct { const char *names[3]; int n; const char *words; } wrong[] = {
+        { { "a", "c" }, 2, "has no input named 'c'" }, { { "a", "a" }, 2, "is given twice the input 'a'" }, { { "a" }, 1, "input b" }, { { NULL }, 1, "has no input named '(NULL)'" },
+    };
+    cg_graph *g = cg_graph_new();
+    cg_array *a = vec(2, 1), *b = vec(2, 10), *out = NULL;
+    cg_node *A = cg_input(g, "a", CG_F32, CG_SHAPE(2)), *B = cg_input(g, "b", CG_F32, CG_SHAPE(2));
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "named", CG_INPUTS(A, B), CG_OUTPUTS(cg_sub(A, B)))));
+    ck_assert_int_eq(cg_call_named(f, (const char *[]){ "b", "a" }, CG_ARRAYS(b, a), &out), CG_OK);
+    ck_assert_float_eq(at(out, 0), -9);
+    cg_array_free(out);
+    out = NULL;
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        ck_assert_int_eq(cg_call_named(f, wrong[k].names, (cg_array *[]){ a, b }, wrong[k].n, &out), CG_EINVAL);
+        ck_assert_msg(strstr(cg_last_error()->text, wrong[k].words) && strstr(cg_last_error()->text, "'named'"), "%s", cg_last_error()->text);
+        ck_assert_ptr_null(out);
+    }
+    ck_assert_int_eq(cg_call_named(f, (const char *[]){ "a", "b" }, (cg_array *[]){ a, NULL }, 2, &out), CG_EINVAL);
+    ck_assert_int_eq(cg_call_named(NULL, NULL, NULL, 0, NULL), CG_EINVAL);
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(a);
+    cg_array_free(b);
+}
+END_TEST
+
+START_TEST(an_unused_input_is_a_mistake_unless_allowed)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *a = vec(2, 1), *b = vec(3, 1), *out = NULL;
+    cg_node *A = cg_input(g, "a", CG_F32, CG_SHAPE(2)), *B = cg_input(g, "b", CG_F32, CG_SHAPE(3));
+    REFUSED(cg_compile(g, CG_SPEC(.name = "half", CG_INPUTS(A, B), CG_OUTPUTS(cg_neg(A)))), "'half' does not use its input b");
+    cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "half", CG_INPUTS(A, B), CG_OUTPUTS(cg_neg(A)), .unused = CG_UNUSED_IGNORE)));
+    CALL(f, CG_ARRAYS(a, b), &out);
+    ck_assert_float_eq(at(out, 1), -2);
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(a, a), NULL), CG_ESHAPE);      /* it is still checked */
+    cg_array_free(out);
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(a);
+    cg_array_free(b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("function");
@@ -232,6 +357,10 @@ int main(void)
     tcase_add_test(t, wrong_calls_say_why_and_change_nothing);
     tcase_add_test(t, the_log_tells_what_compiling_did);
     tcase_add_test(t, failures_found_late_poison_what_was_written);
+    tcase_add_test(t, givens_stand_in);
+    tcase_add_test(t, default_updates_come_with_their_variable);
+    tcase_add_test(t, inputs_go_by_name);
+    tcase_add_test(t, an_unused_input_is_a_mistake_unless_allowed);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

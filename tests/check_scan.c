@@ -184,7 +184,7 @@ static void compare(const loop_row *row, int64_t steps, int known, int backwards
     gradients(&p, roots[0], roots + 2);
     gradients(&p, roots[1], roots + 8);
     for (int plainly = 0; plainly < 2; plainly++) {
-        cg_function *f = cg_compile(p.g, CG_SPEC(.name = row->name, .inputs = p.in, .ninputs = p.nin, .outputs = roots, .noutputs = 14, .no_rewrites = plainly));
+        cg_function *f = cg_compile(p.g, CG_SPEC(.name = row->name, .inputs = p.in, .ninputs = p.nin, .outputs = roots, .noutputs = 14, .no_rewrites = plainly, .unused = CG_UNUSED_IGNORE));
         ck_assert_msg(f != NULL, "%s: %s", row->name, cg_last_error()->text);
         ck_assert_msg(cg_call(f, p.arrays, p.nin, out) == CG_OK, "%s: %s", row->name, cg_last_error()->text);
         same(row->name, steps, 0, out[0], out[1]);

@@ -22,6 +22,8 @@ static inline void verified_function_free(cg_function *f)
 {
     if (f)
         verified(f->g);
+    for (int i = 0; f && i < f->nvariants; i++)
+        verified(f->variant[i]->g);
     cg_function_free(f);
 }
 

@@ -35,7 +35,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
     d->threads = cg__threads();
     d->failed_step = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
-    pthread_mutex_init(&d->super.lock, NULL);
+    cg__device_lock_init(&d->super);
     *out = &d->super;
     return CG_OK;
 }

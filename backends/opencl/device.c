@@ -248,7 +248,7 @@ static int cl_open(cg_device **out, const char *spec, cg_error *err)
         return cg__fail(err, CG_ENOMEM, "no memory for a device");
     d->super = (cg_device){ .backend = &cg__opencl_backend, .pid = (long)getpid() };
     snprintf(d->super.name, sizeof d->super.name, "opencl:%d:%d", f->p, f->d);
-    pthread_mutex_init(&d->super.lock, NULL);
+    cg__device_lock_init(&d->super);
     d->platform = f->platform;
     d->id = f->device;
     int rc = choose_style(d, f->type, err);

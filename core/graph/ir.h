@@ -87,6 +87,7 @@ struct cg_graph {
     cg_error error;              /* sticky */
     cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
     const void *caller;          /* while a public builder runs: the user's code after the call */
+    cg_map defaults;             /* shared variable -> its default update */
     const char *at;              /* set by cg_at */
     CG_VEC(const char *) scopes; /* paths; the last is open */
     const cg_node *inherit;      /* while the library builds for this node (its gradient, its replacement, its copy) */
@@ -120,6 +121,7 @@ cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
  * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
+cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
 /* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */
 int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out);

@@ -20,6 +20,7 @@ CG_API void cg_graph_free(cg_graph *g)
     if (!g)
         return;
     cg__map_free(&g->consed);
+    cg__map_free(&g->defaults);
     CG_VEC_FREE(&g->sites);
     CG_VEC_FREE(&g->scopes);
     cg__arena_free(&g->arena);
@@ -332,7 +333,11 @@ static void dim_text(cg_dim_t d, cg_strb *out)
         cg__strb(out, "%lld", (long long)d.n);
     else if (cg__is(d.sym, CG_OP_dim) && *cg_node_name(d.sym->in[0]))
         cg__strb(out, "%s.%lld", cg_node_name(d.sym->in[0]), (long long)d.sym->attr[0].at[0]);
-    else
+    else if (cg__is(d.sym, CG_OP_broadcast_dim) && !cg__is(d.sym->in[0], CG_OP_broadcast_dim)) {
+        dim_text((cg_dim_t){ CG_ANY, d.sym->in[0] }, out);
+        cg__strb(out, "|");
+        dim_text((cg_dim_t){ CG_ANY, d.sym->in[1] }, out);
+    } else
         cg__strb(out, "?%d", d.sym->id);
 }
 
@@ -424,6 +429,26 @@ cg_dim_t cg__dim_mul(cg_graph *g, cg_dim_t a, cg_dim_t b)
     cg_node *n = cg__int(g, CG_OP_mul, cg__dim_node(g, a), cg__dim_node(g, b));
     int64_t v;
     return known_int(n, &v) ? (cg_dim_t){ .n = v } : (cg_dim_t){ .n = CG_ANY, .sym = n };
+}
+
+/* ---- default updates */
+
+CG_API int cg_default_update(cg_node *var, cg_node *value)
+{
+    cg_error err = { 0 };
+    if (!var || !cg__is(var, CG_OP_shared) || (value && value->graph != var->graph))
+        cg__fail(&err, CG_EINVAL, "cg_default_update: %s", !var ? "the variable is NULL" : cg__is(var, CG_OP_shared) ? "the value belongs to another graph" : "the first node is not a shared variable");
+    else if (value && (value->type.dtype != var->type.dtype || value->type.rank != var->type.rank))
+        cg__fail(&err, value->type.dtype == var->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_default_update: %s cannot become %s", cg__label(var), cg__label(value));
+    else if (!cg__map_set(&var->graph->defaults, cg__key(var), cg__key(value)))
+        cg__fail(&err, CG_ENOMEM, "cg_default_update: no memory");
+    return err.code ? cg__set_last(&err) : CG_OK;
+}
+
+cg_node *cg__default_update(const cg_node *var)
+{
+    uint64_t v;
+    return cg__is(var, CG_OP_shared) && cg__map_get(&var->graph->defaults, cg__key(var), &v) ? (cg_node *)(uintptr_t)v : NULL;
 }
 
 /* ---- questions */

@@ -6,7 +6,7 @@
 static const struct { cg_op_id op; cg_num_op num; } host_ops[] = {
     { CG_OP_add, CG_N_ADD }, { CG_OP_sub, CG_N_SUB }, { CG_OP_mul, CG_N_MUL }, { CG_OP_floor_divide, CG_N_FDIV },
     { CG_OP_mod, CG_N_MOD }, { CG_OP_maximum, CG_N_MAX }, { CG_OP_minimum, CG_N_MIN }, { CG_OP_neg, CG_N_NEG },
-    { CG_OP_less, CG_N_LT }, { CG_OP_equal, CG_N_EQ }, { CG_OP_where, CG_N_SELECT },
+    { CG_OP_less, CG_N_LT }, { CG_OP_equal, CG_N_EQ }, { CG_OP_where, CG_N_SELECT }, { CG_OP_broadcast_dim, CG_N_STRETCH },
 };
 
 static int host_op(const cg_node *n)

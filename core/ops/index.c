@@ -12,6 +12,8 @@ static cg_node *icall(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b) { return
 static cg_node *pick_int(cg_graph *g, cg_node *cond_neg, cg_node *if_neg, cg_node *other)
 {
     double v;
+    if (!if_neg || !other)
+        return NULL;                     /* no memory, also if that one would not have been picked */
     if (cg__is_const(cond_neg, &v))
         return v < 0 ? if_neg : other;
     cg_node *less = cg__node(g, CG_OP_less, (cg_node *[]){ cond_neg, cg__const_i64(g, 0) }, 2, NULL);

@@ -33,6 +33,39 @@ CG_DECLARE_SIMPLE(cg__dim_simple)
     return d.sym || d.n >= 0 ? cg__dim_node(n->graph, d) : NULL;
 }
 
+/* The size of two that meet where either may be 1 and stretch. All are gone where it is known which are 1 (core/run/variant.c). */
+CG_DECLARE_INFER(cg__meet_infer)
+{
+    for (int k = 0; k < 2; k++)
+        if (n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
+            return cg__fail(err, CG_EDTYPE, "cg_broadcast_dim: a size must be an i64 scalar, is %s", cg__label(n->in[k]));
+    n->type = (cg_type){ .dtype = CG_I64 };
+    return CG_OK;
+}
+
+/* Whether b is among the sizes that met in a; far down it does not pay to look. */
+static bool has_met(const cg_node *a, const cg_node *b)
+{
+    for (int k = 0; k < 16 && cg__is(a, CG_OP_broadcast_dim) && a != b; k++) {
+        if (a->in[1] == b)
+            return true;
+        a = a->in[0];
+    }
+    return a == b;
+}
+
+CG_DECLARE_SIMPLE(cg__meet_simple)
+{
+    cg_node *a = n->in[0], *b = n->in[1];
+    const cg_dim_t x = cg__dim_from(a), y = cg__dim_from(b);
+    if (has_met(a, b) || has_met(b, a))
+        return has_met(a, b) ? a : b;
+    if (!x.sym || !y.sym)
+        return cg__dim_is(x, 1) || (!y.sym && y.n != 1) ? b : a;
+    const bool swap = cg__is(b, CG_OP_broadcast_dim) == cg__is(a, CG_OP_broadcast_dim) ? b->id < a->id : cg__is(b, CG_OP_broadcast_dim);
+    return swap ? cg__node(n->graph, CG_OP_broadcast_dim, (cg_node *[]){ b, a }, 2, NULL) : NULL;
+}
+
 CG_DECLARE_GRAD(cg__dim_grad)
 {
     (void)gout, (void)need;

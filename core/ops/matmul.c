@@ -17,8 +17,8 @@ CG_DECLARE_INFER(cg__matmul_infer)
                         cg__label(n->in[1]), (long long)kb.n);
     n->type = *a;
     n->type.dim[a->rank - 1] = b->dim[b->rank - 1];
-    if (a->rank == 3 && cg__dim_is(a->dim[0], 1))
-        n->type.dim[0] = b->dim[0];
+    if (a->rank == 3)
+        n->type.dim[0] = cg__dim_broadcast(n->graph, a->dim[0], b->dim[0]);
     if (a->rank == 3 && !a->dim[0].sym && !b->dim[0].sym && a->dim[0].n != b->dim[0].n && a->dim[0].n != 1 && b->dim[0].n != 1)
         return cg__fail(err, CG_ESHAPE, "cg_matmul: batches of %s and %s differ", cg__label(n->in[0]), cg__label(n->in[1]));
     return CG_OK;

@@ -41,10 +41,25 @@ int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err)
                : cg__fail(err, CG_ESHAPE, "cg_%s: operand %d must have rank %d, is %s", n->op->name, k + 1, rank, cg__label(n->in[k]));
 }
 
+/* A size that a call may turn out to have as 1: that of an input, or of such that met. */
+static bool may_stretch(cg_dim_t d)
+{
+    return cg__is(d.sym, CG_OP_broadcast_dim) || (cg__is(d.sym, CG_OP_dim) && cg__is(d.sym->in[0], CG_OP_input));
+}
+
+/* Where two unknown sizes meet that cannot stretch they are one size, checked at the call. */
+cg_dim_t cg__dim_broadcast(cg_graph *g, cg_dim_t x, cg_dim_t y)
+{
+    if (cg__dim_is(x, 1) || cg__dim_is(y, 1))
+        return cg__dim_is(x, 1) ? y : x;
+    if (!x.sym || !y.sym)
+        return x.sym ? y : x;            /* a known size is better than an unknown one */
+    return may_stretch(x) && may_stretch(y) ? cg__dim_from(cg__node(g, CG_OP_broadcast_dim, (cg_node *[]){ x.sym, y.sym }, 2, NULL)) : x;
+}
+
 bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out)
 {
     const cg_type left = *a;             /* out may be a */
-    (void)g;
     a = &left;
     out->rank = a->rank > b->rank ? a->rank : b->rank;
     for (int i = 0; i < out->rank; i++) {
@@ -56,8 +71,7 @@ bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out
         const cg_dim_t x = a->dim[ia], y = b->dim[ib];
         if (!x.sym && !y.sym && x.n != y.n && x.n != 1 && y.n != 1)
             return false;
-        /* Two unknown sizes are one size, checked at the call; a known size is better than an unknown one. */
-        out->dim[i] = cg__dim_is(x, 1) ? y : cg__dim_is(y, 1) || !x.sym || y.sym ? x : y;
+        out->dim[i] = cg__dim_broadcast(g, x, y);
     }
     return true;
 }

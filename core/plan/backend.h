@@ -19,6 +19,16 @@ struct cg_device {                       /* a backend's own struct begins with `
     struct cg_calls *calls;              /* core/run's: what is under way */
 };
 
+/* A thread may take the lock again: a call holds it while it moves arrays. */
+static inline void cg__device_lock_init(cg_device *d)
+{
+    pthread_mutexattr_t again;
+    pthread_mutexattr_init(&again);
+    pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&d->lock, &again);
+    pthread_mutexattr_destroy(&again);
+}
+
 typedef struct cg_buffer {               /* device memory; counted by core/run */
     int refs;
     size_t bytes;

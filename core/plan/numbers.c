@@ -30,6 +30,7 @@ static int64_t apply(cg_num_op op, int64_t a, int64_t b, int64_t c)
     case CG_N_NEG: return wrap(0 - (uint64_t)a);
     case CG_N_LT: return a < b;
     case CG_N_EQ: return a == b;
+    case CG_N_STRETCH: return a == 1 ? b : a;
     case CG_N_SELECT: return a ? b : c;
     default: return a;                   /* CHECK_EQ */
     }

@@ -24,6 +24,7 @@ typedef enum {
     CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a */
     CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
     CG_N_LT, CG_N_EQ,
+    CG_N_STRETCH,    /* a == 1 ? b : a */
     CG_N_SELECT,     /* a ? b : c */
     CG_N_CHECK_EQ    /* a must equal b: else the call fails for the plan's checked node imm; value a */
 } cg_num_op;

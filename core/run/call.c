@@ -10,6 +10,7 @@
 
 typedef struct run {
     cg_function *f;
+    cg_variant *v;               /* for the sizes of this call */
     cg_array **inputs;           /* as the plan wants them: converted where needed */
     bool *made;                  /* which of them are ours */
     cg_place *place;
@@ -86,22 +87,56 @@ static int check_input(run *r, int i, cg_array *a)
     return a->dtype == t->dtype ? CG_OK : convert(r, i, a, want);
 }
 
+/* ---- sizes: those that meet fit, and choose the variant */
+
+static int64_t size_now(const run *r, const cg_size *a)
+{
+    return a->input < 0 ? a->known : r->inputs[a->input]->shape[a->axis];
+}
+
+static int unequal(run *r, const cg_node *n, int64_t a, int64_t b)
+{
+    cg_strb s = { 0 };
+    for (int i = 0; i < n->nin; i++)
+        cg__strb(&s, "%s%s", i ? " and " : " of ", label(r, n->in[i]));
+    cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': sizes %lld and %lld do not fit in %s%s", r->f->name, (long long)a, (long long)b, label(r, n), s.at ? s.at : "");
+    cg__strb_free(&s);
+    return CG_ESHAPE;
+}
+
+static int choose_variant(run *r)
+{
+    const cg_function *f = r->f;
+    uint64_t ones = 0;
+    for (int i = 0; i < f->meetings.n; i++) {
+        const cg_meeting *m = &f->meetings.at[i];
+        const int64_t a = size_now(r, &m->a), b = size_now(r, &m->b);
+        if (a != b && !(m->stretches && (a == 1 || b == 1)))
+            return unequal(r, m->node, a, b);
+    }
+    for (int i = 0; i < f->free.n; i++)
+        if (size_now(r, &f->free.at[i]) == 1)
+            ones |= (uint64_t)1 << i;
+    cg_strb said = { 0 };
+    r->v = cg__variant(r->f, ones, &said, r->err);
+    cg__strb_free(&said);
+    return r->v ? CG_OK : r->err->code;
+}
+
 /* Earlier calls went well, as far as is known, and so did those that wrote what this one reads. */
 static int check_state(run *r)
 {
     cg_function *f = r->f;
     cg_error why = { 0 };
-    pthread_mutex_lock(&f->device->lock);
     int rc = cg__calls_ready(f->device, &why);
-    pthread_mutex_unlock(&f->device->lock);
     if (rc < 0)
         return cg__fail(r->err, (cg_status)rc, "cg_call: '%s' is not run: %s", f->name, why.text);
     for (int i = 0; i < f->ninputs && rc == CG_OK; i++)
         if ((rc = cg__array_good(r->inputs[i], &why)) < 0)
             cg__fail(r->err, (cg_status)rc, "cg_call: '%s': input %s: %s", f->name, label(r, f->inputs[i]), why.text);
-    for (int i = 0; i < f->low.vars.n && rc == CG_OK; i++)
-        if ((rc = cg__array_good(f->low.vars.at[i]->array, &why)) < 0)
-            cg__fail(r->err, (cg_status)rc, "cg_call: '%s': %s: %s", f->name, label(r, f->low.vars.at[i]), why.text);
+    for (int i = 0; i < r->v->low.vars.n && rc == CG_OK; i++)
+        if ((rc = cg__array_good(r->v->low.vars.at[i]->array, &why)) < 0)
+            cg__fail(r->err, (cg_status)rc, "cg_call: '%s': %s: %s", f->name, label(r, r->v->low.vars.at[i]), why.text);
     return rc;
 }
 
@@ -115,19 +150,13 @@ static int64_t scalar_of(cg_array *a, run *r)
 }
 
 static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)->inputs[input], user); }
-static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->f->low.vars.at[var]->array, user); }
-static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->f->low.vars.at[var]->array->shape[axis]; }
+static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->v->low.vars.at[var]->array, user); }
+static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->v->low.vars.at[var]->array->shape[axis]; }
 
-/* The sizes that meet in a node differ: who it is, and its operands. */
 static int env_unequal(void *user, const cg_node *n, int64_t a, int64_t b, cg_error *err)
 {
-    run *r = user;
-    cg_strb s = { 0 };
-    for (int i = 0; i < n->nin; i++)
-        cg__strb(&s, "%s%s", i ? " and " : " of ", label(r, n->in[i]));
-    cg__fail(err, CG_ESHAPE, "cg_call: '%s': sizes %lld and %lld do not fit in %s%s", r->f->name, (long long)a, (long long)b, label(r, n), s.at ? s.at : "");
-    cg__strb_free(&s);
-    return CG_ESHAPE;
+    (void)err;
+    return unequal(user, n, a, b);
 }
 
 static int plan_numbers(run *r)
@@ -135,14 +164,14 @@ static int plan_numbers(run *r)
     cg_function *f = r->f;
     const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
     const double t0 = cg__now_us();
-    const size_t bytes = (size_t)f->low.plan->nums.n * sizeof *f->n;
-    int rc = cg__nums_run(f->low.plan, &env, f->n, r->err);
+    const size_t bytes = (size_t)r->v->low.plan->nums.n * sizeof *r->v->n;
+    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n, r->err);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
-    if (!f->planned || memcmp(f->n, f->last_n, bytes) != 0) {
-        rc = cg__plan_memory(f->low.plan, f->n, f->offset, &f->slab, r->err);
-        f->planned = rc == CG_OK;
-        memcpy(f->last_n, f->n, bytes);
+    if (!r->v->planned || memcmp(r->v->n, r->v->last_n, bytes) != 0) {
+        rc = cg__plan_memory(r->v->low.plan, r->v->n, r->v->offset, &r->v->slab, r->err);
+        r->v->planned = rc == CG_OK;
+        memcpy(r->v->last_n, r->v->n, bytes);
     }
     f->stats.plan_us = cg__now_us() - t0;
     return rc;
@@ -150,25 +179,34 @@ static int plan_numbers(run *r)
 
 /* ---- places */
 
+static int make_places(run *r)
+{
+    const size_t nslots = (size_t)r->v->low.plan->slots.n + 1;
+    r->place = cg__zalloc(nslots * sizeof *r->place);
+    r->fresh = cg__zalloc(nslots * sizeof(cg_buffer *));
+    return r->place && r->fresh ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
+}
+
 static int place_slot(run *r, int i)
 {
     cg_function *f = r->f;
-    const cg_slot *s = &f->low.plan->slots.at[i];
+    const cg_slot *s = &r->v->low.plan->slots.at[i];
     cg_array *a = NULL;
-    if (s->kind == CG_SLOT_ARENA) {
-        r->place[i] = (cg_place){ r->slab, f->offset[i] };
-        return CG_OK;
+    if (s->kind == CG_SLOT_ARENA) {          /* also one of nothing but empty values has a place */
+        const int rc = r->slab ? CG_OK : cg__buffer_new(f->device, r->v->slab, &r->slab, r->err);
+        r->place[i] = (cg_place){ r->slab, r->v->offset[i] };
+        return rc;
     }
     if (s->kind == CG_SLOT_CONST) {
-        r->place[i] = (cg_place){ f->consts[s->index], 0 };
+        r->place[i] = (cg_place){ r->v->consts[s->index], 0 };
         return CG_OK;
     }
     if (s->kind == CG_SLOT_OUTPUT) {
-        const int rc = cg__buffer_new(f->device, (size_t)f->n[s->count] * cg__dtypes[s->dtype].bytes, &r->fresh[i], r->err);
+        const int rc = cg__buffer_new(f->device, (size_t)r->v->n[s->count] * cg__dtypes[s->dtype].bytes, &r->fresh[i], r->err);
         r->place[i] = (cg_place){ r->fresh[i], 0 };
         return rc;
     }
-    a = s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : f->low.vars.at[s->index]->array;
+    a = s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array;
     r->place[i] = (cg_place){ a->buffer, 0 };
     return CG_OK;
 }
@@ -176,12 +214,12 @@ static int place_slot(run *r, int i)
 static int upload(run *r)
 {
     cg_function *f = r->f;
-    for (int i = 0; i < f->low.plan->slots.n; i++) {
-        const cg_slot *s = &f->low.plan->slots.at[i];
+    for (int i = 0; i < r->v->low.plan->slots.n; i++) {
+        const cg_slot *s = &r->v->low.plan->slots.at[i];
         const bool input = s->kind == CG_SLOT_INPUT;
         if (!input && s->kind != CG_SLOT_SHARED)
             continue;
-        const int rc = cg__array_to_device(input ? r->inputs[s->index] : f->low.vars.at[s->index]->array, f->device, r->err);
+        const int rc = cg__array_to_device(input ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array, f->device, r->err);
         if (rc < 0)
             return rc;
     }
@@ -194,16 +232,14 @@ static int enqueue(run *r)
     cg_device *d = f->device;
     const int64_t before = d->launches, built = d->kernels_built;
     int rc = CG_OK;
-    if (f->slab)
-        rc = cg__buffer_new(d, f->slab, &r->slab, r->err);
-    for (int i = 0; i < f->low.plan->slots.n && rc == CG_OK; i++)
+    for (int i = 0; i < r->v->low.plan->slots.n && rc == CG_OK; i++)
         rc = place_slot(r, i);
     if (rc == CG_OK)
-        rc = d->backend->run(d, f->exe, f->low.plan, f->n, r->place, r->call = cg__calls_next(d), r->err);
+        rc = d->backend->run(d, r->v->exe, r->v->low.plan, r->v->n, r->place, r->call = cg__calls_next(d), r->err);
     f->stats.launches = d->launches - before;
     f->stats.kernels_built += d->kernels_built - built;
     if (rc == CG_OK)
-        rc = cg__calls_sent(d, f, r->err);
+        rc = cg__calls_sent(d, r->v, r->err);
     return rc;
 }
 
@@ -211,14 +247,13 @@ static int enqueue(run *r)
 
 static cg_array *root_array(run *r, int i)
 {
-    cg_function *f = r->f;
-    const cg_node *n = f->roots[i];
-    const cg_root *root = &f->low.roots[i];
+    const cg_node *n = r->v->roots[i];
+    const cg_root *root = &r->v->low.roots[i];
     int64_t shape[CG_MAX_RANK];
     for (int k = 0; k < n->type.rank; k++)
-        shape[k] = f->n[root->dims[k]];
+        shape[k] = r->v->n[root->dims[k]];
     if (root->host)
-        return cg_array_new(CG_I64, NULL, 0, &f->n[root->num]);
+        return cg_array_new(CG_I64, NULL, 0, &r->v->n[root->num]);
     cg_buffer *b = r->place[root->slot].buffer;
     cg__buffer_keep(b);
     return cg__array_on_device(n->type.dtype, shape, n->type.rank, b);
@@ -268,7 +303,7 @@ static int deliver(run *r, cg_array **out)
 static void release(run *r)
 {
     const cg_function *f = r->f;
-    for (int i = 0; r->fresh && i < f->low.plan->slots.n; i++)
+    for (int i = 0; r->fresh && i < r->v->low.plan->slots.n; i++)
         cg__buffer_drop(r->fresh[i]);
     cg__buffer_drop(r->slab);
     for (int i = 0; r->made && i < f->ninputs; i++)
@@ -284,7 +319,6 @@ static void release(run *r)
 static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
 {
     cg_function *f = r->f;
-    const size_t nslots = (size_t)f->low.plan->slots.n + 1;
     int rc = CG_OK;
     if (n != f->ninputs)
         return cg__fail(r->err, CG_EINVAL, "cg_call: '%s' takes %d inputs, got %d", f->name, f->ninputs, n);
@@ -292,25 +326,30 @@ static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
         return cg__fail(r->err, CG_EDEVICE, "cg_call: '%s': the device %s was opened before fork and cannot be used in the child", f->name, f->device->name);
     r->inputs = cg__zalloc((size_t)(n + 1) * sizeof(cg_array *));
     r->made = cg__zalloc((size_t)(n + 1) * sizeof *r->made);
-    r->place = cg__zalloc(nslots * sizeof *r->place);
-    r->fresh = cg__zalloc(nslots * sizeof(cg_buffer *));
-    if (!r->inputs || !r->made || !r->place || !r->fresh)
+    if (!r->inputs || !r->made)
         return cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
     for (int i = 0; i < n && rc == CG_OK; i++)
         rc = check_input(r, i, inputs[i]);
     if (rc == CG_OK)
-        rc = check_state(r);
+        rc = choose_variant(r);
+    if (rc == CG_OK)
+        rc = make_places(r);
+    if (rc < 0)
+        return rc;
+    /* From here on shared variables are read and written: one call at a time on a device. */
+    pthread_mutex_lock(&f->device->lock);
+    rc = check_state(r);
     if (rc == CG_OK)
         rc = plan_numbers(r);
     if (rc == CG_OK)
         rc = upload(r);
-    if (rc < 0)
-        return rc;
-    pthread_mutex_lock(&f->device->lock);
-    rc = enqueue(r);
-    pthread_mutex_unlock(&f->device->lock);
+    if (rc == CG_OK)
+        rc = enqueue(r);
     f->stats.calls++;
-    return rc < 0 ? rc : deliver(r, out);
+    if (rc == CG_OK)
+        rc = deliver(r, out);
+    pthread_mutex_unlock(&f->device->lock);
+    return rc;
 }
 
 CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **out)
@@ -321,7 +360,31 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
         return cg__set_last(&err);
     }
     run r = { .f = f, .err = &err };
+    pthread_mutex_lock(&f->lock);
     const int rc = run_call(&r, inputs, n, out);
     release(&r);
+    pthread_mutex_unlock(&f->lock);
     return rc < 0 ? cg__set_last(&err) : CG_OK;
+}
+
+CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out)
+{
+    cg_error err = { 0 };
+    cg_array **list = f ? cg__zalloc((size_t)(f->ninputs + 1) * sizeof *list) : NULL;
+    int rc = list ? CG_OK : cg__fail(&err, f ? CG_ENOMEM : CG_EINVAL, "cg_call_named: %s", f ? "no memory" : "the function is NULL");
+    for (int i = 0; i < n && rc == CG_OK; i++) {
+        int at = 0;
+        while (at < f->ninputs && (!names[i] || strcmp(cg_node_name(f->inputs[at]), names[i]) != 0))
+            at++;
+        if (at == f->ninputs || list[at])
+            rc = cg__fail(&err, CG_EINVAL, "cg_call_named: '%s' %s '%s'", f->name, at == f->ninputs ? "has no input named" : "is given twice the input", names[i] ? names[i] : "(NULL)");
+        else if (!(list[at] = inputs[i]))
+            rc = cg__fail(&err, CG_EINVAL, "cg_call_named: '%s': the array for '%s' is NULL", f->name, names[i]);
+    }
+    if (rc == CG_OK)
+        rc = cg_call(f, list, f->ninputs, out);
+    else
+        cg__set_last(&err);
+    cg__free(list);
+    return rc;
 }

@@ -11,7 +11,7 @@ enum { UNDER_WAY = 2 };                  /* calls that may be under way while an
 typedef struct bad_range { int64_t from, to; } bad_range;
 typedef struct cg_calls {
     int64_t next, ended;                 /* numbers from 1; all up to `ended` have been waited for */
-    cg_function *f[CG_CALLS];            /* of those under way */
+    const cg_variant *v[CG_CALLS];       /* of those under way */
     CG_VEC(bad_range) bad;
     cg_error failure;                    /* the last one */
     bool untold;
@@ -37,16 +37,16 @@ void cg__calls_close(cg_device *d)
 
 /* ---- how a call ended */
 
-static int explain(const cg_function *f, int rc, int step, const cg_error *device, cg_error *err)
+static int explain(const cg_variant *v, int rc, int step, const cg_error *device, cg_error *err)
 {
-    const cg_plan *p = f->low.plan;
+    const cg_plan *p = v->low.plan;
     cg_arena words = { 0 };
     if (step >= 0 && step < p->steps.n) {
-        cg__fail(err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", f->name, cg__label_in(&words, p->steps.at[step].node));
+        cg__fail(err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", v->f->name, cg__label_in(&words, p->steps.at[step].node));
         cg__arena_free(&words);
         return CG_ERUNTIME;
     }
-    return cg__fail(err, (cg_status)rc, "cg_call: '%s': %s", f->name, device->text);
+    return cg__fail(err, (cg_status)rc, "cg_call: '%s': %s", v->f->name, device->text);
 }
 
 /* Without memory for another range the last one is stretched: rather too much is poisoned than too little. */
@@ -69,7 +69,7 @@ static void end(cg_device *d, int64_t call)
     if (rc == CG_OK)
         return;
     c->failure = (cg_error){ 0 };
-    explain(c->f[call % CG_CALLS], rc, step, &device, &c->failure);
+    explain(c->v[call % CG_CALLS], rc, step, &device, &c->failure);
     cg__log("%s", c->failure.text);
     poison(c, call, c->next - 1);
     c->untold = true;
@@ -103,23 +103,23 @@ int64_t cg__calls_next(const cg_device *d)
     return d->calls->next;
 }
 
-int cg__calls_sent(cg_device *d, cg_function *f, cg_error *err)
+int cg__calls_sent(cg_device *d, const cg_variant *v, cg_error *err)
 {
     cg_calls *c = d->calls;
     cg_error device = { 0 };
     int step = -1;
     if (d->backend->immediate) {
         const int rc = d->backend->finish(d, c->next, &step, &device);
-        return rc < 0 ? explain(f, rc, step, &device, err) : CG_OK;
+        return rc < 0 ? explain(v, rc, step, &device, err) : CG_OK;
     }
-    c->f[c->next++ % CG_CALLS] = f;
+    c->v[c->next++ % CG_CALLS] = v;
     return CG_OK;
 }
 
-void cg__calls_forget(cg_device *d, const cg_function *f)
+void cg__calls_forget(cg_device *d, const cg_variant *v)
 {
     for (int64_t call = d->calls->ended + 1; call < d->calls->next; call++)
-        if (d->calls->f[call % CG_CALLS] == f)
+        if (d->calls->v[call % CG_CALLS] == v)
             end_up_to(d, call);
 }
 

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
-/* cg_compile: check, copy into a private graph, rewrite, lower, prepare on the device. The list of passes is `compile`. */
+/* cg_compile: check what the caller gave, copy it into a private graph, and make the variant that calls will most likely need (variant.c:
+ * rewrite, lower, prepare on the device). */
 #include <stdlib.h>
-#include "core/rewrite/rewrite.h"
 #include "core/run/run.h"
 
-typedef struct job { const cg_spec *spec; cg_function *f; cg_graph *from; cg_map memo; cg_error *err; } job;
+typedef struct job {
+    const cg_spec *spec;
+    cg_function *f;
+    cg_graph *from;
+    CG_VEC(cg_update) updates;           /* the caller's, then default ones */
+    cg_map memo;
+    cg_error *err;
+} job;
 
 static int no_memory(const job *j)
 {
@@ -24,6 +31,15 @@ static int check_list(const job *j, cg_node *const *list, int n, const char *wha
     return CG_OK;
 }
 
+/* Whether a value may stand where `at` stands, as far as is known. */
+static bool can_replace(const cg_node *at, const cg_node *value)
+{
+    bool fits = at->type.rank == value->type.rank && at->type.dtype == value->type.dtype;
+    for (int k = 0; fits && k < at->type.rank; k++)
+        fits = value->type.dim[k].sym || at->type.dim[k].sym || value->type.dim[k].n == at->type.dim[k].n;
+    return fits;
+}
+
 static int check_update(const job *j, int i)
 {
     const cg_node *var = j->spec->updates[i].var, *value = j->spec->updates[i].value;
@@ -31,10 +47,7 @@ static int check_update(const job *j, int i)
         return j->err->code;
     if (!cg__is(var, CG_OP_shared))
         return cg__fail(j->err, CG_EINVAL, "cg_compile: update %d: %s is not a shared variable", i, cg__label(var));
-    bool fits = var->type.rank == value->type.rank && var->type.dtype == value->type.dtype;
-    for (int k = 0; fits && k < var->type.rank; k++)
-        fits = value->type.dim[k].sym || value->type.dim[k].n == var->type.dim[k].n;
-    if (!fits)
+    if (!can_replace(var, value))
         return cg__fail(j->err, var->type.dtype == value->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_compile: the update of %s has another type: %s",
                         cg__label(var), cg__label(value));
     for (int k = 0; k < i; k++)
@@ -43,7 +56,21 @@ static int check_update(const job *j, int i)
     return CG_OK;
 }
 
-static int check_spec(const job *j)
+static int check_given(const job *j, int i)
+{
+    cg_node *node = j->spec->givens[i].node, *by = j->spec->givens[i].by;
+    if (check_list(j, (cg_node *[]){ node, by }, 2, "given") < 0)
+        return j->err->code;
+    if (!can_replace(node, by))
+        return cg__fail(j->err, node->type.dtype == by->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_compile: %s cannot be given as %s, which has another type",
+                        cg__label(node), cg__label(by));
+    for (int k = 0; k < i; k++)
+        if (j->spec->givens[k].node == node)
+            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s is given twice", cg__label(node));
+    return CG_OK;
+}
+
+static int check_spec(job *j)
 {
     const cg_spec *s = j->spec;
     if (s->struct_size != sizeof *s)
@@ -62,117 +89,155 @@ static int check_spec(const job *j)
     for (int i = 0; i < s->nupdates; i++)
         if (check_update(j, i) < 0)
             return j->err->code;
+    for (int i = 0; i < s->ngivens; i++)
+        if (check_given(j, i) < 0)
+            return j->err->code;
     return CG_OK;
 }
 
-/* ---- passes */
+/* ---- updates: the caller's, and those that variables carry with them */
+
+static bool is_updated(const job *j, const cg_array *array)
+{
+    for (int i = 0; i < j->updates.n; i++)
+        if (j->updates.at[i].var->array == array)
+            return true;
+    return false;
+}
+
+/* A given stands in the memo before the walk, so the walk sees what is really used. */
+static bool is_given(const job *j, const cg_node *n)
+{
+    for (int i = 0; i < j->spec->ngivens; i++)
+        if (j->spec->givens[i].node == n)
+            return true;
+    return false;
+}
+
+/* The default update of a variable that the function uses may use further variables. */
+static int find_updates(job *j)
+{
+    const cg_spec *s = j->spec;
+    cg_node_vec roots = { 0 }, nodes = { 0 };
+    bool ok = true;
+    for (int i = 0; i < s->nupdates && ok; i++)
+        ok = CG_PUSH(&j->updates, s->updates[i]) && CG_PUSH(&roots, s->updates[i].value);
+    for (int i = 0; i < s->noutputs && ok; i++)
+        ok = CG_PUSH(&roots, s->outputs[i]);
+    for (int i = 0; i < s->ngivens && ok; i++)
+        ok = CG_PUSH(&roots, s->givens[i].by);
+    for (bool more = !s->no_default_updates; more && ok;) {
+        more = false;
+        nodes.n = 0;
+        ok = cg__reach(roots.at, roots.n, &nodes);
+        for (int i = 0; i < nodes.n && ok; i++) {
+            cg_node *var = nodes.at[i], *value = cg__default_update(var);
+            if (!value || is_updated(j, var->array) || is_given(j, var))
+                continue;
+            more = true;
+            ok = CG_PUSH(&j->updates, (cg_update){ var, value }) && CG_PUSH(&roots, value);
+        }
+    }
+    CG_VEC_FREE(&roots);
+    CG_VEC_FREE(&nodes);
+    return ok ? CG_OK : no_memory(j);
+}
+
+/* ---- the private graph */
+
+static int copy_failed(const job *j)
+{
+    return j->f->g->error.code ? cg__fail(j->err, j->f->g->error.code, "%s", j->f->g->error.text) : no_memory(j);
+}
+
+static int copy_givens(job *j)
+{
+    for (int i = 0; i < j->spec->ngivens; i++) {
+        cg_node *by = cg__clone(j->f->g, j->spec->givens[i].by, &j->memo);
+        if (!by)
+            return copy_failed(j);
+        if (!cg__map_set(&j->memo, cg__key(j->spec->givens[i].node), cg__key(by)))
+            return no_memory(j);
+    }
+    return CG_OK;
+}
 
 static int copy_graph(job *j)
 {
     cg_function *f = j->f;
     const cg_spec *s = j->spec;
-    const int nroots = s->noutputs + s->nupdates;
+    const int nroots = s->noutputs + j->updates.n;
     f->g = cg_graph_new();
     f->name = f->g ? cg__arena_str(&f->g->arena, s->name ? s->name : "function") : NULL;
     f->inputs = cg__zalloc((size_t)(s->ninputs + 1) * sizeof *f->inputs);
     f->roots = cg__zalloc((size_t)(nroots + 1) * sizeof *f->roots);
-    f->targets = cg__zalloc((size_t)(s->nupdates + 1) * sizeof *f->targets);
+    f->targets = cg__zalloc((size_t)(j->updates.n + 1) * sizeof *f->targets);
     if (!f->name || !f->inputs || !f->roots || !f->targets)
         return no_memory(j);
     for (int i = 0; i < s->ninputs; i++)
         if (!(f->inputs[f->ninputs++] = cg__clone(f->g, s->inputs[i], &j->memo)))
-            return no_memory(j);
+            return copy_failed(j);
+    if (copy_givens(j) < 0)
+        return j->err->code;
     for (int i = 0; i < nroots; i++) {
-        cg_node *n = i < s->noutputs ? s->outputs[i] : s->updates[i - s->noutputs].value;
+        cg_node *n = i < s->noutputs ? s->outputs[i] : j->updates.at[i - s->noutputs].value;
         if (!(f->roots[i] = cg__clone(f->g, n, &j->memo)))
-            return f->g->error.code ? cg__fail(j->err, f->g->error.code, "%s", f->g->error.text) : no_memory(j);
+            return copy_failed(j);
     }
-    for (int i = 0; i < s->nupdates; i++)
-        f->targets[i] = s->updates[i].var->array;
+    for (int i = 0; i < j->updates.n; i++)
+        f->targets[i] = j->updates.at[i].var->array;
     f->noutputs = s->noutputs;
-    f->nupdates = s->nupdates;
+    f->nupdates = j->updates.n;
+    f->strict = s->strict != 0;
+    f->no_rewrites = s->no_rewrites != 0;
     return CG_OK;
 }
 
-static int missing_inputs(job *j)
+/* Every input that the roots use is among the function's, and, unless the caller said otherwise, the other way round. */
+static int check_inputs(job *j)
 {
+    cg_function *f = j->f;
     cg_node_vec nodes = { 0 };
-    int rc = cg__reach(j->f->roots, j->f->noutputs + j->f->nupdates, &nodes) ? CG_OK : no_memory(j);
+    bool *used = cg__zalloc((size_t)(f->ninputs + 1) * sizeof *used);
+    int rc = used && cg__reach(f->roots, f->noutputs + f->nupdates, &nodes) ? CG_OK : no_memory(j);
     for (int i = 0; i < nodes.n && rc == CG_OK; i++) {
         bool given = !cg__is(nodes.at[i], CG_OP_input);
-        for (int k = 0; k < j->f->ninputs && !given; k++)
-            given = j->f->inputs[k] == nodes.at[i];
+        for (int k = 0; k < f->ninputs && !given; k++)
+            used[k] |= given = f->inputs[k] == nodes.at[i];
         if (!given)
-            rc = cg__fail(j->err, CG_EINVAL, "cg_compile: '%s' needs the input %s, which is not among its inputs", j->f->name, cg__label(nodes.at[i]));
+            rc = cg__fail(j->err, CG_EINVAL, "cg_compile: '%s' needs the input %s, which is not among its inputs", f->name, cg__label(nodes.at[i]));
     }
+    for (int k = 0; k < f->ninputs && rc == CG_OK && j->spec->unused == CG_UNUSED_ERROR; k++)
+        if (!used[k])
+            rc = cg__fail(j->err, CG_EINVAL, "cg_compile: '%s' does not use its input %s; leave it out, or compile with .unused = CG_UNUSED_IGNORE", f->name, cg__label(f->inputs[k]));
     CG_VEC_FREE(&nodes);
+    cg__free(used);
     return rc;
 }
 
-static int rewrite(job *j)
+/* ---- the whole */
+
+static int open_device(job *j)
 {
-    cg_function *f = j->f;
-    const int nroots = f->noutputs + f->nupdates;
-    f->written = cg__arena_copy(&f->g->arena, f->roots, (size_t)nroots * sizeof *f->roots);
-    if (!f->written)
-        return no_memory(j);
-    return j->spec->no_rewrites ? CG_OK : cg__rewrite(f->g, f->roots, nroots, j->err);
+    j->f->device = j->spec->device ? j->spec->device : cg__device_default(j->err);
+    return j->f->device ? CG_OK : j->err->code;
 }
 
-static int lower(job *j)
-{
-    cg_function *f = j->f;
-    const int rc = cg__lower(f->g, f->inputs, f->ninputs, f->roots, f->noutputs + f->nupdates, &f->low, j->err);
-    if (rc < 0)
-        return rc;
-    const cg_plan *p = f->low.plan;
-    f->n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *f->n);
-    f->last_n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *f->last_n);
-    f->offset = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f->offset);
-    f->consts = cg__zalloc((size_t)(p->consts.n + 1) * sizeof(cg_buffer *));
-    f->stats.plans = 1;
-    return f->n && f->last_n && f->offset && f->consts ? CG_OK : no_memory(j);
-}
-
-static int prepare(job *j)
-{
-    cg_function *f = j->f;
-    cg_plan *p = f->low.plan;
-    cg_device *d = f->device = j->spec->device ? j->spec->device : cg__device_default(j->err);
-    if (!d)
-        return j->err->code;
-    pthread_mutex_lock(&d->lock);
-    const int64_t before = d->kernels_built;
-    int rc = d->backend->prepare(d, p, &f->exe, j->err);
-    f->stats.kernels_built = d->kernels_built - before;
-    for (int i = 0; i < p->consts.n && rc == CG_OK; i++) {
-        const size_t bytes = (size_t)p->consts.at[i].count * cg__dtypes[p->consts.at[i].dtype].bytes;
-        rc = cg__buffer_new(d, bytes, &f->consts[i], j->err);
-        if (rc == CG_OK && bytes)
-            rc = d->backend->write(d, f->consts[i], 0, p->consts.at[i].data, bytes, j->err);
-    }
-    pthread_mutex_unlock(&d->lock);
-    return rc;
-}
-
-static const struct { const char *name; int (*run)(job *); } passes[] = {
-    { "copy", copy_graph }, { "inputs", missing_inputs }, { "rewrite", rewrite }, { "lower", lower }, { "prepare", prepare },
-};
+static int find_meetings(job *j) { return cg__find_meetings(j->f, j->err); }
 
 static int compile(job *j)
 {
+    static int (*const passes[])(job *) = { check_spec, find_updates, copy_graph, check_inputs, find_meetings, open_device };
     cg_strb said = { 0 };
-    int rc = check_spec(j);
-    for (int i = 0; i < CG_LEN(passes) && rc == CG_OK; i++) {
-        const double t0 = cg__now_us();
-        rc = passes[i].run(j);
-        cg__strb(&said, "%s%s %.0f us", i ? ", " : "", passes[i].name, cg__now_us() - t0);
-    }
-    if (rc == CG_OK && said.at)
-        cg__log("cg_compile: '%s' on %s: %s; %d nodes, %d steps, %lld kernels built", j->f->name, j->f->device->name, said.at, j->f->g->count,
-                j->f->low.plan->steps.n, (long long)j->f->stats.kernels_built);
+    int rc = CG_OK;
+    for (int i = 0; i < CG_LEN(passes) && rc == CG_OK; i++)
+        rc = passes[i](j);
+    const cg_variant *v = rc == CG_OK ? cg__variant(j->f, 0, &said, j->err) : NULL;
+    if (v && said.at)
+        cg__log("cg_compile: '%s' on %s: %s; %d nodes, %d steps, %lld kernels built", j->f->name, j->f->device->name, said.at, v->g->count,
+                v->low.plan->steps.n, (long long)j->f->stats.kernels_built);
     cg__strb_free(&said);
-    return rc;
+    return rc == CG_OK && !v ? j->err->code : rc;
 }
 
 CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec)
@@ -184,12 +249,13 @@ CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec)
         return NULL;
     }
     job j = { .spec = spec, .from = g, .err = &err, .f = cg__zalloc(sizeof(cg_function)) };
+    if (j.f)
+        pthread_mutex_init(&j.f->lock, NULL);
     const int rc = j.f ? compile(&j) : no_memory(&j);
     cg__map_free(&j.memo);
-    if (rc == CG_OK) {
-        j.f->strict = spec->strict != 0;
+    CG_VEC_FREE(&j.updates);
+    if (rc == CG_OK)
         return j.f;
-    }
     if (!err.code)
         cg__fail(&err, (cg_status)rc, "cg_compile: failed");
     cg__set_last(&err);
@@ -201,26 +267,12 @@ CG_API void cg_function_free(cg_function *f)
 {
     if (!f)
         return;
-    if (f->device) {
-        pthread_mutex_lock(&f->device->lock);
-        cg__calls_forget(f->device, f);
-        if (f->exe)
-            f->device->backend->unprepare(f->device, f->exe);
-        pthread_mutex_unlock(&f->device->lock);
-    }
-    for (int i = 0; f->low.plan && f->consts && i < f->low.plan->consts.n; i++)
-        cg__buffer_drop(f->consts[i]);
-    if (f->low.plan)
-        cg__plan_free(f->low.plan);
-    CG_VEC_FREE(&f->low.vars);
+    cg__variants_free(f);
     cg__free(f->inputs);
     cg__free(f->roots);
     cg__free(f->targets);
-    cg__free(f->n);
-    cg__free(f->last_n);
-    cg__free(f->offset);
-    cg__free(f->consts);
     cg_graph_free(f->g);
+    pthread_mutex_destroy(&f->lock);
     cg__free(f);
 }
 
@@ -229,18 +281,21 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     cg_strb s = { 0 };
     if (!f)
         return NULL;
+    pthread_mutex_lock(&f->lock);
+    const cg_variant *v = f->variant[0];
     if (stage == CG_STAGE_GRAPH || stage == CG_STAGE_OPTIMIZED) {
-        char *t = cg_print(stage == CG_STAGE_GRAPH ? f->written : f->roots, f->noutputs + f->nupdates);
+        char *t = cg_print(stage == CG_STAGE_GRAPH ? v->written : v->roots, f->noutputs + f->nupdates);
         cg__strb(&s, "%s\n", t ? t : "");
         s.failed |= !t;
         cg__free(t);
     } else if (stage == CG_STAGE_PLAN) {
-        cg__plan_print(f->low.plan, &s);
-        if (f->planned)
-            cg__strb(&s, "; arena of the last call: %zu bytes\n", f->slab);
+        cg__plan_print(v->low.plan, &s);
+        if (v->planned)
+            cg__strb(&s, "; arena of the last call: %zu bytes\n", v->slab);
     } else {
-        f->device->backend->kernels(f->low.plan, f->exe, &s);
+        f->device->backend->kernels(v->low.plan, v->exe, &s);
     }
+    pthread_mutex_unlock(&f->lock);
     return cg__text_result(&s, "cg_function_show");
 }
 

@@ -23,6 +23,8 @@ struct cg_array {
     int64_t written;
 };
 
+typedef struct cg_variant cg_variant;
+
 double cg__now_us(void);                                         /* call.c: a clock that only goes forward */
 
 /* device.c */
@@ -36,9 +38,9 @@ bool cg__calls_open(cg_device *d);
 void cg__calls_close(cg_device *d);
 int cg__calls_ready(cg_device *d, cg_error *err);        /* waits for the call before last; an earlier failure that nobody was told of is an error */
 int64_t cg__calls_next(const cg_device *d);              /* the number of the call to come */
-int cg__calls_sent(cg_device *d, cg_function *f, cg_error *err);         /* that call runs; an error if it has ended, and badly */
+int cg__calls_sent(cg_device *d, const cg_variant *v, cg_error *err);    /* that call runs; an error if it has ended, and badly */
 void cg__calls_settle(cg_device *d);                     /* waits for all */
-void cg__calls_forget(cg_device *d, const cg_function *f);       /* f is about to be freed: waits if a call of it is under way */
+void cg__calls_forget(cg_device *d, const cg_variant *v);        /* v is about to be freed: waits if a call of it is under way */
 int cg__calls_check(const cg_device *d, int64_t call, cg_error *err);    /* an error if that call, or one before it since the last good check, failed */
 
 /* array.c */
@@ -48,22 +50,44 @@ int cg__array_to_host(cg_array *a, cg_error *err);
 void cg__array_take_buffer(cg_array *a, cg_buffer *b);           /* the value is now b's alone; takes the reference */
 cg_array *cg__array_on_device(cg_dtype d, const int64_t *shape, int rank, cg_buffer *b);     /* takes the reference */
 
-struct cg_function {
+/* A function for one pattern of which free sizes are 1: those stretch, all others that meet are equal. It has a graph, a plan and device
+ * state of its own. */
+struct cg_variant {
+    cg_function *f;
+    uint64_t ones;                                   /* bit i: the i-th size that may stretch is 1 */
     cg_graph *g;
-    const char *name;
-    cg_device *device;
-    bool strict;
-    cg_node **inputs;  int ninputs;
-    cg_node **roots;   int noutputs, nupdates;       /* outputs, then update values */
-    cg_node **written;                               /* the same before rewriting */
-    cg_array **targets;                              /* of the updates */
+    cg_node **inputs, **roots, **written;            /* written: the roots before rewriting */
     cg_lowered low;
     void *exe;
     cg_buffer **consts;
     int64_t *n, *last_n;                             /* numbers of this and of the last call */
     size_t *offset, slab;                            /* for last_n */
     bool planned;
+};
+
+/* Two sizes that meet in a node of the function's graph. */
+typedef struct cg_size { int input, axis; int64_t known; } cg_size;      /* the size of an input's axis; input -1: `known` */
+typedef struct cg_meeting { cg_size a, b; bool stretches; const cg_node *node; } cg_meeting;     /* stretches: either may be 1 */
+
+enum { CG_VARIANTS = 8 };                            /* kept; the one that was not used for longest makes room */
+struct cg_function {
+    cg_graph *g;                                     /* as the user wrote it */
+    const char *name;
+    cg_device *device;
+    pthread_mutex_t lock;                            /* one call at a time */
+    bool strict, no_rewrites;
+    cg_node **inputs;  int ninputs;
+    cg_node **roots;   int noutputs, nupdates;       /* outputs, then update values */
+    cg_array **targets;                              /* of the updates */
+    CG_VEC(cg_meeting) meetings;
+    CG_VEC(cg_size) free;                            /* sizes that may stretch, in the order of the bits of `ones` */
+    cg_variant *variant[CG_VARIANTS]; int nvariants; /* the last used first */
     cg_stats stats;
 };
+
+/* variant.c */
+int cg__find_meetings(cg_function *f, cg_error *err);
+cg_variant *cg__variant(cg_function *f, uint64_t ones, cg_strb *said, cg_error *err);   /* the one for that pattern, made if there is none; said: how long its passes took */
+void cg__variants_free(cg_function *f);
 
 #endif

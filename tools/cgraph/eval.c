@@ -110,7 +110,7 @@ static int compile(const request *r, program *p, cg_error *why)
         return fail(why, CG_ENOMEM, "no memory for a graph");
     int rc = build(g, r, p, in, out, why);
     if (rc == CG_OK) {
-        p->f = cg_compile(g, CG_SPEC(.name = "eval", .inputs = in, .ninputs = r->nin, .outputs = out, .noutputs = p->nresults));
+        p->f = cg_compile(g, CG_SPEC(.name = "eval", .inputs = in, .ninputs = r->nin, .outputs = out, .noutputs = p->nresults, .unused = CG_UNUSED_IGNORE));
         rc = p->f ? CG_OK : fail(why, cg_last_error()->code, "%s", cg_last_error()->text);
     }
     cg_graph_free(g);
