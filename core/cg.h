@@ -247,6 +247,7 @@ CG_DECLARE2(bitwise_xor);     /* bits of one */
 CG_DECLARE1(invert);          /* ~a; of a bool: not */
 CG_DECLARE2(left_shift);      /* a << b; 0 when b is negative or not below the width */
 CG_DECLARE2(right_shift);     /* a >> b, filled with the sign; likewise nothing but the sign is left */
+CG_DECLARE3(philox);          /* 32 random bits (narrow integers keep the low ones): word a % 4 of Philox4x32-10 of the counter (a / 4, b) under the key c */
 /* Selection. maximum and minimum give NaN if there is one, fmax and fmin the other operand. */
 CG_DECLARE3(where);           /* a ? b : c */
 CG_DECLARE2(maximum);         /* the greater; its whole gradient goes to a when both are equal */
@@ -304,6 +305,21 @@ CG_API cg_node *cg_squeeze(cg_node *a, int axis);                               
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
+
+/* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
+ * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
+ *     cg_node *call = cg_shared(g, "call", zero), *mask = cg_bernoulli(CG_RANDOM(call, 42), 0.5, dims, 2);
+ *     ... CG_UPDATES({ call, cg_add(call, cg_weak(g, 1)) })
+ * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. In a loop, make the
+ * step part of call. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
+typedef struct cg_random { cg_node *call; int64_t seed; } cg_random;
+#define CG_RANDOM(...) (&(cg_random){ __VA_ARGS__ })
+CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank);                 /* u32 */
+CG_API cg_node *cg_uniform(const cg_random *r, cg_dtype d, cg_node *const *dims, int rank);         /* floats, 0 to below 1 */
+CG_API cg_node *cg_normal(const cg_random *r, cg_dtype d, cg_node *const *dims, int rank);          /* floats, mean 0 and deviation 1 */
+CG_API cg_node *cg_bernoulli(const cg_random *r, double p, cg_node *const *dims, int rank);         /* bool, true with probability p */
+CG_API cg_node *cg_randint(const cg_random *r, int64_t low, int64_t high, cg_node *const *dims, int rank);   /* i64, low to below high; at most 2^32 values */
+CG_API cg_node *cg_dropout(const cg_random *r, cg_node *a, double p);   /* 0 with probability p, else a / (1 - p) */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
 /* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
