@@ -185,16 +185,16 @@ static bool is_probability(cg_graph *g, const char *who, double p)
 
 CG_API cg_node *cg_bernoulli(const cg_random *r, double p, cg_node *const *dims, int rank)
 {
+    CG_BUILDER(cg_node_graph(r->call));
     cg_graph *g = cg_node_graph(r->call);
-    CG_BUILDER(g);
     return g && is_probability(g, "cg_bernoulli", p) ? cg_less(cg_uniform(r, CG_F32, dims, rank), cg_weak(g, p)) : NULL;
 }
 
 /* low + bits (high - low) / 2^32: no value is likelier than another by more than span / 2^32. */
 CG_API cg_node *cg_randint(const cg_random *r, int64_t low, int64_t high, cg_node *const *dims, int rank)
 {
+    CG_BUILDER(cg_node_graph(r->call));
     cg_graph *g = cg_node_graph(r->call);
-    CG_BUILDER(g);
     const uint64_t span = (uint64_t)high - (uint64_t)low;
     if (g && (low >= high || span > (uint64_t)1 << 32))
         return cg__graph_fail(g, CG_EINVAL, "cg_randint: from %lld to below %lld are not 1 to 2^32 values", (long long)low, (long long)high);
@@ -205,8 +205,8 @@ CG_API cg_node *cg_randint(const cg_random *r, int64_t low, int64_t high, cg_nod
 
 CG_API cg_node *cg_dropout(const cg_random *r, cg_node *a, double p)
 {
+    CG_BUILDER(cg_node_graph(r->call));
     cg_graph *g = cg_node_graph(r->call);
-    CG_BUILDER(g);
     cg_node *dims[CG_MAX_RANK];
     if (!g || !a || !is_probability(g, "cg_dropout", p) || p == 0)
         return g && a && p == 0 ? a : NULL;
