@@ -247,6 +247,7 @@ CG_DECLARE2(bitwise_xor);     /* bits of one */
 CG_DECLARE1(invert);          /* ~a; of a bool: not */
 CG_DECLARE2(left_shift);      /* a << b; 0 when b is negative or not below the width */
 CG_DECLARE2(right_shift);     /* a >> b, filled with the sign; likewise nothing but the sign is left */
+CG_DECLARE3(philox);          /* 32 random bits (narrow integers keep the low ones): word a % 4 of Philox4x32-10 of the counter (a / 4, b) under the key c */
 /* Selection. maximum and minimum give NaN if there is one, fmax and fmin the other operand. */
 CG_DECLARE3(where);           /* a ? b : c */
 CG_DECLARE2(maximum);         /* the greater; its whole gradient goes to a when both are equal */
@@ -304,6 +305,21 @@ CG_API cg_node *cg_squeeze(cg_node *a, int axis);                               
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
+
+/* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
+ * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
+ *     cg_node *call = cg_shared(g, "call", zero), *mask = cg_bernoulli(CG_RANDOM(call, 42), 0.5, dims, 2);
+ *     ... CG_UPDATES({ call, cg_add(call, cg_weak(g, 1)) })
+ * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. In a loop, make the
+ * step part of call. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
+typedef struct cg_random { cg_node *call; int64_t seed; } cg_random;
+#define CG_RANDOM(...) (&(cg_random){ __VA_ARGS__ })
+CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank);                 /* u32 */
+CG_API cg_node *cg_uniform(const cg_random *r, cg_dtype d, cg_node *const *dims, int rank);         /* floats, 0 to below 1 */
+CG_API cg_node *cg_normal(const cg_random *r, cg_dtype d, cg_node *const *dims, int rank);          /* floats, mean 0 and deviation 1 */
+CG_API cg_node *cg_bernoulli(const cg_random *r, double p, cg_node *const *dims, int rank);         /* bool, true with probability p */
+CG_API cg_node *cg_randint(const cg_random *r, int64_t low, int64_t high, cg_node *const *dims, int rank);   /* i64, low to below high; at most 2^32 values */
+CG_API cg_node *cg_dropout(const cg_random *r, cg_node *a, double p);   /* 0 with probability p, else a / (1 - p) */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
 /* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
@@ -400,6 +416,93 @@ typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNE
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
 typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;   /* plan_us: of the last call */
 CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
+
+/* ---- Nets: sugar over the above ------------------------------------------------------------------------------ */
+
+/* How a parameter begins. Zeros is 0. Glorot: variance 2 / (in + out), He: 2 / in, LeCun: 1 / in; in and out are the sizes of a (in, out)
+ * matrix, of (out, in, window...) those times the window. Orthogonal: the rows, or the columns if they are fewer, are orthonormal. */
+typedef enum {
+    CG_INIT_ZEROS, CG_INIT_ONES, CG_INIT_GLOROT_UNIFORM, CG_INIT_GLOROT_NORMAL, CG_INIT_HE_UNIFORM, CG_INIT_HE_NORMAL,
+    CG_INIT_LECUN_UNIFORM, CG_INIT_LECUN_NORMAL, CG_INIT_ORTHOGONAL
+} cg_init;
+CG_API cg_array *cg_array_init(const int64_t *shape, int rank, cg_init how, uint64_t seed);     /* a new f32 array */
+
+/* The variables of a model, and how a step changes them. A net owns its arrays: functions that use them are freed before it. */
+typedef struct cg_net cg_net;
+CG_API cg_net *cg_net_new(cg_graph *g, uint64_t seed);        /* the seed is of the initial values; g must outlive the net */
+CG_API void cg_net_free(cg_net *n);
+CG_API cg_node *cg_net_param(cg_net *n, const char *name, const int64_t *shape, int rank, cg_init how);     /* f32, trained */
+CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int64_t *shape, int rank, double value);   /* not trained; filled with value */
+CG_API int cg_net_count(const cg_net *n);                     /* variables, in the order in which they were made */
+CG_API const char *cg_net_name(const cg_net *n, int i);
+CG_API cg_array *cg_net_array(const cg_net *n, int i);        /* its value; the net's */
+CG_API cg_array *cg_net_find(const cg_net *n, const char *name);     /* or NULL */
+CG_API int64_t cg_net_size(const cg_net *n);                  /* trained numbers */
+
+/* A layer is its parameters and a forward function; own kinds fill the struct themselves. */
+typedef struct cg_layer {
+    cg_node *(*forward)(const struct cg_layer *l, cg_node *x);
+    cg_node *w, *b;                                           /* dense: (in, out) and (out) */
+    cg_node *(*function)(cg_node *x);                         /* activation */
+    cg_random random; double rate;                            /* dropout */
+} cg_layer;
+CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how);   /* x W + b; named name.w, name.b */
+CG_API int cg_layer_function(cg_layer *l, cg_node *(*function)(cg_node *x));      /* cg_relu, cg_tanh, ... */
+CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);
+CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
+
+/* Losses: means over all elements, scalars. */
+CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes);         /* of softmax(logits) (n, c) and integers (n) */
+CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *logits, cg_node *targets);  /* of sigmoid(logits) and targets from 0 to 1 */
+CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b);                          /* (a - b)^2 */
+CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b);                         /* |a - b| */
+CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, double delta);              /* d^2 / 2 for d = |a - b| up to delta, then delta (d - delta / 2) */
+
+/* Optimisers. g is the gradient of parameter w, r the rate, t = 1, 2, ... the step. A 0 among the options is their default. */
+typedef enum {
+    CG_SGD,                       /* w -= r g                                                       rate 0.01 */
+    CG_MOMENTUM,                  /* v = momentum v + g; w -= r v                  (Polyak 1964)    rate 0.01, momentum 0.9 */
+    CG_NESTEROV,                  /* v = momentum v + g; w -= r (g + momentum v)   (Nesterov 1983, in the form of Sutskever et al. 2013) */
+    CG_ADAM,                      /* m = beta1 m + (1-beta1) g; v = beta2 v + (1-beta2) g^2; w -= r m' / (sqrt(v') + eps) with m' = m / (1 - beta1^t),
+                                   * v' = v / (1 - beta2^t) (Kingma, Ba 2015, algorithm 1)          rate 0.001, betas 0.9 0.999, eps 1e-8 */
+    CG_ADAMW,                     /* before that w -= r decay w (Loshchilov, Hutter 2019)           decay 0.01 */
+    CG_RMSPROP,                   /* v = rho v + (1-rho) g^2; w -= r g / (sqrt(v) + eps) (Hinton 2012, lecture 6e)   rate 0.001, rho 0.9, eps 1e-8 */
+    CG_ADAGRAD                    /* v += g^2; w -= r g / (sqrt(v) + eps) (Duchi et al. 2011)       rate 0.01, eps 1e-10 */
+} cg_optimizer_kind;
+typedef struct cg_optimizer {
+    size_t struct_size;
+    cg_optimizer_kind kind;
+    double rate, momentum, beta1, beta2, rho, eps, decay;
+} cg_optimizer;
+#define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
+CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: there is no such kind */
+/* Differentiates loss by all parameters of n and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
+ * shared scalar, named rate, that cg_net_set_rate changes between calls. Once a net. */
+CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
+CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);
+CG_API int cg_net_set_rate(cg_net *n, double rate);
+
+/* The numbers below n in an order of their own for each seed and epoch. */
+CG_API void cg_permutation(int64_t *rows, int64_t n, uint64_t seed, int64_t epoch);
+/* Rows of a in the given order, copied: parts of a permutation split a data set into training, validation and test. */
+CG_API cg_array *cg_array_rows(cg_array *a, const int64_t *rows, int64_t n);
+
+/* Training. step is a function of one i64 scalar i that trains on the rows order[i * batch : (i + 1) * batch] (the last batch of an epoch may
+ * be smaller) and gives the loss; order is its shared variable, shuffled before each epoch. */
+typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch so far */
+typedef struct cg_fit_spec {
+    size_t struct_size;
+    cg_function *step;
+    cg_array *order;
+    int64_t batch, epochs;
+    int64_t first;                                            /* epochs that were run before (resuming): counting goes on behind them */
+    uint64_t seed;
+    int (*on_step)(void *user, const cg_progress *p);         /* NULL, or called after each step; a value other than 0 ends the training */
+    int (*on_epoch)(void *user, const cg_progress *p);
+    void *user;
+} cg_fit_spec;
+#define CG_FIT(...) (&(cg_fit_spec){ .struct_size = sizeof(cg_fit_spec), __VA_ARGS__ })
+CG_API int cg_fit(const cg_fit_spec *o);                      /* 0, a negative status, or what a callback gave */
 
 /* ---- Devices ------------------------------------------------------------------------------------------------ */
 

@@ -61,3 +61,23 @@ CG_FN T M(right_shift)(T a, T b)
     const U width = 8 * sizeof(T);
     return a >> ((U)b < width ? (U)b : width - 1) >> ((U)b >= width && a > 0);
 }
+//@ philox_word
+/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): word w of the block that has the counter (low, high) under the key. Words of 32 bits
+ * in 64, where their products are. */
+CG_FN cg_u64 M(philox_word)(cg_u64 low, cg_u64 high, cg_u64 key, cg_u64 w)
+{
+    const cg_u64 word = 0xFFFFFFFFu;
+    cg_u64 x0 = low & word, x1 = low >> 32, x2 = high & word, x3 = high >> 32, k0 = key & word, k1 = key >> 32;
+    for (int round = 0; round < 10; round++) {
+        const cg_u64 p = x0 * 0xD2511F53u, q = x2 * 0xCD9E8D57u;
+        x0 = (q >> 32) ^ x1 ^ k0;
+        x2 = (p >> 32) ^ x3 ^ k1;
+        x1 = q & word;
+        x3 = p & word;
+        k0 = (k0 + 0x9E3779B9u) & word;
+        k1 = (k1 + 0xBB67AE85u) & word;
+    }
+    return w & 2 ? (w & 1 ? x3 : x2) : (w & 1 ? x1 : x0);
+}
+//@ philox
+CG_FN T M(philox)(T a, T b, T c) { return (T)M(philox_word)((cg_u64)a >> 2, (cg_u64)b, (cg_u64)c, (cg_u64)a & 3); }

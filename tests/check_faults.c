@@ -260,6 +260,35 @@ static void need(int rc)
     ck_assert_msg(rc == CG_OK, "%s", cg_last_error()->text);
 }
 
+/* A net with a layer of each kind and its updates by Adam, as text. */
+static int net_text(world *w, cg_graph *g, cg_net *n)
+{
+    cg_layer l[3];
+    cg_node *x = cg_shared(g, "x", w->x), *rows = cg_reshape(x, CG_SHAPE(1, SIZE));
+    const int made = cg_layer_dense(&l[0], n, "a", SIZE, 2, CG_INIT_ORTHOGONAL) == CG_OK && cg_layer_function(&l[1], cg_tanh) == CG_OK &&
+                     cg_layer_dropout(&l[2], CG_RANDOM(cg_net_state(n, "call", CG_I64, NULL, 0, 3), 1), 0.5) == CG_OK;
+    cg_node *loss = made ? cg_sum(cg_forward(l, 3, rows), CG_REDUCE()) : NULL;
+    int rc = loss ? cg_optimize(n, loss, CG_OPTIMIZER(.kind = CG_ADAM)) : said(), count;
+    const cg_update *to = cg_net_updates(n, &count);
+    for (int i = 0; i < count && rc == CG_OK; i++)
+        rc = took_text(w, cg_print(&to[i].value, 1));
+    return rc;
+}
+
+static int net(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    cg_net *n = g ? cg_net_new(g, 1) : NULL;
+    int rc = n ? net_text(w, g, n) : said();
+    cg_array *some = rc == CG_OK ? cg_array_rows(w->x, (const int64_t[]){ 4, 0 }, 2) : NULL;
+    if (rc == CG_OK && !some)
+        rc = said();
+    cg_array_free(some);
+    cg_net_free(n);
+    (cg_graph_free)(g);                  /* unverified: the verifier needs memory */
+    return rc;
+}
+
 static void with_graph(world *w)    { need(build(w)); }
 static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
 static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
@@ -277,6 +306,7 @@ static const scenario scenarios[] = {
     { "a wrong graph", with_graph, wrong_graph, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "a net", NULL, net, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
     { "a whole life", NULL, whole_life, NULL },

@@ -84,6 +84,7 @@ struct cg_graph {
     cg_node *first, *last;
     int count;
     uint64_t uids;
+    int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* sticky */
     cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
     const void *caller;          /* while a public builder runs: the user's code after the call */

@@ -44,6 +44,7 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_LOWER(cg__concat_lower);
 /* create.c */  CG_DECLARE_INFER(cg__arange_infer); CG_DECLARE_SIMPLE(cg__arange_simple); CG_DECLARE_EMIT(cg__arange_emit);
                 CG_DECLARE_INFER(cg__eye_infer); CG_DECLARE_EMIT(cg__eye_emit);
+/* random.c */  CG_DECLARE_INFER(cg__random_infer); CG_DECLARE_EMIT(cg__bits_emit); CG_DECLARE_EMIT(cg__uniform_emit); CG_DECLARE_EMIT(cg__normal_emit);
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
                 CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_LOWER(cg__pad_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);

@@ -7,20 +7,20 @@
 
 #include "tools/cgraph/data.h"
 
-enum { MODEL_VARS = 16 };
 typedef struct model {
     cg_graph *g;
+    cg_net *net;                         /* all that training changes */
     cg_array *order;                     /* (n) i64: which row comes when */
     cg_function *step, *predict;         /* (i) -> loss; (images) -> classes */
-    int nvars;                           /* all that training changes */
-    char name[MODEL_VARS][32];
-    cg_array *value[MODEL_VARS];
 } model;
+typedef struct training { int64_t batch; double rate; cg_optimizer_kind optimizer; uint64_t seed; } training;
 
 const char *model_names(void);           /* for messages */
 int model_known(const char *name);
+int optimizer_known(const char *name, cg_optimizer_kind *out);
+const char *optimizer_names(void);       /* for messages */
 /* The data set stays the caller's and must outlive the model. Says on stderr what is wrong; 0 or an exit code. */
-int model_build(model *m, const dataset *data, int64_t classes, int64_t batch, double lr);
+int model_build(model *m, const char *name, const dataset *data, int64_t classes, const training *t);
 void model_free(model *m);
 int model_save(const model *m, const char *path);
 

@@ -155,12 +155,12 @@ static char *show_file(const char *path, int stage)
 
 /* ---- models */
 
-static char *show_model(int stage)
+static char *show_model(const char *name, int stage)
 {
     const int64_t shape[2] = { 128, 784 };
     dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL) };
     model m = { 0 };
-    const int rc = d.x && d.y ? model_build(&m, &d, 10, 64, 1e-3) : failed("show");
+    const int rc = d.x && d.y ? model_build(&m, name, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
     char *text = rc ? NULL : cg_function_show(m.step, (cg_stage)stage);
     if (!rc && !text)
         failed("show");
@@ -172,7 +172,7 @@ static char *show_model(int stage)
 /* ---- the command */
 
 static const char help[] =
-    "usage: cgraph show (logreg | FILE.cg) [option...]\n"
+    "usage: cgraph show (logreg | mlp | FILE.cg) [option...]\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
     "  --format text    the only format so far\n"
@@ -226,7 +226,7 @@ int cmd_show(int argc, char **argv)
         fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
         return EXIT_USAGE;
     }
-    char *text = is_file(o.what) ? show_file(o.what, o.stage) : show_model(o.stage);
+    char *text = is_file(o.what) ? show_file(o.what, o.stage) : show_model(o.what, o.stage);
     int rc = text ? 0 : EXIT_FAILED;
     if (text && o.file)
         rc = write_text(text, o.file);

@@ -3,35 +3,18 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "tools/cgraph/cgraph.h"
 #include "tools/cgraph/model.h"
 #include "tools/cgraph/progress.h"
 
-typedef struct options { const char *model, *data, *log, *save; long epochs, batch, seed; double lr; } options;
+typedef struct options { const char *model, *data, *log, *save; long epochs; training how; } options;
 typedef struct trainer {
     const options *o;
     model m;
     FILE *log;                           /* or NULL */
-    int64_t steps, *order;               /* steps an epoch; rows in the order of this epoch */
-    uint64_t random;
-    long done;
     progress bar;
 } trainer;
-
-/* Fisher-Yates with splitmix64, so that the order is one on every platform. */
-static void shuffle(int64_t *v, int64_t n, uint64_t *state)
-{
-    for (int64_t i = n - 1; i > 0; i--) {
-        uint64_t z = *state += 0x9E3779B97F4A7C15u;
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-        const int64_t k = (int64_t)((z ^ z >> 31) % (uint64_t)(i + 1)), t = v[i];
-        v[i] = v[k];
-        v[k] = t;
-    }
-}
 
 static int log_failed(const char *path)
 {
@@ -39,59 +22,43 @@ static int log_failed(const char *path)
     return EXIT_FAILED;
 }
 
-static int one_step(const trainer *t, int64_t i, float *loss)
+static void epoch_label(char label[40], const trainer *t, const cg_progress *p)
 {
-    cg_array *index = cg_array_new(CG_I64, NULL, 0, &i), *out = NULL;
-    const int rc = index ? cg_call(t->m.step, CG_ARRAYS(index), &out) : CG_ENOMEM;
-    const float *v = rc == CG_OK ? cg_array_data(out) : NULL;
-    if (v)
-        *loss = *v;
-    cg_array_free(index);
-    cg_array_free(out);
-    return v ? 0 : failed("train");
+    snprintf(label, 40, "epoch %lld/%ld", (long long)p->epoch, t->o->epochs);
 }
 
-static int one_epoch(trainer *t, int epoch)
+static int on_step(void *user, const cg_progress *p)
 {
-    const int64_t n = cg_array_count(t->m.order);
+    trainer *t = user;
+    const int64_t done = (p->epoch - 1) * p->steps + p->step;
     char label[40];
-    double sum = 0;
-    snprintf(label, sizeof label, "epoch %d/%ld", epoch, t->o->epochs);
-    shuffle(t->order, n, &t->random);
-    if (cg_array_set(t->m.order, t->order, (size_t)n * sizeof *t->order) < 0)
-        return failed("train");
-    for (int64_t i = 0; i < t->steps; i++) {
-        float loss = 0;
-        if (one_step(t, i, &loss))
-            return EXIT_FAILED;
-        sum += (double)loss;
-        t->done++;
-        if (t->log && fprintf(t->log, "%ld,%d,%.9g\n", t->done, epoch, (double)loss) < 0)
-            return log_failed(t->o->log);
-        progress_step(&t->bar, t->done, label, (double)loss);
-    }
-    progress_line(&t->bar, "%s loss %.4f", label, sum / (double)t->steps);
+    if (t->log && fprintf(t->log, "%lld,%lld,%.9g\n", (long long)done, (long long)p->epoch, p->loss) < 0)
+        return log_failed(t->o->log);
+    epoch_label(label, t, p);
+    progress_step(&t->bar, (long)done, label, p->loss);
+    return 0;
+}
+
+static int on_epoch(void *user, const cg_progress *p)
+{
+    const trainer *t = user;
+    char label[40];
+    epoch_label(label, t, p);
+    progress_line(&t->bar, "%s loss %.4f", label, p->mean);
     return 0;
 }
 
 static int run_epochs(trainer *t)
 {
-    const int64_t n = cg_array_count(t->m.order);
-    int rc = 0;
-    t->steps = (n + t->o->batch - 1) / t->o->batch;
-    t->random = (uint64_t)t->o->seed;
-    t->order = malloc((size_t)n * sizeof *t->order);
-    if (!t->order)
-        return log_failed("order of the rows");
-    for (int64_t i = 0; i < n; i++)
-        t->order[i] = i;
-    progress_start(&t->bar, (long)t->steps * t->o->epochs);
-    for (int e = 1; e <= t->o->epochs && !rc; e++)
-        rc = one_epoch(t, e);
+    const int64_t n = cg_array_count(t->m.order), batch = t->o->how.batch;
+    progress_start(&t->bar, (long)((n + batch - 1) / batch * t->o->epochs));
+    int rc = cg_fit(CG_FIT(.step = t->m.step, .order = t->m.order, .batch = batch, .epochs = t->o->epochs, .seed = t->o->how.seed,
+                           .on_step = on_step, .on_epoch = on_epoch, .user = t));
     progress_end(&t->bar);
+    if (rc < 0)
+        rc = failed("train");
     if (!rc && t->log && fflush(t->log) != 0)
         rc = log_failed(t->o->log);
-    free(t->order);
     return rc;
 }
 
@@ -119,7 +86,7 @@ static int train(const options *o, FILE *log)
     if (!rc)
         rc = data_load(&test, o->data, "t10k", &largest);
     if (!rc)
-        rc = model_build(&t.m, &set, data_classes(&set), o->batch, o->lr);
+        rc = model_build(&t.m, o->model, &set, data_classes(&set), &o->how);
     if (!rc)
         rc = run_epochs(&t);
     if (!rc && o->save)
@@ -136,28 +103,36 @@ static int train(const options *o, FILE *log)
 
 static const char help[] =
     "usage: cgraph train MODEL [option...]\n"
-    "  MODEL           logreg\n"
+    "  MODEL           mlp (256 and 128 hidden units, relu) or logreg\n"
     "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg)\n"
     "  --epochs N      default 20\n"
     "  --batch N       default 64\n"
-    "  --lr X          Adam's rate, default 0.001\n"
-    "  --seed N        of the order of the rows, default 1\n"
+    "  --lr X          the rate, default 0.001\n"
+    "  --optimizer NAME  adam (default), adamw, sgd, momentum, nesterov, rmsprop or adagrad\n"
+    "  --seed N        of the first values and of the order of the rows, default 1\n"
     "  --log F.csv     step,epoch,loss: a row a step\n"
     "  --save F        all shared variables as safetensors\n"
     "The last line on stdout is `test accuracy X`; progress goes to stderr.\n";
 
 static int parse(int argc, char **argv, options *o)
 {
-    static const struct option longs[] = { { "data", 1, NULL, 'd' }, { "epochs", 1, NULL, 'e' }, { "batch", 1, NULL, 'b' }, { "lr", 1, NULL, 'l' },
+    static const struct option longs[] = { { "data", 1, NULL, 'd' }, { "epochs", 1, NULL, 'e' }, { "batch", 1, NULL, 'b' }, { "lr", 1, NULL, 'l' }, { "optimizer", 1, NULL, 'o' },
                                            { "seed", 1, NULL, 's' }, { "log", 1, NULL, 'L' }, { "save", 1, NULL, 'S' }, { "help", 0, NULL, 'h' }, { 0 } };
+    long n = 0;
     int ok = 1;
     for (int c; ok && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
         switch (c) {
         case 'd': o->data = optarg; break;
         case 'e': ok = parse_count(optarg, &o->epochs) && o->epochs < 1000000; break;
-        case 'b': ok = parse_count(optarg, &o->batch) && o->batch > 0 && o->batch < 1L << 31; break;
-        case 's': ok = parse_count(optarg, &o->seed); break;
-        case 'l': ok = parse_real(optarg, &o->lr) && o->lr >= 0; break;
+        case 'b': ok = parse_count(optarg, &n) && n > 0 && n < 1L << 31; o->how.batch = n; break;
+        case 's': ok = parse_count(optarg, &n); o->how.seed = (uint64_t)n; break;
+        case 'l': ok = parse_real(optarg, &o->how.rate) && o->how.rate >= 0; break;
+        case 'o':
+            if (!optimizer_known(optarg, &o->how.optimizer)) {
+                fprintf(stderr, "cgraph: train: there is no optimizer '%s'; there are: %s\n", optarg, optimizer_names());
+                return EXIT_USAGE;
+            }
+            break;
         case 'L': o->log = optarg; break;
         case 'S': o->save = optarg; break;
         case 'h': fputs(help, stdout); return -1;
@@ -169,13 +144,13 @@ static int parse(int argc, char **argv, options *o)
     o->model = argv[optind];
     if (model_known(o->model))
         return 0;
-    fprintf(stderr, "cgraph: train: there is no model '%s'; there is: %s\n", o->model, model_names());
+    fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s\n", o->model, model_names());
     return EXIT_USAGE;
 }
 
 int cmd_train(int argc, char **argv)
 {
-    options o = { .data = data_default_dir(), .epochs = 20, .batch = 64, .lr = 1e-3, .seed = 1 };
+    options o = { .data = data_default_dir(), .epochs = 20, .how = { .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 } };
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;

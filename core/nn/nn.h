@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/* What the files of nn share: the net, and the generator of its initial values. nn builds only through cg.h; from base it has memory and errors. */
+#ifndef CG_NN_H
+#define CG_NN_H
+
+#include "core/base/base.h"
+
+typedef struct cg_net_var { char *name; cg_array *value; cg_node *node; bool trained; } cg_net_var;
+struct cg_net {
+    cg_graph *g;
+    uint64_t seed;
+    CG_VEC(cg_net_var) vars;
+    CG_VEC(cg_update) updates;
+};
+
+/* Splitmix64 (Steele, Lea, Flood 2014): one sequence a seed, on every platform. */
+static inline uint64_t cg__nn_bits(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+int cg__nn_fail(cg_status code, const char *fmt, ...) CG_PRINTF(2, 3);      /* the thread's last error; returns code */
+
+#endif
