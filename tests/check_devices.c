@@ -268,7 +268,7 @@ START_TEST(indices_widen_when_a_call_needs_it)
     }
     cg_stats stats;
     cg_function_stats(f, &stats);
-    ck_assert_msg(strncmp(cg_device_name(cg_device_open(NULL)), "opencl", 6) || stats.kernels_built == 2, "%d kernels", (int)stats.kernels_built);
+    ck_assert_int_eq(stats.kernels_built, 2);
     cg_array_free(a);
     cg_array_free(r);
     cg_array_free(c);
@@ -289,7 +289,7 @@ int main(void)
     tcase_add_test(t, f64_agrees);
     tcase_add_test(t, halves_round_after_each_op);
     tcase_add_test(t, all_halves_are_read_and_written_alike);
-    if (!getenv("CG_TEST_BATCH"))        /* seconds on a device, hours under oclgrind */
+    if (!getenv("CG_TEST_BATCH") && strncmp(cg_device_name(cg_device_open(NULL)), "opencl", 6) == 0)      /* seconds, hours under oclgrind; the cpu's are always wide */
         tcase_add_test(t, indices_widen_when_a_call_needs_it);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
