@@ -76,6 +76,11 @@ END_TEST
     "(get (scan (dim n :axis 0) :seq [n] :init [(const f32 [3] [0 0 0])] :capture [] :body [(add (arg :index 0 :dtype f32 :shape [3]) "   \
     "(arg :index 1 :dtype f32 :shape [3]))] :back [0] :outs [1 0 0]) :output 0)"
 
+/* All rows of n * n, and their sum. */
+#define TWO_OUTPUTS                                                                                                                      \
+    "(let ((s (scan (dim n :axis 0) :seq [n n] :init [] :capture [] :body [(mul (arg :index 0 :dtype f32 :shape [3]) "                    \
+    "(arg :index 1 :dtype f32 :shape [3]))] :back [0 1] :outs [0 0 0 2 0 0]))) (add (get s :output 0) (get s :output 1)))"
+
 START_TEST(symbolic_attributes_come_back)
 {
     static const char *const rows[] = {
@@ -85,8 +90,7 @@ START_TEST(symbolic_attributes_come_back)
         "(sliding_window_view n :axis [1] :window_shape [2] :stride [2])",
         SUM_OF_ROWS,
         "(get (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0]) :output 0)",
-        "(let ((s (scan (dim n :axis 0) :seq [n n] :init [] :capture [] :body [(mul (arg :index 0 :dtype f32 :shape [3]) (arg :index 1 :dtype f32 :shape [3]))]"
-        " :back [0 1] :outs [0 0 0 2 0 0]))) (add (get s :output 0) (get s :output 1)))",
+        TWO_OUTPUTS,
     };
     for (int i = 0; i < CG_LEN(rows); i++) {
         cg_node *n = read_text(rows[i]);

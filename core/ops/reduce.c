@@ -45,13 +45,14 @@ static int logsumexp(cg_loop_builder *b, cg_dtype d, cg_num c, int v)
 }
 
 /* How many elements are (or are not) zero decides; so over no elements any is false and all true. NaN is not zero. */
-static int zeros(cg_loop_builder *b, cg_elem compare, int v)
+static int compare_count(cg_loop_builder *b, cg_dtype d, cg_elem compare, int v)
 {
-    const int is = cg__loop_elem(b, compare, CG_BOOL, v, literal(b, cg__loop_dtype(b, v), 0), -1);
-    return over(b, CG_RED_SUM, CG_I64, cg__loop_cast(b, is, CG_I64));
+    const int is = with(b, compare, CG_BOOL, v, literal(b, cg__loop_dtype(b, v), 0));
+    const int count = over(b, CG_RED_SUM, CG_I64, cg__loop_cast(b, is, CG_I64));
+    return with(b, compare, d, count, literal(b, CG_I64, 0));
 }
-static int any(cg_loop_builder *b, cg_dtype d, cg_num c, int v) { (void)c; return cg__loop_elem(b, CG_EL_not_equal, d, zeros(b, CG_EL_not_equal, v), literal(b, CG_I64, 0), -1); }
-static int all(cg_loop_builder *b, cg_dtype d, cg_num c, int v) { (void)c; return cg__loop_elem(b, CG_EL_equal, d, zeros(b, CG_EL_equal, v), literal(b, CG_I64, 0), -1); }
+static int any(cg_loop_builder *b, cg_dtype d, cg_num c, int v) { (void)c; return compare_count(b, d, CG_EL_not_equal, v); }
+static int all(cg_loop_builder *b, cg_dtype d, cg_num c, int v) { (void)c; return compare_count(b, d, CG_EL_equal, v); }
 
 static const row rows[] = {
     { CG_OP_sum, OUT_WIDE, false, sum },      { CG_OP_prod, OUT_WIDE, false, prod },    { CG_OP_max, OUT_SAME, true, max },     { CG_OP_min, OUT_SAME, true, min },

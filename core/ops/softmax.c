@@ -116,8 +116,8 @@ CG_DECLARE_LOWER(cg__cross_lower)
     row.axis[1] = cg__coord_zero();
     shifted(b, x, &at, &e, &s, &m);
     const int chosen = cg__loop_load(b, x, &row, cg__loop_cast(b, cg__emit(b, n->in[1], &row), CG_I64), 1);
-    const int v = cg__loop_elem(b, CG_EL_sub, d, cg__loop_elem(b, CG_EL_log, d, s, -1, -1), cg__loop_elem(b, CG_EL_sub, d, chosen, m, -1), -1);
-    cg__loop_store(b, n, &row, v);
+    const int above = cg__loop_elem(b, CG_EL_sub, d, chosen, m, -1), log = cg__loop_elem(b, CG_EL_log, d, s, -1, -1);
+    cg__loop_store(b, n, &row, cg__loop_elem(b, CG_EL_sub, d, log, above, -1));
     return cg__loop_end(b);
 }
 
