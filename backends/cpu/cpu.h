@@ -63,6 +63,12 @@ typedef struct cg_cpu_block {
 static inline int64_t cg__cpu_num(const cg_cpu_block *b, cg_num id) { return id == CG_NUM_NONE ? 0 : b->n[id]; }
 static inline size_t cg__cpu_width(cg_dtype d) { return cg__dtypes[cg__dtypes[d].compute].bytes; }
 static inline void *cg__cpu_reg(const cg_cpu_block *b, int reg) { return b->regs + (size_t)reg * CG_REG_ROOM; }
+/* A value of a level below that of its reader, as an array over the block's columns. */
+static inline const void *cg__cpu_operand(const cg_cpu_block *b, int v, bool inside)
+{
+    const int reg = inside ? b->c->spread[v] : -1;
+    return reg < 0 || b->cols == 1 ? b->at[v] : cg__cpu_reg(b, reg);
+}
 void cg__cpu_load(cg_cpu_block *b, int v, int reg);                      /* sets at[v] */
 void cg__cpu_store(cg_cpu_block *b, int v);
 void cg__cpu_index(cg_cpu_block *b, int v, int reg);

@@ -264,9 +264,10 @@ static void store_span(span *s, int64_t at, int count, const char *in)
 void cg__cpu_store(cg_cpu_block *b, int v)
 {
     const cg_val *x = &b->l->vals[v];
-    const char *in = b->at[x->a[0]];
+    const bool points = x->level < 2 || b->c->columns;
+    const char *in = cg__cpu_operand(b, x->a[0], !points);
     span s = span_of(b, v), outer = s;
-    if (x->level < 2 || b->c->columns) {
+    if (points) {
         store_span(&s, b->outer_at, b->rows, in);
         return;
     }
