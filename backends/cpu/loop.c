@@ -75,7 +75,9 @@ static void eval(cg_cpu_block *b, int v, int reg)
     const cg_val *x = &b->l->vals[v];
     const bool inside = x->level == 2 && !b->c->columns;
     const int count = inside ? b->rows * b->cols : b->rows;
-    void *out = cg__cpu_reg(b, reg);
+    void *out = b->c->direct[v] >= 0 ? cg__cpu_target(b, b->c->direct[v]) : NULL;
+    if (!out)
+        out = cg__cpu_reg(b, reg);
     b->at[v] = x->kind == CG_V_STORE ? NULL : out;
     switch (x->kind) {
     case CG_V_LOAD: cg__cpu_load(b, v, reg); break;

@@ -171,22 +171,8 @@ static bool as_in_memory(const span *s)
     return cg__dtypes[s->d].compute == s->d && !s->o->nwindows && s->o->gather < 0 && dense(s);
 }
 
-/* The outer points of the block, at one inner point. */
-static void load_points(span *s, int count, int v, int reg)
-{
-    cg_cpu_block *b = s->b;
-    char *out = cg__cpu_reg(b, reg);
-    if (as_in_memory(s)) {
-        seek(s, b->outer_at);
-        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
-        return;
-    }
-    load_span(s, b->outer_at, count, out);
-    b->at[v] = out;
-}
-
 /* All rows of the block lie one behind the other in memory. */
-static bool rows_in_memory(span *s)
+static bool rows_in_memory(const span *s)
 {
     const cg_cpu_block *b = s->b;
     if (!as_in_memory(s))
@@ -196,22 +182,49 @@ static bool rows_in_memory(span *s)
     return b->rows == 1 || (b->cols == b->inner && dense(&whole));
 }
 
+/* Where the block's values are, if they lie there as in a register; else NULL. points: outer ones, at one inner point. */
+static char *as_register(const span *s, bool points)
+{
+    const cg_cpu_block *b = s->b;
+    span at = *s;
+    if (points ? !as_in_memory(s) : !rows_in_memory(s))
+        return NULL;
+    if (!points) {
+        span outer = *s;
+        outer.from = 0;
+        outer.to = b->l->nouter;
+        seek(&outer, b->outer_at);
+        memcpy(at.i, outer.i, (size_t)b->l->nouter * sizeof *at.i);
+    }
+    seek(&at, points ? b->outer_at : b->col_at);
+    return memory(s) + affine(&at, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+}
+
+/* The outer points of the block, at one inner point. */
+static void load_points(span *s, int count, int v, int reg)
+{
+    cg_cpu_block *b = s->b;
+    char *out = cg__cpu_reg(b, reg);
+    b->at[v] = as_register(s, true);
+    if (b->at[v])
+        return;
+    load_span(s, b->outer_at, count, out);
+    b->at[v] = out;
+}
+
 static void load_rows(span *s, int v, int reg)
 {
     cg_cpu_block *b = s->b;
     const size_t w = cg__cpu_width(s->d);
     char *out = cg__cpu_reg(b, reg);
     const int64_t *index = s->index;
+    b->at[v] = as_register(s, false);
+    if (b->at[v])
+        return;
     span outer = *s;
     outer.from = 0;
     outer.to = b->l->nouter;
     seek(&outer, b->outer_at);
-    if (rows_in_memory(s)) {
-        memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
-        seek(s, b->col_at);
-        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
-        return;
-    }
     for (int r = 0; r < b->rows; r++) {
         memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
         s->index = index ? index + (size_t)r * (size_t)b->cols : NULL;
@@ -261,12 +274,22 @@ static void store_span(span *s, int64_t at, int count, const char *in)
     }
 }
 
+static bool over_points(const cg_cpu_block *b, int v) { return b->l->vals[v].level < 2 || b->c->columns; }
+
+void *cg__cpu_target(cg_cpu_block *b, int store)
+{
+    const span s = span_of(b, store);
+    return as_register(&s, over_points(b, store));
+}
+
 void cg__cpu_store(cg_cpu_block *b, int v)
 {
     const cg_val *x = &b->l->vals[v];
-    const bool points = x->level < 2 || b->c->columns;
+    const bool points = over_points(b, v);
     const char *in = cg__cpu_operand(b, x->a[0], !points);
     span s = span_of(b, v), outer = s;
+    if (b->c->direct[x->a[0]] == v && in == as_register(&s, points))
+        return;
     if (points) {
         store_span(&s, b->outer_at, b->rows, in);
         return;
@@ -283,20 +306,32 @@ void cg__cpu_store(cg_cpu_block *b, int v)
 
 /* ---- indices */
 
+/* Index x->op over a span that s stands at the start of. */
+static void count_span(span *s, int axis, int64_t same, int count, int64_t *out)
+{
+    for (int done = 0, run; done < count; done += run) {
+        run = run_of(s, count - done);
+        if (axis == s->to - 1)
+            s->b->d->vec->count(out + done, s->i[axis], run);
+        else
+            s->b->d->vec->load(out + done, axis < s->from || axis >= s->to ? &same : &s->i[axis], CG_I64, 0, run);
+        advance(s, run);
+    }
+}
+
 void cg__cpu_index(cg_cpu_block *b, int v, int reg)
 {
-    const cg_val *x = &b->l->vals[v];
-    const bool points = x->level < 2 || b->c->columns;
+    const int axis = b->l->vals[v].op;
+    const bool points = over_points(b, v);
     span outer = { .b = b, .from = 0, .to = b->l->nouter }, inner = { .b = b, .from = b->l->nouter, .to = b->l->naxes };
     int64_t *out = cg__cpu_reg(b, reg);
     seek(&outer, b->outer_at);
-    for (int r = 0, k = 0; r < b->rows; r++) {
+    seek(&inner, b->col_at);
+    if (points)
+        count_span(&outer, axis, inner.i[axis], b->rows, out);
+    for (int r = 0; r < b->rows && !points; r++) {
         seek(&inner, b->col_at);
-        for (int c = 0; c < (points ? 1 : b->cols); c++, k++) {
-            out[k] = x->op < b->l->nouter ? outer.i[x->op] : inner.i[x->op];
-            if (!points)
-                advance(&inner, 1);
-        }
+        count_span(&inner, axis, outer.i[axis], b->cols, out + (size_t)r * (size_t)b->cols);
         advance(&outer, 1);
     }
     b->at[v] = out;
