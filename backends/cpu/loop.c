@@ -8,7 +8,9 @@
  */
 #include "backends/cpu/cpu.h"
 
-enum { PARALLEL_WORK = 65536 };          /* elements times values below which a second thread costs more than it does */
+/* Elements times values (some 30 us of work) below which a second thread is not asked: it would gain little on a quiet machine, and on a busy one
+ * the team waits for a processor. */
+enum { PARALLEL_WORK = 262144 };
 
 typedef struct best { double value; int64_t ivalue, index; bool any; } best;     /* of an argmax or argmin */
 typedef struct totals {                  /* of the reductions of a stage, by value */
@@ -278,12 +280,17 @@ static void finish_columns(cg_cpu_block *b, int v, const totals *t)
 
 static void run_columns(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
 {
+    int64_t stride[CG_VALS_MAX];
+    for (int i = 0; i < s->inner.n; i++)
+        stride[i] = cg__cpu_stride(b, s->inner.at[i]);
     start_columns(b, s, t);
     for (b->col_at = 0; b->col_at < b->inner; b->col_at++)
         for (int i = 0; i < s->inner.n; i++) {
             const int v = s->inner.at[i];
             if (b->l->vals[v].kind == CG_V_REDUCE)
                 add_point(b, v, t);
+            else if (stride[i] && b->col_at > 0)
+                b->at[v] = (const char *)b->at[v] + stride[i];
             else
                 eval(b, v, s->reg[v]);
         }
