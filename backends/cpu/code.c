@@ -123,7 +123,29 @@ static int block_width(const maker *m)
         const size_t w = m->l->vals[v].kind == CG_V_NUMBER ? 8 : cg__cpu_width(m->l->vals[v].dtype);
         widest = counts && w > widest ? w : widest;
     }
-    return (int)(CG_REG_BYTES / widest);
+    return (int)((m->c->has_inner && !m->c->columns ? CG_REG_BYTES : CG_REG_BYTES / 2) / widest);
+}
+
+static bool loads_slot(const cg_loop *l, int slot)
+{
+    bool yes = false;
+    for (int v = 0; v < l->nvals; v++)
+        yes |= l->vals[v].kind == CG_V_LOAD && l->operands[l->vals[v].operand].slot == slot;
+    return yes;
+}
+
+/* The results of operations that are stored as they are, to memory that the loop does not read. */
+static void find_direct(maker *m)
+{
+    const cg_loop *l = m->l;
+    for (int v = 0; v < l->nvals; v++)
+        m->c->direct[v] = -1;
+    for (int v = 0; v < l->nvals; v++) {
+        const cg_val *x = &l->vals[v], *from = x->kind == CG_V_STORE ? &l->vals[x->a[0]] : NULL;
+        if (from && from->kind == CG_V_ELEM && from->level > 0 && from->level == x->level && from->dtype == x->dtype &&
+            cg__dtypes[x->dtype].compute == x->dtype && !loads_slot(l, l->operands[x->operand].slot))
+            m->c->direct[x->a[0]] = (short)v;
+    }
 }
 
 /* ---- the two ways to run */
@@ -172,6 +194,7 @@ cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
         c->nstages = cg__loop_last_stage(l) + 1;
         c->reg = room(&m, (size_t)l->nvals * sizeof *c->reg);
         c->spread = room(&m, (size_t)l->nvals * sizeof *c->spread);
+        c->direct = room(&m, (size_t)l->nvals * sizeof *c->direct);
         c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
@@ -185,6 +208,7 @@ cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
         c->once = list_of(&m, once);
         assign_own(&m, own);
         assign_spreads(&m);
+        find_direct(&m);
         make_whole(&m);
         for (int s = 0; s < c->nstages && c->has_inner; s++)
             make_stage(&m, s);

@@ -10,13 +10,15 @@
 
 #include "core/plan/backend.h"
 
-enum { CG_REG_BYTES = 4096, CG_REG_ROOM = CG_REG_BYTES + 64, CG_VALS_MAX = CG_LOOP_OPS * 4 };       /* 64: registers do not share cache sets */
+/* A block of points fills half a register; rows fill it, so that more of them fit a block whole. */
+enum { CG_REG_BYTES = 8192, CG_REG_ROOM = CG_REG_BYTES + 64, CG_VALS_MAX = CG_LOOP_OPS * 4 };       /* 64: registers do not share cache sets */
 typedef void cg_vec_fn(void *out, const void *a, const void *b, const void *c, int n);
 typedef struct cg_vec {
     const char *name;
     cg_vec_fn *elem[CG_EL_COUNT][CG_DTYPE_COUNT];                        /* by compute type of the operands; NULL: not defined */
     void (*convert)(void *out, cg_dtype to, const void *in, cg_dtype from, int n);       /* between compute types, `to` narrowed */
     void (*load)(void *out, const void *in, cg_dtype d, int64_t stride, int n);          /* memory to compute type */
+    void (*count)(int64_t *out, int64_t first, int n);                   /* first, first + 1, ... */
     void (*store)(void *out, cg_dtype d, int64_t stride, const void *in, int n);
     void (*lanes)(void *lanes, const void *in, cg_dtype compute, int op, int n);         /* element i into lane i mod 64 */
     void (*fold)(void *acc, const void *in, cg_dtype compute, int op, int n);            /* acc[i] = acc[i] op in[i] */
@@ -41,6 +43,7 @@ typedef struct cg_cpu_code {
     cg_cpu_list whole;                   /* all others, once a block: loops without inner axes, and rows that fit a block */
     cg_cpu_stage *stage; int nstages;    /* else stage by stage; level 2 values again in each that needs them */
     short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
+    short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
 } cg_cpu_code;
 cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err);
@@ -63,8 +66,16 @@ typedef struct cg_cpu_block {
 static inline int64_t cg__cpu_num(const cg_cpu_block *b, cg_num id) { return id == CG_NUM_NONE ? 0 : b->n[id]; }
 static inline size_t cg__cpu_width(cg_dtype d) { return cg__dtypes[cg__dtypes[d].compute].bytes; }
 static inline void *cg__cpu_reg(const cg_cpu_block *b, int reg) { return b->regs + (size_t)reg * CG_REG_ROOM; }
+/* A value of a level below that of its reader, as an array over the block's columns. */
+static inline const void *cg__cpu_operand(const cg_cpu_block *b, int v, bool inside)
+{
+    const int reg = inside ? b->c->spread[v] : -1;
+    return reg < 0 || b->cols == 1 ? b->at[v] : cg__cpu_reg(b, reg);
+}
 void cg__cpu_load(cg_cpu_block *b, int v, int reg);                      /* sets at[v] */
 void cg__cpu_store(cg_cpu_block *b, int v);
+void *cg__cpu_target(cg_cpu_block *b, int store);                        /* where the block's values go, if they lie there as in a register; else NULL */
+int64_t cg__cpu_stride(cg_cpu_block *b, int v);                          /* columns: bytes from a load in memory to that of the next inner point; 0: load anew */
 void cg__cpu_index(cg_cpu_block *b, int v, int reg);
 /* Runs one LOOP; step is its index, for the status. */
 int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err);

@@ -8,7 +8,9 @@
  */
 #include "backends/cpu/cpu.h"
 
-enum { PARALLEL_WORK = 65536 };          /* elements times values below which a second thread costs more than it does */
+/* Elements times values (some 30 us of work) below which a second thread is not asked: it would gain little on a quiet machine, and on a busy one
+ * the team waits for a processor. */
+enum { PARALLEL_WORK = 262144 };
 
 typedef struct best { double value; int64_t ivalue, index; bool any; } best;     /* of an argmax or argmin */
 typedef struct totals {                  /* of the reductions of a stage, by value */
@@ -22,15 +24,6 @@ static char *partial(const totals *t, int v) { return total(t, v) + CG_REG_ROOM;
 static cg_dtype compute_of(const cg_val *x) { return cg__dtypes[x->dtype].compute; }
 
 /* ---- one value over the block */
-
-/* A value of a level below that of its reader, as an array over the block's columns. */
-static const void *operand(cg_cpu_block *b, int v, bool inside)
-{
-    const int reg = inside ? b->c->spread[v] : -1;
-    if (reg < 0 || b->cols == 1)
-        return b->at[v];
-    return cg__cpu_reg(b, reg);
-}
 
 /* Repeats row value v over the columns. */
 static void spread(cg_cpu_block *b, int v)
@@ -72,7 +65,7 @@ static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
     const cg_elem_row *row = &cg__elems[x->op];
     const void *in[3] = { NULL, NULL, NULL };
     for (int k = 0; k < row->arity; k++)
-        in[k] = operand(b, x->a[k], inside);
+        in[k] = cg__cpu_operand(b, x->a[k], inside);
     const cg_dtype t = b->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
     b->d->vec->elem[x->op][cg__dtypes[t].compute](out, in[0], in[1], in[2], count);
     narrow(b, x->dtype, out, count);
@@ -84,7 +77,9 @@ static void eval(cg_cpu_block *b, int v, int reg)
     const cg_val *x = &b->l->vals[v];
     const bool inside = x->level == 2 && !b->c->columns;
     const int count = inside ? b->rows * b->cols : b->rows;
-    void *out = cg__cpu_reg(b, reg);
+    void *out = b->c->direct[v] >= 0 ? cg__cpu_target(b, b->c->direct[v]) : NULL;
+    if (!out)
+        out = cg__cpu_reg(b, reg);
     b->at[v] = x->kind == CG_V_STORE ? NULL : out;
     switch (x->kind) {
     case CG_V_LOAD: cg__cpu_load(b, v, reg); break;
@@ -93,7 +88,7 @@ static void eval(cg_cpu_block *b, int v, int reg)
     case CG_V_NUMBER:
     case CG_V_LITERAL: literal(b, v, out, count); break;
     case CG_V_ELEM: elem(b, v, out, count, inside); break;
-    case CG_V_CAST: b->d->vec->convert(out, x->dtype, operand(b, x->a[0], inside), compute_of(&b->l->vals[x->a[0]]), count); break;
+    case CG_V_CAST: b->d->vec->convert(out, x->dtype, cg__cpu_operand(b, x->a[0], inside), compute_of(&b->l->vals[x->a[0]]), count); break;
     case CG_V_REDUCE: break;
     }
     if (b->c->spread[v] >= 0)
@@ -144,7 +139,7 @@ static void offer_all(best *m, const char *in, cg_dtype d, int op, int64_t first
 static void reduce_rows(cg_cpu_block *b, int v, const totals *t)
 {
     const cg_val *x = &b->l->vals[v], *in = &b->l->vals[x->a[0]];
-    const char *from = operand(b, x->a[0], true);
+    const char *from = cg__cpu_operand(b, x->a[0], true);
     void *out = cg__cpu_reg(b, b->c->reg[v]);
     for (int r = 0; is_arg(x) && r < b->rows; r++) {
         best m = { 0, 0, 0, false };
@@ -191,7 +186,7 @@ static void start_row(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
 static void add_chunk(cg_cpu_block *b, int v, const totals *t)
 {
     const cg_val *x = &b->l->vals[v];
-    const void *in = operand(b, x->a[0], true);
+    const void *in = cg__cpu_operand(b, x->a[0], true);
     if (is_arg(x))
         offer_all(&t->best[v], in, b->l->vals[x->a[0]].dtype, x->op, b->col_at, b->cols);
     else
@@ -258,7 +253,7 @@ static void add_point(cg_cpu_block *b, int v, const totals *t)
 {
     const cg_val *x = &b->l->vals[v], *from = &b->l->vals[x->a[0]];
     const cg_dtype c = compute_of(x);
-    const char *in = operand(b, x->a[0], false);
+    const char *in = cg__cpu_operand(b, x->a[0], false);
     for (int r = 0; is_arg(x) && r < b->rows; r++)
         offer(&t->best[(size_t)v * (size_t)b->c->width + (size_t)r], in + (size_t)r * cg__cpu_width(from->dtype), from->dtype, x->op, b->col_at);
     if (is_arg(x))
@@ -285,12 +280,17 @@ static void finish_columns(cg_cpu_block *b, int v, const totals *t)
 
 static void run_columns(cg_cpu_block *b, const cg_cpu_stage *s, const totals *t)
 {
+    int64_t stride[CG_VALS_MAX];
+    for (int i = 0; i < s->inner.n; i++)
+        stride[i] = cg__cpu_stride(b, s->inner.at[i]);
     start_columns(b, s, t);
     for (b->col_at = 0; b->col_at < b->inner; b->col_at++)
         for (int i = 0; i < s->inner.n; i++) {
             const int v = s->inner.at[i];
             if (b->l->vals[v].kind == CG_V_REDUCE)
                 add_point(b, v, t);
+            else if (stride[i] && b->col_at > 0)
+                b->at[v] = (const char *)b->at[v] + stride[i];
             else
                 eval(b, v, s->reg[v]);
         }

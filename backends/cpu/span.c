@@ -19,13 +19,29 @@ typedef struct span {
 
 static int64_t extent(const cg_cpu_block *b, int axis) { return b->n[b->l->extent[axis]]; }
 
-static void seek(span *s, int64_t at)
+/* At the first point of the axes from..to-1. Member by member: to clear it whole costs more than a short span takes. */
+static void begin(span *s, cg_cpu_block *b, const cg_operand *o, int from, int to)
 {
-    for (int k = s->to - 1; k >= s->from; k--) {
+    s->b = b;
+    s->o = o;
+    s->from = from;
+    s->to = to;
+    s->index = NULL;
+    s->steady = false;
+    for (int k = 0; k < b->l->naxes; k++)
+        s->i[k] = 0;
+}
+
+/* The coordinates of a point along the axes from..to-1. */
+static void seek(span *s, int from, int to, int64_t at)
+{
+    for (int k = to - 1; k > from; k--) {
         const int64_t e = extent(s->b, k);
         s->i[k] = e ? at % e : 0;
         at = e ? at / e : 0;
     }
+    if (to > from)
+        s->i[from] = at;
 }
 
 /* Elements left in the run, at most `left`. */
@@ -140,7 +156,7 @@ static void copy_part(const span *s, int64_t at, interval part, const int64_t *i
 static void load_span(span *s, int64_t at, int count, char *out)
 {
     const size_t w = cg__cpu_width(s->d);
-    seek(s, at);
+    seek(s, s->from, s->to, at);
     for (int done = 0, run; done < count; done += run) {
         run = run_of(s, count - done);
         const interval part = s->o->nwindows ? inside(s, run) : (interval){ 0, run };
@@ -155,20 +171,39 @@ static void load_span(span *s, int64_t at, int count, char *out)
 }
 
 /* Whether the axes from..to-1 are walked with stride 1 in all. */
-static bool dense(const span *s)
+static bool dense(const span *s, int from, int to)
 {
     int64_t expected = 1;
-    for (int k = s->to - 1; k >= s->from; k--) {
+    for (int k = to - 1; k >= from; k--) {
         if (cg__cpu_num(s->b, s->o->stride[k]) != expected)
             return false;
-        expected *= extent(s->b, k);
+        expected *= k > from ? extent(s->b, k) : 1;
     }
-    return s->to > s->from;
+    return to > from;
 }
 
 static bool as_in_memory(const span *s)
 {
-    return cg__dtypes[s->d].compute == s->d && !s->o->nwindows && s->o->gather < 0 && dense(s);
+    return cg__dtypes[s->d].compute == s->d && !s->o->nwindows && s->o->gather < 0 && dense(s, s->from, s->to);
+}
+
+/* All rows of the block lie one behind the other in memory. */
+static bool rows_in_memory(const span *s)
+{
+    const cg_cpu_block *b = s->b;
+    return as_in_memory(s) && (b->rows == 1 || (b->cols == b->inner && dense(s, 0, s->to)));
+}
+
+/* Where the block's values are, if they lie there as in a register; else NULL. points: outer ones, at one inner point. */
+static char *as_register(span *s, bool points)
+{
+    const cg_cpu_block *b = s->b;
+    if (points ? !as_in_memory(s) : !rows_in_memory(s))
+        return NULL;
+    if (!points)
+        seek(s, 0, b->l->nouter, b->outer_at);
+    seek(s, s->from, s->to, points ? b->outer_at : b->col_at);
+    return memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
 }
 
 /* The outer points of the block, at one inner point. */
@@ -176,24 +211,11 @@ static void load_points(span *s, int count, int v, int reg)
 {
     cg_cpu_block *b = s->b;
     char *out = cg__cpu_reg(b, reg);
-    if (as_in_memory(s)) {
-        seek(s, b->outer_at);
-        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+    b->at[v] = as_register(s, true);
+    if (b->at[v])
         return;
-    }
     load_span(s, b->outer_at, count, out);
     b->at[v] = out;
-}
-
-/* All rows of the block lie one behind the other in memory. */
-static bool rows_in_memory(span *s)
-{
-    const cg_cpu_block *b = s->b;
-    if (!as_in_memory(s))
-        return false;
-    span whole = *s;
-    whole.from = 0;
-    return b->rows == 1 || (b->cols == b->inner && dense(&whole));
 }
 
 static void load_rows(span *s, int v, int reg)
@@ -202,16 +224,12 @@ static void load_rows(span *s, int v, int reg)
     const size_t w = cg__cpu_width(s->d);
     char *out = cg__cpu_reg(b, reg);
     const int64_t *index = s->index;
-    span outer = *s;
-    outer.from = 0;
-    outer.to = b->l->nouter;
-    seek(&outer, b->outer_at);
-    if (rows_in_memory(s)) {
-        memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
-        seek(s, b->col_at);
-        b->at[v] = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+    b->at[v] = as_register(s, false);
+    if (b->at[v])
         return;
-    }
+    span outer;
+    begin(&outer, b, s->o, 0, b->l->nouter);
+    seek(&outer, 0, outer.to, b->outer_at);
     for (int r = 0; r < b->rows; r++) {
         memcpy(s->i, outer.i, (size_t)b->l->nouter * sizeof *s->i);
         s->index = index ? index + (size_t)r * (size_t)b->cols : NULL;
@@ -226,12 +244,11 @@ static span span_of(cg_cpu_block *b, int v)
     const cg_val *x = &b->l->vals[v];
     const cg_operand *o = &b->l->operands[x->operand];
     const bool points = x->level < 2 || b->c->columns;
-    span s = { .b = b, .o = o, .d = x->dtype, .from = points ? 0 : b->l->nouter, .to = points ? b->l->nouter : b->l->naxes };
-    if (b->c->columns && x->level == 2) {
-        span inner = { .b = b, .from = b->l->nouter, .to = b->l->naxes };
-        seek(&inner, b->col_at);
-        memcpy(s.i, inner.i, sizeof s.i);
-    }
+    span s;
+    begin(&s, b, o, points ? 0 : b->l->nouter, points ? b->l->nouter : b->l->naxes);
+    s.d = x->dtype;
+    if (b->c->columns && x->level == 2)
+        seek(&s, b->l->nouter, b->l->naxes, b->col_at);
     if (x->kind == CG_V_LOAD && o->gather >= 0) {
         s.index = b->at[o->gather];
         s.steady = points && b->c->steady[o->gather];
@@ -248,12 +265,21 @@ void cg__cpu_load(cg_cpu_block *b, int v, int reg)
         load_points(&s, b->rows, v, reg);
 }
 
+int64_t cg__cpu_stride(cg_cpu_block *b, int v)
+{
+    const cg_val *x = &b->l->vals[v];
+    if (x->kind != CG_V_LOAD || b->l->naxes != b->l->nouter + 1)
+        return 0;
+    const span s = span_of(b, v);
+    return as_in_memory(&s) ? cg__cpu_num(b, s.o->stride[b->l->nouter]) * (int64_t)cg__dtypes[s.d].bytes : 0;
+}
+
 /* ---- stores */
 
 static void store_span(span *s, int64_t at, int count, const char *in)
 {
     const size_t w = cg__cpu_width(s->d);
-    seek(s, at);
+    seek(s, s->from, s->to, at);
     for (int done = 0, run; done < count; done += run) {
         run = run_of(s, count - done);
         s->b->d->vec->store(memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes, s->d, along(s, s->o->stride), in + (size_t)done * w, run);
@@ -261,18 +287,28 @@ static void store_span(span *s, int64_t at, int count, const char *in)
     }
 }
 
+static bool over_points(const cg_cpu_block *b, int v) { return b->l->vals[v].level < 2 || b->c->columns; }
+
+void *cg__cpu_target(cg_cpu_block *b, int store)
+{
+    span s = span_of(b, store);
+    return as_register(&s, over_points(b, store));
+}
+
 void cg__cpu_store(cg_cpu_block *b, int v)
 {
     const cg_val *x = &b->l->vals[v];
-    const char *in = b->at[x->a[0]];
-    span s = span_of(b, v), outer = s;
-    if (x->level < 2 || b->c->columns) {
+    const bool points = over_points(b, v);
+    const char *in = cg__cpu_operand(b, x->a[0], !points);
+    span s = span_of(b, v), outer;
+    if (b->c->direct[x->a[0]] == v && in == as_register(&s, points))
+        return;
+    if (points) {
         store_span(&s, b->outer_at, b->rows, in);
         return;
     }
-    outer.from = 0;
-    outer.to = b->l->nouter;
-    seek(&outer, b->outer_at);
+    begin(&outer, b, s.o, 0, b->l->nouter);
+    seek(&outer, 0, outer.to, b->outer_at);
     for (int r = 0; r < b->rows; r++) {
         memcpy(s.i, outer.i, (size_t)b->l->nouter * sizeof *s.i);
         store_span(&s, b->col_at, b->cols, in + (size_t)r * (size_t)b->cols * cg__cpu_width(s.d));
@@ -282,20 +318,34 @@ void cg__cpu_store(cg_cpu_block *b, int v)
 
 /* ---- indices */
 
+/* Index x->op over a span that s stands at the start of. */
+static void count_span(span *s, int axis, int64_t same, int count, int64_t *out)
+{
+    for (int done = 0, run; done < count; done += run) {
+        run = run_of(s, count - done);
+        if (axis == s->to - 1)
+            s->b->d->vec->count(out + done, s->i[axis], run);
+        else
+            s->b->d->vec->load(out + done, axis < s->from || axis >= s->to ? &same : &s->i[axis], CG_I64, 0, run);
+        advance(s, run);
+    }
+}
+
 void cg__cpu_index(cg_cpu_block *b, int v, int reg)
 {
-    const cg_val *x = &b->l->vals[v];
-    const bool points = x->level < 2 || b->c->columns;
-    span outer = { .b = b, .from = 0, .to = b->l->nouter }, inner = { .b = b, .from = b->l->nouter, .to = b->l->naxes };
+    const int axis = b->l->vals[v].op;
+    const bool points = over_points(b, v);
+    span outer, inner;
     int64_t *out = cg__cpu_reg(b, reg);
-    seek(&outer, b->outer_at);
-    for (int r = 0, k = 0; r < b->rows; r++) {
-        seek(&inner, b->col_at);
-        for (int c = 0; c < (points ? 1 : b->cols); c++, k++) {
-            out[k] = x->op < b->l->nouter ? outer.i[x->op] : inner.i[x->op];
-            if (!points)
-                advance(&inner, 1);
-        }
+    begin(&outer, b, NULL, 0, b->l->nouter);
+    begin(&inner, b, NULL, b->l->nouter, b->l->naxes);
+    seek(&outer, 0, outer.to, b->outer_at);
+    seek(&inner, inner.from, inner.to, b->col_at);
+    if (points)
+        count_span(&outer, axis, inner.i[axis], b->rows, out);
+    for (int r = 0; r < b->rows && !points; r++) {
+        seek(&inner, inner.from, inner.to, b->col_at);
+        count_span(&inner, axis, outer.i[axis], b->cols, out + (size_t)r * (size_t)b->cols);
         advance(&outer, 1);
     }
     b->at[v] = out;

@@ -136,6 +136,12 @@ static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
     BY_DTYPE(LOAD)
 }
 
+static void count(int64_t *out, int64_t first, int n)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = first + i;
+}
+
 static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
 {
     BY_DTYPE(STORE)
@@ -147,46 +153,46 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
 #define PROD_(x, y) ((x) * (y))
 #define MAX_(x, y)  ((x) > (y) || (x) != (x) ? (x) : (y))
 #define MIN_(x, y)  ((x) < (y) || (x) != (x) ? (x) : (y))
+/* `omp simd` makes selects of branches, which data would mispredict. */
+#define EACH_LANE(l, count) _Pragma("omp simd") for (int l = 0; l < (count); l++)
 #define LANES(C, OP)                                                                                                   \
     {                                                                                                                  \
         C *restrict acc = lanes;                                                                                       \
         const C *restrict s = in;                                                                                      \
         int i = 0;                                                                                                     \
         for (; i + CG_LANES <= n; i += CG_LANES)                                                                       \
-            for (int l = 0; l < CG_LANES; l++)                                                                         \
-                acc[l] = OP(acc[l], s[i + l]);                                                                         \
-        for (int l = 0; i + l < n; l++)                                                                                \
-            acc[l] = OP(acc[l], s[i + l]);                                                                             \
+            EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[i + l]);                                                      \
+        EACH_LANE(l, n - i) acc[l] = OP(acc[l], s[i + l]);                                                             \
         break;                                                                                                         \
     }
 #define FOLD(C, OP)                                                                                                    \
     {                                                                                                                  \
         C *restrict acc = lanes;                                                                                       \
         const C *restrict s = in;                                                                                      \
-        for (int i = 0; i < n; i++)                                                                                    \
-            acc[i] = OP(acc[i], s[i]);                                                                                 \
+        EACH_LANE(i, n) acc[i] = OP(acc[i], s[i]);                                                                     \
         break;                                                                                                         \
     }
-/* Behind the 64 lanes lie 64 identities. The lanes of a row are combined by halving, and lane 0 is the result. */
+/* Behind the 64 lanes lie 64 identities. The lanes of a row are combined by halving, and lane 0 is the result. What is left behind the last
+ * 64 is filled up with identities, which change no lane; of rows shorter than 64, only as many lanes as a power of two needs are touched. */
 #define ROWS(C, OP)                                                                                                    \
     {                                                                                                                  \
         C *restrict o = out, *restrict acc = lanes;                                                                    \
-        const C *restrict s = in;                                                                                      \
+        const C *restrict id = acc + CG_LANES, *restrict s = in;                                                       \
+        const int whole = n - n % CG_LANES, width = n < CG_LANES ? above(n) : CG_LANES;                                \
+        C tail[CG_LANES];                                                                                              \
+        memcpy(tail, id, sizeof tail);                                                                                 \
         for (int r = 0; r < rows; r++, s += n) {                                                                       \
-            int i = 0;                                                                                                 \
-            for (int l = 0; l < CG_LANES; l++)                                                                         \
-                acc[l] = acc[CG_LANES + l];                                                                            \
-            for (; i + CG_LANES <= n; i += CG_LANES)                                                                   \
-                for (int l = 0; l < CG_LANES; l++)                                                                     \
-                    acc[l] = OP(acc[l], s[i + l]);                                                                     \
-            for (int l = 0; i + l < n; l++)                                                                            \
-                acc[l] = OP(acc[l], s[i + l]);                                                                         \
-            HALVE(OP, 32) HALVE(OP, 16) HALVE(OP, 8) HALVE(OP, 4) HALVE(OP, 2) HALVE(OP, 1)                            \
+            EACH_LANE(l, n - whole) tail[l] = s[whole + l];                                                            \
+            EACH_LANE(l, width) acc[l] = id[l];                                                                        \
+            for (int i = 0; i < whole; i += CG_LANES)                                                                  \
+                EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[i + l]);                                                  \
+            EACH_LANE(l, width) acc[l] = OP(acc[l], tail[l]);                                                          \
+            for (int h = width / 2; h; h /= 2)                                                                         \
+                EACH_LANE(l, h) acc[l] = OP(acc[l], acc[l + h]);                                                       \
             o[r] = acc[0];                                                                                             \
         }                                                                                                              \
         break;                                                                                                         \
     }
-#define HALVE(OP, h) for (int l = 0; l < h; l++) acc[l] = OP(acc[l], acc[l + h]);
 #define BY_OP(DO, C)                                                                                                   \
     switch (op) {                                                                                                      \
     case CG_RED_SUM: DO(C, SUM_)                                                                                       \
@@ -204,6 +210,15 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
     case CG_U32: BY_OP(DO, cg_u32)                                                                                     \
     default: BY_OP(DO, cg_i32)                                                                                         \
     }
+
+/* The least power of two that is not below n. */
+static int above(int n)
+{
+    int p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
+}
 
 static void lanes_(void *lanes, const void *in, cg_dtype compute, int op, int n)
 {
@@ -231,5 +246,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .convert = convert, .load = load, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
+    .convert = convert, .load = load, .count = count, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };

@@ -12,7 +12,7 @@
 #include "core/plan/backend.h"
 
 /* With the operands' pointers within the 1024 bytes of arguments that every device allows, also when numbers are 64 bits wide. */
-enum { CG_CL_NUMBERS = 96, CG_CL_OPERANDS = 24 };
+enum { CG_CL_NUMBERS = CG_LOOP_NUMBERS, CG_CL_OPERANDS = CG_LOOP_OPERANDS };
 _Static_assert((CG_CL_NUMBERS + 2) * 8 + (CG_CL_OPERANDS + 1) * 8 <= 1024, "more arguments than CL_DEVICE_MAX_PARAMETER_SIZE must allow");
 
 /* ---- kernels */

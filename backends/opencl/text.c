@@ -76,8 +76,13 @@ static void identity(cg_strb *out, const cg_val *x)
 /* to = combine(to, from) */
 static void combine(cg_cl_writer *w, const cg_val *x, const char *to, const char *from)
 {
-    if (x->op == CG_RED_SUM || x->op == CG_RED_PROD)
-        cg__cl_line(w, "%s %c= %s;", to, x->op == CG_RED_SUM ? '+' : '*', from);
+    const bool sum = x->op == CG_RED_SUM || x->op == CG_RED_PROD;
+    const cg_dtype c = cg__dtypes[x->dtype].compute;
+    const char sign = x->op == CG_RED_SUM ? '+' : '*';
+    if (sum && (c == CG_I32 || c == CG_I64))             /* signed overflow is undefined; integers wrap */
+        cg__cl_line(w, "%s = (%s)((u%s)%s %c (u%s)%s);", to, cg__cl_type(c), cg__cl_type(c), to, sign, cg__cl_type(c), from);
+    else if (sum)
+        cg__cl_line(w, "%s %c= %s;", to, sign, from);
     else
         cg__cl_line(w, "%s = %s %c %s || %s != %s ? %s : %s;", to, to, x->op == CG_RED_MAX ? '>' : '<', from, to, to, to, from);
 }
@@ -395,6 +400,128 @@ static void stages(cg_cl_writer *w)
     }
 }
 
+/* ---- columns, cpu style: the reduced axes outside, a tile of the last outer axis inside, where memory is contiguous */
+
+enum { TILE = 64 };
+
+/* All reductions stand in the first stage, and none is of pairs. */
+static bool tiled(const cg_cl_writer *w)
+{
+    bool yes = !w->gpu && w->l->columns, any = false;
+    for (int v = 0; v < w->l->nvals; v++) {
+        const cg_val *x = &w->l->vals[v];
+        any |= x->kind == CG_V_REDUCE;
+        yes &= x->kind == CG_V_REDUCE ? x->stage == 0 && !is_arg(x) : x->level < 2 || (x->stage == 0 && x->kind != CG_V_STORE);
+    }
+    return yes && any;
+}
+
+static void each_column(cg_cl_writer *w)
+{
+    cg__cl_line(w, "for (int c = 0; c < width; c++) {");
+    w->depth++;
+}
+
+static void column(cg_cl_writer *w) { cg__cl_line(w, "const %s i%d = first + c;", w->index, w->l->nouter - 1); }
+
+/* The array `suffix` of each reduction at its identity. */
+static void start_tile(cg_cl_writer *w, const char *suffix)
+{
+    each_column(w);
+    for (int v = 0; v < w->l->nvals; v++)
+        if (w->l->vals[v].kind == CG_V_REDUCE) {
+            cg__cl_pad(w);
+            cg__strb(w->out, "%s_%s[c] = ", w->local[v], suffix);
+            identity(w->out, &w->l->vals[v]);
+            cg__strb(w->out, ";\n");
+        }
+    close(w);
+}
+
+/* What a point knows before its reductions, and its level 2 work. */
+static void tile_point(cg_cl_writer *w, const stage *g, const char *at)
+{
+    bool need[CG_CL_VALUES] = { false };
+    for (int v = w->l->nvals - 1; v >= 0; v--) {
+        const cg_val *x = &w->l->vals[v];
+        need[v] |= g->need[v];
+        for (int k = 0; k < 3 && need[v]; k++)
+            if (x->a[k] >= 0)
+                need[x->a[k]] = true;
+    }
+    column(w);
+    coordinates(w, w->l->nouter, w->l->naxes, at);
+    for (int v = 0; v < w->l->nvals; v++) {
+        const cg_val *x = &w->l->vals[v];
+        char to[CG_CL_NAME * 2], from[CG_CL_NAME * 2];
+        if (need[v] && x->kind != CG_V_REDUCE && !hoisted(x))
+            cg__cl_value(w, v);
+        if (x->kind != CG_V_REDUCE)
+            continue;
+        cg__cl_operand(w, x->a[0], from);
+        snprintf(to, sizeof to, "%s_part[c]", w->local[v]);
+        combine(w, x, to, from);
+    }
+}
+
+static void add_parts(cg_cl_writer *w)
+{
+    each_column(w);
+    for (int v = 0; v < w->l->nvals; v++)
+        if (w->l->vals[v].kind == CG_V_REDUCE) {
+            char to[CG_CL_NAME * 2], from[CG_CL_NAME * 2];
+            snprintf(to, sizeof to, "%s_tile[c]", w->local[v]);
+            snprintf(from, sizeof from, "%s_part[c]", w->local[v]);
+            combine(w, &w->l->vals[v], to, from);
+        }
+    close(w);
+}
+
+static void tile_results(cg_cl_writer *w)
+{
+    const int last = cg__loop_last_stage(w->l);
+    each_column(w);
+    column(w);
+    for (int v = 0; v < w->l->nvals; v++)
+        if (w->l->vals[v].kind == CG_V_REDUCE) {
+            char from[CG_CL_NAME * 2];
+            snprintf(from, sizeof from, "%s_tile[c]", w->local[v]);
+            reduce_result(w, v, from);
+        }
+    for (int s = 0; s <= last; s++)
+        point_values(w, s);
+    close(w);
+}
+
+/* The columns from..to-1 of a run. */
+static void tiles(cg_cl_writer *w)
+{
+    const stage g = stage_of(w->l, 0);
+    char at[CG_CL_NAME];
+    linear_name(w->l->nouter, w->l->naxes, "j", at);
+    cg__cl_line(w, "for (%s first = from; first < to; first += %d) {", w->index, TILE);
+    w->depth++;
+    cg__cl_line(w, "const int width = to - first < %d ? (int)(to - first) : %d;", TILE, TILE);
+    for (int v = 0; v < w->l->nvals; v++)
+        if (w->l->vals[v].kind == CG_V_REDUCE)
+            cg__cl_line(w, "%s %s_tile[%d], %s_part[%d];", cg__cl_type(w->l->vals[v].dtype), w->local[v], TILE, w->local[v], TILE);
+    start_tile(w, "tile");
+    cg__cl_line(w, "for (%s t = 0; t < inner; t += 256) {", w->index);
+    w->depth++;
+    cg__cl_line(w, "const %s stop = inner - t < 256 ? inner : t + 256;", w->index);
+    start_tile(w, "part");
+    cg__cl_line(w, "for (%s %s = t; %s < stop; %s++) {", w->index, at, at, at);
+    w->depth++;
+    each_column(w);
+    tile_point(w, &g, at);
+    close(w);
+    close(w);
+    add_parts(w);
+    close(w);
+    tile_results(w);
+    close(w);
+}
+
 /* ---- points */
 
 /* Each work-item's share of the points: a chunk, or every get_global_size-th. */
@@ -414,10 +541,14 @@ static void runs(cg_cl_writer *w)
     w->depth++;
     cg__cl_line(w, "const %s %s = o / n.%s, from = o %% n.%s, to = min(n.%s, from + end - o);", w->index, row, extent(w, k), extent(w, k), extent(w, k));
     coordinates(w, 0, k, row);
-    cg__cl_line(w, "for (%s i%d = from; i%d < to; i%d++) {", w->index, k, k, k);
-    w->depth++;
-    stages(w);
-    close(w);
+    if (tiled(w))
+        tiles(w);
+    else {
+        cg__cl_line(w, "for (%s i%d = from; i%d < to; i%d++) {", w->index, k, k, k);
+        w->depth++;
+        stages(w);
+        close(w);
+    }
     cg__cl_line(w, "o += to - from;");
     close(w);
 }
@@ -437,7 +568,7 @@ static void body(cg_cl_writer *w)
         cg__cl_line(w, "const int lane = (int)get_local_id(0);");
     if (!w->gpu)
         chunk(w, "outer");
-    if (!w->gpu && !has_inner(w) && w->l->nouter > 1) {
+    if (tiled(w) || (!w->gpu && !has_inner(w) && w->l->nouter > 1)) {
         runs(w);
         return;
     }

@@ -391,25 +391,6 @@ static bool wants_columns(const cg_loop_builder *b)
     return columns > rows;
 }
 
-static const char *loop_label(cg_loop_builder *b)
-{
-    cg_strb s = { 0 };
-    int named = 0;
-    for (int i = 0; i < b->vals.n && named < 6; i++) {
-        const cg_val *v = &b->vals.at[i];
-        static const char *const reds[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
-        const char *name = v->kind == CG_V_ELEM ? cg__elems[v->op].name : v->kind == CG_V_REDUCE ? reds[v->op] : v->kind == CG_V_CAST ? "cast" : NULL;
-        if (name)
-            cg__strb(&s, "%s%s", named++ ? "_" : "", name);
-    }
-    if (!named)
-        cg__strb(&s, "copy");
-    char *t = cg__strb_take(&s);
-    const char *kept = t ? cg__arena_str(&b->p->arena, t) : NULL;
-    cg__free(t);
-    return kept;
-}
-
 static void free_builder(cg_loop_builder *b)
 {
     CG_VEC_FREE(&b->vals);
@@ -429,12 +410,8 @@ int cg__loop_end(cg_loop_builder *b)
         l.noperands = b->operands.n;
         l.vals = cg__arena_copy(&b->p->arena, b->vals.at, (size_t)l.nvals * sizeof *l.vals);
         l.operands = cg__arena_copy(&b->p->arena, b->operands.at, (size_t)l.noperands * sizeof *l.operands);
-        l.nstages = 1;
-        for (int i = 0; i < l.nvals; i++)
-            if (b->vals.at[i].level == 2 && b->vals.at[i].stage + 1 > l.nstages)
-                l.nstages = b->vals.at[i].stage + 1;
         cg_step *s = l.vals && l.operands ? cg__lower_step(b->L, CG_STEP_LOOP, b->node) : NULL;
-        const char *label = s ? loop_label(b) : NULL;
+        const char *label = s ? cg__loop_label(b->p, &l) : NULL;
         if (label) {
             s->loop = l;
             s->label = label;

@@ -454,7 +454,9 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = lower_frame(&L);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
-    if (rc == CG_OK && (!cg__plan_repeats(L.plan) || L.plan->failed))
+    if (rc == CG_OK)
+        cg__plan_fuse(L.plan);
+    if (rc == CG_OK && (L.plan->failed || !cg__plan_repeats(L.plan)))
         rc = cg__lower_no_memory(&L);
     if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */
         rc = cg__fail(err, g->error.code, "%s", g->error.text);

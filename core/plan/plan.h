@@ -11,7 +11,7 @@
 
 #include "core/base/base.h"
 
-enum { CG_AXES_MAX = 8, CG_WINDOWS_MAX = 4, CG_LOOP_OPS = 64, CG_LANES = 64, CG_COLUMN_BLOCK = 256, CG_NUM_NONE = -1 };
+enum { CG_AXES_MAX = 8, CG_WINDOWS_MAX = 4, CG_LOOP_OPS = 64, CG_LOOP_OPERANDS = 24, CG_LOOP_NUMBERS = 96, CG_LANES = 64, CG_COLUMN_BLOCK = 256, CG_NUM_NONE = -1 };
 typedef int cg_num;                              /* id of a number; ids of constants are shared */
 
 /* ---- numbers */
@@ -79,7 +79,6 @@ typedef struct cg_loop {
     bool columns;            /* the vector axis is the last outer one (the reduced axes are strided there) */
     cg_operand *operands; int noperands;
     cg_val *vals; int nvals;
-    int nstages;
 } cg_loop;
 /* Canonical order of a reduction, the same on every backend and for every thread count:
  * rows (columns == false): 64 lanes start at the identity; inner element i (row-major) is combined into lane i mod 64 in
@@ -146,6 +145,11 @@ int cg__stride_class(const cg_plan *p, cg_num id);
 /* ---- stages.c: the last stage; what level 2 work a stage does: its reductions and stores, and all they are computed from (sets need[v]) */
 int cg__loop_last_stage(const cg_loop *l);
 void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need);
+
+const char *cg__loop_label(cg_plan *p, const cg_loop *l);
+
+/* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
+void cg__plan_fuse(cg_plan *p);
 
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The stages of a LOOP, for every executor: a level 2 value that several stages need is computed again in each. */
+/* What a LOOP's values say of it: its stages, for every executor (a level 2 value that several stages need is computed again in each), and
+ * its label. */
 #include "core/plan/plan.h"
 
 int cg__loop_last_stage(const cg_loop *l)
@@ -22,4 +23,24 @@ void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need)
             if (x->a[k] >= 0 && l->vals[x->a[k]].level == 2)
                 need[x->a[k]] = true;
     }
+}
+
+const char *cg__loop_label(cg_plan *p, const cg_loop *l)
+{
+    static const char *const reds[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
+    cg_strb s = { 0 };
+    int named = 0;
+    for (int i = 0; i < l->nvals && named < 6; i++) {
+        const cg_val *v = &l->vals[i];
+        const char *name = v->kind == CG_V_ELEM ? cg__elems[v->op].name : v->kind == CG_V_REDUCE ? reds[v->op] : v->kind == CG_V_CAST ? "cast" : NULL;
+        if (name)
+            cg__strb(&s, "%s%s", named++ ? "_" : "", name);
+    }
+    if (!named)
+        cg__strb(&s, "copy");
+    char *t = cg__strb_take(&s);
+    const char *kept = t ? cg__arena_str(&p->arena, t) : NULL;
+    cg__free(t);
+    p->failed |= !kept;
+    return kept;
 }
