@@ -6,16 +6,24 @@
 #include "core/rewrite/rewrite.h"
 
 static cg_graph *g;
-static cg_node *vars[5];
+static cg_node *vars[11];
+
+/* The variables that texts use, floats of dtype d. */
+static void make_vars(cg_graph *in, cg_node **to, cg_dtype d)
+{
+    static const struct { const char *name; cg_dtype dtype; int rank; int64_t shape[2]; } rows[CG_LEN(vars)] = {
+        { "x", CG_F32, 2, { 2, 3 } }, { "y", CG_F32, 2, { 2, 3 } }, { "c", CG_BOOL, 2, { 2, 3 } }, { "r", CG_F32, 1, { 3 } },
+        { "n", CG_F32, 2, { CG_ANY, 3 } }, { "i", CG_I32, 2, { 2, 3 } }, { "p", CG_F32, 1, { 2 } }, { "q", CG_F32, 2, { 2, 1 } },
+        { "s", CG_F32, 2, { 2, 2 } }, { "z", CG_F32, 2, { 2, 3 } }, { "a", CG_F32, 2, { 2, 3 } },
+    };
+    for (int i = 0; i < CG_LEN(rows); i++)
+        to[i] = cg_input(in, rows[i].name, rows[i].dtype == CG_F32 ? d : rows[i].dtype, rows[i].shape, rows[i].rank);
+}
 
 static void setup(void)
 {
     g = cg_graph_new();
-    vars[0] = cg_input(g, "x", CG_F32, CG_SHAPE(2, 3));
-    vars[1] = cg_input(g, "y", CG_F32, CG_SHAPE(2, 3));
-    vars[2] = cg_input(g, "c", CG_BOOL, CG_SHAPE(2, 3));
-    vars[3] = cg_input(g, "r", CG_F32, CG_SHAPE(3));
-    vars[4] = cg_input(g, "n", CG_F32, CG_SHAPE(CG_ANY, 3));
+    make_vars(g, vars, CG_F32);
 }
 
 static void teardown(void)
@@ -25,15 +33,20 @@ static void teardown(void)
 }
 
 /* A rule's text read as an expression: ?x is the variable x. */
-static cg_node *read_text(const char *text)
+static cg_node *read_in(cg_graph *in, cg_node *const *with, const char *text)
 {
-    char plain[400];
+    char plain[500];
     size_t n = 0;
     for (; *text && n + 1 < sizeof plain; text++)
         if (*text != '?')
             plain[n++] = *text;
     plain[n] = 0;
-    cg_node *node = cg_read(g, plain, vars, CG_LEN(vars));
+    return cg_read(in, plain, with, CG_LEN(vars));
+}
+
+static cg_node *read_text(const char *plain)
+{
+    cg_node *node = read_in(g, vars, plain);
     ck_assert_msg(node != NULL, "%s: %s", plain, cg_graph_error(g) ? cg_graph_error(g)->text : "no error");
     return node;
 }
@@ -76,7 +89,7 @@ static void becomes(const char *before, const char *after)
 {
     cg_error err = { 0 };
     cg_node *old = read_text(before), *root = old, *want = read_text(after);
-    ck_assert_msg(cg__rewrite(g, &root, 1, &err) == CG_OK, "%s: %s", before, err.text);
+    ck_assert_msg(cg__rewrite(g, &root, 1, NULL, &err) == CG_OK, "%s: %s", before, err.text);
     char *got = cg_print(&root, 1);
     ck_assert_msg(root == want, "%s became %s, not %s", before, got, after);
     cg_text_free(got);
@@ -127,7 +140,7 @@ START_TEST(several_roots_share_and_names_stay)
 {
     cg_node *h = cg_name(read_text("(add (exp x) 0)"), "h"), *roots[] = { h, cg_neg(h), vars[1] };
     cg_error err = { 0 };
-    ck_assert_int_eq(cg__rewrite(g, roots, CG_LEN(roots), &err), CG_OK);
+    ck_assert_int_eq(cg__rewrite(g, roots, CG_LEN(roots), NULL, &err), CG_OK);
     ck_assert_ptr_eq(roots[0], read_text("(exp x)"));
     ck_assert_ptr_eq(roots[1]->in[0], roots[0]);
     ck_assert_ptr_eq(roots[2], vars[1]);
@@ -147,9 +160,9 @@ START_TEST(the_log_tells_each_firing)
     int count = 0;
     cg_error err = { 0 };
     cg_node *root = read_text("(exp (mul (mul x 1) 1))");
-    cg__rewrite_set_log(count_log, &count);
-    ck_assert_int_eq(cg__rewrite(g, &root, 1, &err), CG_OK);
-    cg__rewrite_set_log(NULL, NULL);
+    cg__rewrite_how(&(cg_rewriting){ .log = count_log, .user = &count });
+    ck_assert_int_eq(cg__rewrite(g, &root, 1, NULL, &err), CG_OK);
+    cg__rewrite_how(NULL);
     ck_assert_int_eq(count, 2);
 }
 END_TEST
@@ -160,7 +173,7 @@ START_TEST(deep_graphs_cost_no_stack)
     cg_node *root = vars[0];
     for (int i = 0; i < 20000; i++)
         root = cg_sin(cg_scale(root, 1));
-    ck_assert_int_eq(cg__rewrite(g, &root, 1, &err), CG_OK);
+    ck_assert_int_eq(cg__rewrite(g, &root, 1, NULL, &err), CG_OK);
     int depth = 0;
     for (; root != vars[0]; root = root->in[0], depth++)
         ck_assert_str_eq(root->op->name, "sin");
@@ -176,7 +189,7 @@ START_TEST(memory_may_run_out_anywhere)
         cg_node *root = old;
         cg_graph_clear_error(g);
         cg__alloc_fail_at(i, true);
-        const int rc = cg__rewrite(g, &root, 1, &err);
+        const int rc = cg__rewrite(g, &root, 1, NULL, &err);
         cg__alloc_fail_at(0, false);
         ck_assert(rc == CG_OK || rc == CG_ENOMEM);
     }
