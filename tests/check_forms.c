@@ -25,7 +25,7 @@ static real log_erfc_slope(real x) { return -expl(-x * x) / erfcl(x) * 1.1283791
 static real itself(real x) { return x; }
 static real one(real x) { return 1 + 0 * x; }
 static real over_one_plus(real x) { return 1 / (1 + x); }
-static real log1mexp(real x) { return logl(-expm1l(x)); }
+static real log1mexp(real x) { return x > -0.7L ? logl(-expm1l(x)) : log1pl(-expl(x)); }
 static real log1mexp_slope(real x) { return -1 / expm1l(-x); }
 static real log_where(real x) { return x > 0 ? logl(x) : 0; }
 static real log_where_slope(real x) { return x > 0 ? 1 / x : 0; }
@@ -113,6 +113,7 @@ typedef enum { ROW_LOG_SOFTMAX, ROW_SOFTMAX, ROW_LOGSUMEXP } row_form;
 static const struct { const char *expr; row_form form; } row_forms[] = {
     { "(log (softmax x :axis 0))", ROW_LOG_SOFTMAX },
     { "(sub x (log (sum (exp x) :axis [0] :keepdims true)))", ROW_LOG_SOFTMAX },
+    { "(div (exp x) (sum (exp x) :axis [0] :keepdims true))", ROW_SOFTMAX },
     { "(exp (sub x (log (sum (exp x) :axis [0] :keepdims true))))", ROW_SOFTMAX },
     { "(broadcast_to (log (sum (exp x) :axis [0] :keepdims true)) :shape [4])", ROW_LOGSUMEXP },
     { "(broadcast_to (log (sum (exp x))) :shape [4])", ROW_LOGSUMEXP },

@@ -112,7 +112,7 @@ static bool is_right(double a, double ref) { return near(a, ref, 40 * EPS * fabs
 
 static void check_row(const cg_rule *r, fill_kind kind, cg_array *old, cg_array *new_, cg_array *ref, bool *gains)
 {
-    const bool sums = strstr(r->match, "sum") || strstr(r->match, "softmax");           /* terms cancel, of huge ones in f64 too */
+    const bool sums = strstr(r->match, "sum") || strstr(r->match, "softmax");           /* terms of up to 1000 cancel; huge ones in f64 too */
     for (int64_t i = 0; i < cg_array_count(old); i++) {
         const double a = element(old, i), b = element(new_, i), e = element(ref, i);
         if (r->exact == CG_EXACT_EXACT)
@@ -120,7 +120,7 @@ static void check_row(const cg_rule *r, fill_kind kind, cg_array *old, cg_array 
         else if (r->exact == CG_EXACT_ULP && kind < FILL_HARD)
             ck_assert_msg(near(a, b, 16 * EPS * (fabs(a) + 20)), "%s: element %d is %.9g, was %.9g", r->name, (int)i, b, a);
         else if (r->exact == CG_EXACT_SAFER && kind != FILL_SPECIAL && isfinite(e) && !(sums && kind == FILL_HUGE)) {
-            ck_assert_msg(is_right(b, e) || (sums && fabs(b - e) <= 4 * EPS) || fabs(b - e) <= 2 * fabs(a - e), "%s: element %d is %.9g, should be %.9g, was %.9g", r->name, (int)i, b, e, a);
+            ck_assert_msg(is_right(b, e) || (sums && fabs(b - e) <= 1000 * EPS) || fabs(b - e) <= 2 * fabs(a - e), "%s: element %d is %.9g, should be %.9g, was %.9g", r->name, (int)i, b, e, a);
             *gains |= is_right(b, e) && !is_right(a, e);
         }
     }

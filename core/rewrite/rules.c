@@ -120,6 +120,7 @@ static CG_RULE_BUILDER(exp_over_sum)
 /* ---- tables */
 
 #define SOFTMAX "(softmax ?x :axis ?a)"
+#define SUM_EXP "(sum (exp ?x) :axis ?a :keepdims true)"
 
 static const cg_rule rules[] = {
     /* what changes nothing. x + 0 turns -0 into 0, hence ULP */
@@ -165,9 +166,8 @@ static const cg_rule rules[] = {
     RULE(sub_neg,           CANONICAL, EXACT,  "(sub ?x (neg ?y))",                   "(add ?x ?y)"),
     RULE(mul_neg_neg,       CANONICAL, EXACT,  "(mul (neg ?x) (neg ?y))",             "(mul ?x ?y)"),
     RULE(div_neg_neg,       CANONICAL, EXACT,  "(div (neg ?x) (neg ?y))",             "(div ?x ?y)"),
+    RULE(mul_neg,          CANONICAL, EXACT,  "(mul (neg ?x) ?y)",              "(neg (mul ?x ?y))"),
     RULE(neg_sub,           CANONICAL, ULP,    "(neg (sub ?x ?y))",                   "(sub ?y ?x)"),
-    RULE(mul_reciprocal,    CANONICAL, SAFER,  "(mul ?x (div 1 ?y))",                 "(div ?x ?y)"),
-    RULE(mul_recip,         CANONICAL, SAFER,  "(mul ?x (reciprocal ?y))",            "(div ?x ?y)"),
 
     /* terms */
     RULE(collect_sum,       CANONICAL, ULP,    "(add ?x ?y)",                         NULL,
@@ -306,6 +306,11 @@ static const cg_rule rules[] = {
          .example = "(div (exp x) (sum (exp x) :axis [1] :keepdims true))"),
     RULE(softmax_gradient,  STABLE,    SAFER,  "(mul " SOFTMAX " (sub (div ?g " SOFTMAX ") (sum (mul (div ?g " SOFTMAX ") " SOFTMAX ") :axis ?b :keepdims true)))", "(sub ?g (mul " SOFTMAX " (sum ?g :axis ?b :keepdims true)))",
          .example = "(mul (softmax x :axis 1) (sub (div y (softmax x :axis 1)) (sum (mul (div y (softmax x :axis 1)) (softmax x :axis 1)) :axis [1] :keepdims true)))"),
+    RULE(softmax_written_grad, STABLE, SAFER,
+         "(mul (add (div ?g " SUM_EXP ") (broadcast_to (neg (sum (div (mul ?h " SOFTMAX ") " SUM_EXP ") :axis ?a :keepdims true)))) (exp ?x))",
+         "(mul " SOFTMAX " (sub ?g (sum (mul ?h " SOFTMAX ") :axis ?a :keepdims true)))",
+         .example = "(mul (add (div y (sum (exp x) :axis [1] :keepdims true)) (broadcast_to (neg (sum (div (mul y (softmax x :axis 1)) "
+                    "(sum (exp x) :axis [1] :keepdims true)) :axis [1] :keepdims true)) :shape [2 3])) (exp x))"),
     RULE(log_sum_exp,       STABLE,    SAFER,  "(log (sum (exp ?x) :axis ?a :keepdims ?k))", "(logsumexp ?x :axis ?a :keepdims ?k)",
          .example = "(log (sum (exp x) :axis [1] :keepdims false))"),
     RULE(less_logsumexp,    STABLE,    SAFER,  "(sub ?x (logsumexp ?x :axis ?a :keepdims true))", "(log_softmax ?x :axis ?a)",
@@ -333,6 +338,8 @@ static const cg_rule rules[] = {
     RULE(power_three,       FAST,      ULP,    "(power ?x 3)",                        "(mul ?x (square ?x))"),
     RULE(power_four,        FAST,      ULP,    "(power ?x 4)",                        "(square (square ?x))"),
     RULE(power_minus_one,   FAST,      ULP,    "(power ?x -1)",                       "(reciprocal ?x)"),
+    RULE(mul_reciprocal,    FAST,      SAFER,  "(mul ?x (div 1 ?y))",                 "(div ?x ?y)"),
+    RULE(mul_recip,         FAST,      SAFER,  "(mul ?x (reciprocal ?y))",            "(div ?x ?y)"),
     RULE(div_power_of_two,  FAST,      EXACT,  "(div ?x ?y)",                         NULL, .build = mul_by_inverse, .example = "(div x 4)"),
 };
 
