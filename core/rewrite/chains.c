@@ -97,10 +97,8 @@ CG_RULE_BUILDER(cg__collect_product)
     bool one_base = count > 3;
     for (int i = 0; i < count; i++) {
         one_base &= list[i] == list[0];
-        if (!scalar_of(list[i], &c)) {
-            product = product ? cg_mul(product, list[i]) : list[i];
+        if (!scalar_of(list[i], &c))
             continue;
-        }
         if (!c || !is_plain(n->type.dtype, c))
             return NULL;
         k *= c;
@@ -108,5 +106,10 @@ CG_RULE_BUILDER(cg__collect_product)
     }
     if (one_base)
         return power(list[0], count);
-    return constants > 1 && product && is_plain(n->type.dtype, k) ? cg_mul(product, cg__splat(n->graph, n->type.dtype, k)) : NULL;
+    if (constants < 2 || constants == count || !is_plain(n->type.dtype, k))
+        return NULL;
+    for (int i = 0; i < count; i++)
+        if (!scalar_of(list[i], &c))
+            product = product ? cg_mul(product, list[i]) : list[i];
+    return cg_mul(product, cg__splat(n->graph, n->type.dtype, k));
 }
