@@ -8,6 +8,7 @@
  */
 #include <check.h>
 #include <math.h>
+#include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
 
 enum { VARS = 11, FILLS = 80, MAX_ROWS = 192, MOST = 64 };
@@ -163,6 +164,66 @@ START_TEST(both_sides_agree)
         ck_assert_msg(rows[i].exact != CG_EXACT_SAFER || is_sink(&rows[i]) || gains[i], "%s is never better than what it replaces", rows[i].name);
     end(&f32);
     end(&f64);
+}
+END_TEST
+
+/* ---- slices of slices: all signs of steps, bounds in and out of range, missing ones */
+
+static int64_t any_bound(unsigned *seed)
+{
+    const int k = rand_r(seed) % 20;
+    return k == 19 ? CG_NONE : k - 9;
+}
+
+static cg_node *any_slice(cg_node *x, unsigned *seed)
+{
+    static const int64_t steps[] = { 1, 1, 2, 3, -1, -2, -5 };
+    const int64_t start = any_bound(seed), stop = any_bound(seed), step = steps[rand_r(seed) % CG_LEN(steps)];
+    return cg__build(cg_node_graph(x), CG_OP_slice, &x, 1, (cg_attr[]){ { 1, &start }, { 1, &stop }, { 1, &step } });
+}
+
+static int rule_named(const char *name)
+{
+    const cg_rule *rows;
+    const int n = cg__rules(&rows);
+    for (int i = 0; i < n; i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return i;
+    ck_abort_msg("there is no rule %s", name);
+    return -1;
+}
+
+START_TEST(slices_of_slices_are_one)
+{
+    enum { LONG = 7, PAIRS = MAX_ROWS };
+    static side_set s;
+    static values got;
+    unsigned seed = 5;
+    const int rule = rule_named("slice_slice");
+    float data[LONG] = { 0, 1, 2, 3, 4, 5, 6 };
+    s.g = cg_graph_new();
+    cg_node *x = cg_input(s.g, "x", CG_F32, CG_SHAPE(LONG));
+    for (int i = 0; i < PAIRS; i++) {
+        cg_node *old = any_slice(any_slice(x, &seed), &seed), *new_ = old ? cg__rule_fire(s.g, rule, old) : NULL;
+        ck_assert_msg(new_ && new_->in[0] == x, "pair %d is not merged", i);
+        s.out[s.nout++] = old;
+        s.out[s.nout++] = new_;
+    }
+    s.f = cg_compile(s.g, CG_SPEC(.name = "slices", CG_INPUTS(x), .outputs = s.out, .noutputs = s.nout, .no_rewrites = 1));
+    cg_array *in = cg_array_new(CG_F32, CG_SHAPE(LONG), data);
+    ck_assert_msg(s.f && cg_call(s.f, &in, 1, got.at) == CG_OK, "%s", cg_last_error()->text);
+    for (int i = 0; i < PAIRS; i++) {
+        cg_array *a = got.at[2 * i], *b = got.at[2 * i + 1];
+        char *text = cg_print(&s.out[2 * i], 1);
+        ck_assert_msg(cg_array_count(a) == cg_array_count(b), "%s has %d elements, then %d", text, (int)cg_array_count(a), (int)cg_array_count(b));
+        for (int64_t k = 0; k < cg_array_count(a); k++)
+            ck_assert_msg(same(element(a, k), element(b, k)), "%s: element %d is %g, then %g", text, (int)k, element(a, k), element(b, k));
+        cg_text_free(text);
+    }
+    for (int i = 0; i < s.nout; i++)
+        cg_array_free(got.at[i]);
+    cg_array_free(in);
+    end(&s);
 }
 END_TEST
 
@@ -331,6 +392,7 @@ int main(void)
     TCase *t = tcase_create("rules");
     tcase_set_timeout(t, 0);
     tcase_add_test(t, both_sides_agree);
+    tcase_add_test(t, slices_of_slices_are_one);
     tcase_add_test(t, other_numbers_do_not_match);
     tcase_add_test(t, other_variables_do_not_match);
     tcase_add_test(t, dtypes_that_a_condition_excludes_do_not_match);
