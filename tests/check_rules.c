@@ -11,7 +11,7 @@
 #include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
 
-enum { VARS = 11, FILLS = 80, MAX_ROWS = 192, MOST = 64 };
+enum { VARS = 11, FILLS = 80, MAX_ROWS = CG_RULES_MAX, MOST = 64 };
 static const double EPS = 1.2e-7;
 
 typedef enum { FILL_RANDOM, FILL_SPECIAL, FILL_HARD, FILL_HUGE, FILL_KINDS } fill_kind;

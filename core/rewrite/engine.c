@@ -9,13 +9,13 @@
 #include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
 
-enum { MAX_SWEEPS = 3, MAX_FIRINGS = 8, MAX_RULES = 192 };
+enum { MAX_SWEEPS = 3, MAX_FIRINGS = 8 };
 
 /* What holds through one call of cg__rewrite. now[id]: what a node is in this sweep; settled[id]: no rule of this phase fires, now or later. */
 typedef struct work {
     cg_graph *g;
     cg_phase phase;
-    bool off[MAX_RULES], counts[MAX_RULES];
+    bool off[CG_RULES_MAX], counts[CG_RULES_MAX];
     int64_t left;                        /* firings until the end, or negative */
     CG_VEC(cg_node *) now;
     CG_VEC(bool) settled;
@@ -34,8 +34,6 @@ void cg__rewrite_how(const cg_rewriting *how)
 
 /* ---- what is switched off */
 
-static const char *const phase_names[] = { "canonical", "stable", "blas", "fast" };
-
 static bool listed(const char *list, const char *name)
 {
     const size_t n = strlen(name);
@@ -50,8 +48,8 @@ static void choose_rules(work *w)
     const char *env = secure_getenv("CG_RULES_OFF"), *stop = secure_getenv("CG_RULES_STOP");
     const cg_rule *rows;
     const int n = cg__rules(&rows);
-    for (int i = 0; i < n && i < MAX_RULES; i++) {
-        const char *names[] = { rows[i].name, phase_names[rows[i].phase] };
+    for (int i = 0; i < n && i < CG_RULES_MAX; i++) {
+        const char *names[] = { rows[i].name, cg__phase_names[rows[i].phase] };
         w->off[i] = rows[i].exact == CG_EXACT_UNSAFE;
         for (int k = 0; k < CG_LEN(names); k++)
             w->off[i] |= listed(ways.off, names[k]) || listed(env, names[k]);

@@ -11,7 +11,7 @@
 #include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
 
-enum { MAX_RULES = 192, MAX_PATTERN = 24, MAX_KIDS = 4, MAX_PATTERN_ATTRS = 2, MAX_WHEN = 2, MAX_INDEX = 4096 };
+enum { MAX_PATTERN = 24, MAX_KIDS = 4, MAX_PATTERN_ATTRS = 2, MAX_WHEN = 2, MAX_INDEX = 4096 };
 
 typedef enum { P_VAR, P_NUMBER, P_CALL, P_REST } pattern_kind;
 typedef struct pattern_attr { int index, var; int64_t value; } pattern_attr;   /* var -1: the value itself */
@@ -29,7 +29,7 @@ typedef struct pattern_side { pattern at[MAX_PATTERN]; int n; } pattern_side;
 typedef struct names { char at[CG_RULE_VARS][12]; int n; } names;
 typedef struct compiled { pattern_side match, replace; cg_condition *when[MAX_WHEN]; const char *broken; } compiled;
 
-static compiled compiled_rules[MAX_RULES];
+static compiled compiled_rules[CG_RULES_MAX];
 static int16_t index_of[MAX_INDEX], first_of[CG_OP_COUNT + 1];       /* the rules of an operation: from first_of[op] to first_of[op + 1] */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -215,7 +215,7 @@ static bool may_be(const pattern *p, cg_op_id op)
 static void compile_all(void)
 {
     const cg_rule *rows;
-    const int n = cg__rules(&rows) < MAX_RULES ? cg__rules(&rows) : MAX_RULES;
+    const int n = cg__rules(&rows) < CG_RULES_MAX ? cg__rules(&rows) : CG_RULES_MAX;
     int used = 0;
     for (int i = 0; i < n; i++)
         compile_rule(&rows[i], &compiled_rules[i]);
@@ -252,7 +252,7 @@ bool cg__rule_counts(int i)
     return counts;
 }
 
-const char *cg__rule_broken(int i) { return i < MAX_RULES ? rule_at(i)->broken : "the table is longer than MAX_RULES"; }
+const char *cg__rule_broken(int i) { return i < CG_RULES_MAX ? rule_at(i)->broken : "the table is longer than CG_RULES_MAX"; }
 
 /* ---- matching */
 

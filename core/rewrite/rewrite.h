@@ -27,7 +27,7 @@ typedef struct cg_uses { int *count; bool *fused; int n; } cg_uses;      /* fuse
 static inline int cg__uses_of(const cg_uses *u, const cg_node *n) { return u && n->id < u->n ? u->count[n->id] : 1; }
 static inline bool cg__is_fused(const cg_uses *u, const cg_node *n) { return u && n->id < u->n && u->fused[n->id]; }
 
-enum { CG_RULE_VARS = 8, CG_CHAIN_MAX = 16 };
+enum { CG_RULE_VARS = 8, CG_CHAIN_MAX = 16, CG_RULES_MAX = 192 };
 typedef struct cg_bind {
     cg_node *node[CG_RULE_VARS];
     const cg_attr *attr[CG_RULE_VARS];   /* in order of first mention in match */
@@ -48,6 +48,7 @@ typedef struct cg_rule {
 typedef bool cg_condition(const cg_node *n, const cg_bind *b);
 
 /* rules.c */
+extern const char *const cg__phase_names[CG_PHASE_COUNT];
 int cg__rules(const cg_rule **rows);                                 /* how many */
 char *cg__rules_text(void);                                          /* one a line; cg__free */
 cg_condition *cg__rule_condition(const char *name, size_t n);        /* NULL: there is none */
@@ -72,7 +73,7 @@ typedef struct cg_rewriting {
     void *user;
     int64_t *fired;          /* (optional) counts the firings of each row */
 } cg_rewriting;
-/* Rewrites the roots in place, within their graph. A status; err says why. Only memory can fail. how and evaluate may be NULL. */
+/* Rewrites the roots in place, within their graph. A status; err says why. Only memory can fail. evaluate may be NULL: constants stay. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err);
 void cg__rewrite_how(const cg_rewriting *how);                       /* of this thread, until NULL is given */
 /* scan.c: loops as wholes; called by cg__rewrite. */

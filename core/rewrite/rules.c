@@ -343,6 +343,8 @@ static const cg_rule rules[] = {
     RULE(div_power_of_two,  FAST,      EXACT,  "(div ?x ?y)",                         NULL, .build = mul_by_inverse, .example = "(div x 4)"),
 };
 
+const char *const cg__phase_names[CG_PHASE_COUNT] = { "canonical", "stable", "blas", "fast" };
+
 int cg__rules(const cg_rule **rows)
 {
     *rows = rules;
@@ -351,12 +353,11 @@ int cg__rules(const cg_rule **rows)
 
 char *cg__rules_text(void)
 {
-    static const char *const phases[] = { "canonical", "stable", "blas", "fast" };
     static const char *const exact[] = { "exact", "ulp", "safer", "unsafe" };
     cg_strb out = { 0 };
     for (int i = 0; i < CG_LEN(rules); i++) {
         const cg_rule *r = &rules[i];
-        cg__strb(&out, "%-18s %-9s %-6s %s -> %s%s%s%s\n", r->name, phases[r->phase], exact[r->exact], r->match, r->replace ? r->replace : "(built)",
+        cg__strb(&out, "%-18s %-9s %-6s %s -> %s%s%s%s\n", r->name, cg__phase_names[r->phase], exact[r->exact], r->match, r->replace ? r->replace : "(built)",
                  r->when ? " when " : "", r->when ? r->when : "", r->chain ? " in a chain" : "");
     }
     return cg__strb_take(&out);
