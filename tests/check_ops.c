@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/cg.h"
+#include "core/rewrite/rewrite.h"
 
 typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
 typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
@@ -104,25 +104,60 @@ static void compare(const golden_row *row, cg_array *got)
     }
 }
 
-START_TEST(values_are_numpys)
+/* All rows as one function: their values are NumPy's. */
+static void check_values(const bench *b, cg_array *const *in, int plain)
 {
-    bench b = { 0 };
-    build(&b, CG_F32, 0);
-    cg_array *in[ROWS * MAX_VARS], *out[ROWS];
+    cg_array *out[ROWS];
+    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "golden", .inputs = b->in, .ninputs = b->nin, .outputs = b->value, .noutputs = ROWS, .no_rewrites = plain));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    ck_assert_msg(cg_call(f, in, b->nin, out) == CG_OK, "%s", cg_last_error()->text);
+    for (int r = 0; r < ROWS; r++)
+        compare(&golden[r], out[r]);
+    free_all(out, ROWS);
+    cg_function_free(f);
+}
+
+static void inputs_of(bench *b, cg_array **in)
+{
     int n = 0;
+    build(b, CG_F32, 0);
     for (int r = 0; r < ROWS; r++)
         for (int k = 0; k < golden[r].nvars; k++)
             in[n++] = array_of(&golden[r].var[k], golden[r].var[k].dtype, 0, NULL);
-    for (int plain = 0; plain < 2; plain++) {
-        cg_function *f = cg_compile(b.g, CG_SPEC(.name = "golden", .inputs = b.in, .ninputs = b.nin, .outputs = b.value, .noutputs = ROWS, .no_rewrites = plain));
-        ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
-        ck_assert_msg(cg_call(f, in, n, out) == CG_OK, "%s", cg_last_error()->text);
-        for (int r = 0; r < ROWS; r++)
-            compare(&golden[r], out[r]);
-        free_all(out, ROWS);
-        cg_function_free(f);
-    }
-    free_all(in, n);
+}
+
+START_TEST(values_are_numpys)
+{
+    bench b = { 0 };
+    cg_array *in[ROWS * MAX_VARS];
+    inputs_of(&b, in);
+    for (int plain = 0; plain < 2; plain++)
+        check_values(&b, in, plain);
+    free_all(in, b.nin);
+    cg_graph_free(b.g);
+}
+END_TEST
+
+/* No value hangs on one rule: with each in turn switched off that fires on any row. Rules know no devices, so the cpu tells for all. */
+START_TEST(each_rule_may_be_off)
+{
+    const char *device = getenv("CG_DEVICE");
+    const cg_rule *rules;
+    const int n = cg__rules(&rules);
+    int64_t *fired = calloc((size_t)n, sizeof *fired);
+    bench b = { 0 };
+    cg_array *in[ROWS * MAX_VARS];
+    inputs_of(&b, in);
+    cg__rewrite_how(&(cg_rewriting){ .fired = fired });
+    check_values(&b, in, 0);
+    for (int i = 0; i < n && device && strcmp(device, "cpu") == 0; i++)
+        if (fired[i]) {
+            cg__rewrite_how(&(cg_rewriting){ .off = rules[i].name });
+            check_values(&b, in, 0);
+        }
+    cg__rewrite_how(NULL);
+    free(fired);
+    free_all(in, b.nin);
     cg_graph_free(b.g);
 }
 END_TEST
@@ -263,6 +298,7 @@ int main(void)
     TCase *t = tcase_create("ops");
     tcase_set_timeout(t, 0);
     tcase_add_test(t, values_are_numpys);
+    tcase_add_test(t, each_rule_may_be_off);
     tcase_add_test(t, gradients_are_differences);
     tcase_add_test(t, wrong_operands_get_their_sentence);
     suite_add_tcase(s, t);

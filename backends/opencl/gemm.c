@@ -80,7 +80,7 @@ static CLBlastStatusCode clblast(cg_cl *d, const product *g, const size_t off[3]
     return CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, (float)g->alpha, mem[0], off[0], ld[0], mem[1], off[1], ld[1], (float)g->beta, mem[2], off[2], ld[2], &d->queue, e);
 }
 
-/* k = 0, which CLBlast refuses: the product is zero. */
+/* k = 0, which CLBlast refuses: the product is zero, so C is what it was, or zero where it is not to be read. */
 static int fill_zero(cg_cl *d, const product *g, size_t off, cl_mem c, cg_error *err)
 {
     const double zero = 0;
@@ -101,7 +101,7 @@ static int enqueue_clblast(cg_cl *d, const product *g, const cl_mem mem[3], cg_e
         const size_t off[3] = { (size_t)(g->off[0] + i * g->step[0]), (size_t)(g->off[1] + i * g->step[1]), (size_t)(g->off[2] + i * g->step[2]) };
         d->super.launches++;
         if (!g->k) {
-            rc = fill_zero(d, g, off[2], mem[2], err);
+            rc = g->beta == 0 ? fill_zero(d, g, off[2], mem[2], err) : CG_OK;
             continue;
         }
         pthread_mutex_lock(&clblast_lock);

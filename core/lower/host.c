@@ -26,7 +26,7 @@ bool cg__lower_host_leaf(const cg_node *n)
 bool cg__lower_could_be_host(const cg_node *n)
 {
     const cg_dtype d = n->type.dtype;
-    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (cg__lower_host_leaf(n) ? d == CG_I64 : host_op(n) >= 0);
+    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (cg__lower_host_leaf(n) ? d == CG_I64 || cg__is(n, CG_OP_const) : host_op(n) >= 0);
 }
 
 int cg__lower_var(cg_lower *L, const cg_node *n)

@@ -132,6 +132,17 @@ int cg__lower_out(cg_lower *L, const cg_node *n)
     return L->err->code ? (int)L->err->code : CG_OK;
 }
 
+/* What has a lower of its own has a place of its own; a view shares one. */
+bool cg__lower_take(cg_lower *L, const cg_node *n, const cg_node *from)
+{
+    const node_info *i = cg__lower_info(L, from);
+    const bool whole = i && i->slot >= 0 && !i->bound && i->uses == 1 && i->off == CG_NUM_NONE && from->op->lower && root_index(L->top, n) < 0;
+    if (!whole || L->plan->slots.at[i->slot].kind != CG_SLOT_ARENA)
+        return false;
+    cg__lower_alias(L, n, i->slot, i->off);
+    return true;
+}
+
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
     cg_strb origin = { 0 };
@@ -170,8 +181,8 @@ typedef enum { READ_EMIT, READ_STRIDED, READ_DENSE, READ_WHOLE } reading;
 
 static reading reads(const cg_node *user, int k)
 {
-    if (cg__is(user, CG_OP_matmul))
-        return READ_STRIDED;
+    if (cg__is(user, CG_OP_matmul) || cg__is(user, CG_OP_gemm))
+        return k < 2 ? READ_STRIDED : READ_EMIT;
     if (cg__is(user, CG_OP_scan))
         return cg__scan_reads_dense(user, k) ? READ_DENSE : READ_EMIT;
     if (cg__is(user, CG_OP_reshape))

@@ -36,6 +36,7 @@ int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
 int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the placed node n is, or -1 */
 cg_num cg__lower_off(cg_lower *, const cg_node *n);
 int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the place of n, or finds it given: a status */
+bool cg__lower_take(cg_lower *, const cg_node *n, const cg_node *from);          /* n is placed where `from` is, if only n reads that and the plan owns it */
 void cg__lower_alias(cg_lower *, const cg_node *n, int slot, cg_num off);        /* n is there already */
 int cg__lower_temp(cg_lower *, cg_dtype d, cg_num count, const char *label);     /* an arena slot of no node, or -1 */
 cg_step *cg__lower_step(cg_lower *, cg_step_kind kind, const cg_node *n);        /* appends; valid until the next */

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* matmul: NumPy's rules over a node that takes (m, k) x (k, n) or (b, m, k) x (b, k, n); one GEMM step.
  * dA = g B', dB = A' g; the transposes become flags of the GEMM.
+ *
+ *     (gemm A B alpha)     alpha A B                  made by rewriting (core/rewrite/blas.c); alpha is a constant
+ *     (gemm A B alpha C)   C + alpha A B              C is computed into the place of the result, then the product is added there
+ * Halves multiply as f32 and round once. Integers and bools are no work for BLAS: they are a sum of products in one loop.
  */
 #include "core/ops/ops.h"
 
@@ -9,8 +13,8 @@ CG_DECLARE_INFER(cg__matmul_infer)
     const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
     if (a->rank != b->rank || (a->rank != 2 && a->rank != 3))
         return cg__fail(err, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s", cg__label(n->in[0]), cg__label(n->in[1]));
-    if (a->dtype != b->dtype || (a->dtype != CG_F32 && a->dtype != CG_F64))
-        return cg__fail(err, CG_EDTYPE, "cg_matmul: needs two f32 or two f64, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    if (a->dtype != b->dtype)
+        return cg__fail(err, CG_EDTYPE, "cg_matmul: needs operands of one dtype, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
     const cg_dim_t ka = a->dim[a->rank - 1], kb = b->dim[b->rank - 2];
     if (!ka.sym && !kb.sym && ka.n != kb.n)
         return cg__fail(err, CG_ESHAPE, "cg_matmul: %s has %lld columns, %s has %lld rows", cg__label(n->in[0]), (long long)ka.n,
@@ -22,6 +26,24 @@ CG_DECLARE_INFER(cg__matmul_infer)
     if (a->rank == 3 && !a->dim[0].sym && !b->dim[0].sym && a->dim[0].n != b->dim[0].n && a->dim[0].n != 1 && b->dim[0].n != 1)
         return cg__fail(err, CG_ESHAPE, "cg_matmul: batches of %s and %s differ", cg__label(n->in[0]), cg__label(n->in[1]));
     return CG_OK;
+}
+
+/* (m, k) x (k, n) as (m, k, 1) x (1, k, n) summed over k, wrapping; on bools it is whether any pair holds. */
+static cg_node *summed(const cg_node *n)
+{
+    const int m = n->type.rank - 2;
+    const int64_t k = m + 1;
+    const cg_reduce along = { .axes = &k, .naxes = 1 };
+    cg_node *terms = cg_mul(cg_expand_dims(n->in[0], m + 2), cg_expand_dims(n->in[1], m));
+    return n->type.dtype == CG_BOOL ? cg_any(terms, &along) : cg_cast(cg_sum(terms, &along), n->type.dtype);
+}
+
+CG_DECLARE_SIMPLE(cg__matmul_simple)
+{
+    const cg_dtype d = n->type.dtype;
+    if (d == CG_F32 || d == CG_F64)
+        return NULL;
+    return cg__is_float(d) ? cg_cast(cg_matmul(cg_cast(n->in[0], CG_F32), cg_cast(n->in[1], CG_F32)), d) : summed(n);
 }
 
 static cg_node *swapped(cg_node *x)
@@ -54,13 +76,14 @@ static bool as_mat(cg_lower *L, const cg_node *n, cg_mat *out)
     return true;
 }
 
-CG_DECLARE_LOWER(cg__matmul_lower)
+/* The step that adds alpha A B to beta times what is in the place of n. */
+static int product(cg_lower *L, const cg_node *n, double alpha, double beta)
 {
     cg_plan *p = cg__lower_plan(L);
     const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
     const int r = n->type.rank;
-    cg_gemm m = { .dtype = n->type.dtype, .alpha = 1 };
-    if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, a->dim[r - 1], b->dim[r - 2]) < 0)
+    cg_gemm m = { .dtype = n->type.dtype, .alpha = alpha, .beta = beta };
+    if (cg__check_dims(L, n, a->dim[r - 1], b->dim[r - 2]) < 0)
         return CG_ENOMEM;
     if (!as_mat(L, n->in[0], &m.a) || !as_mat(L, n->in[1], &m.b))
         return cg__fail(cg__lower_error(L), CG_EUNSUPPORTED, "cg_matmul: an operand of %s is not a dense matrix", cg__label(n));
@@ -74,6 +97,61 @@ CG_DECLARE_LOWER(cg__matmul_lower)
         return CG_ENOMEM;
     s->gemm = m;
     return CG_OK;
+}
+
+CG_DECLARE_LOWER(cg__matmul_lower)
+{
+    const int rc = cg__lower_out(L, n);
+    return rc < 0 ? rc : product(L, n, 1, 0);
+}
+
+/* ---- gemm */
+
+static bool same_dims(const cg_type *a, const cg_type *b)
+{
+    bool same = a->dtype == b->dtype && a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++)
+        same = cg__dim_same(a->dim[i], b->dim[i]);
+    return same;
+}
+
+CG_DECLARE_INFER(cg__gemm_infer)
+{
+    double alpha;
+    if (n->nin < 3)
+        return cg__fail(err, CG_EINVAL, "cg_gemm: takes two matrices, a factor and an addend, got %d operands", n->nin);
+    if (cg__matmul_infer(n, err) < 0)
+        return err->code;
+    const cg_node *scale = n->in[2];
+    if (n->type.dtype != CG_F32 && n->type.dtype != CG_F64)
+        return cg__fail(err, CG_EDTYPE, "cg_gemm: needs f32 or f64, got %s", cg__label(n->in[0]));
+    if (scale->type.rank || scale->type.dtype != n->type.dtype || !cg__is_const(scale, &alpha))
+        return cg__fail(err, CG_EINVAL, "cg_gemm: the factor must be a constant scalar of the operands' dtype, is %s", cg__label(scale));
+    if (n->nin > 4 || (n->nin == 4 && !same_dims(&n->type, &n->in[3]->type)))
+        return cg__fail(err, CG_ESHAPE, "cg_gemm: takes one addend of the product's type, got %s", cg__label(n->in[n->nin - 1]));
+    return CG_OK;
+}
+
+CG_DECLARE_GRAD(cg__gemm_grad)
+{
+    cg_node *g = cg_mul(gout[0], n->in[2]);
+    cg__matmul_grad(n, &g, need, gin);
+    gin[2] = CG_ZERO;
+    if (n->nin == 4)
+        gin[3] = gout[0];
+    return CG_OK;
+}
+
+/* The addend's buffer becomes the result's if nobody else reads it; else it is computed, or copied, into the result's. */
+CG_DECLARE_LOWER(cg__gemm_lower)
+{
+    double alpha = 1;
+    const cg_node *c = n->nin == 4 ? n->in[3] : NULL;
+    cg__is_const(n->in[2], &alpha);
+    int rc = c && cg__lower_take(L, n, c) ? CG_OK : cg__lower_out(L, n);
+    if (rc == CG_OK && c && cg__lower_slot(L, c) != cg__lower_slot(L, n))
+        rc = cg__lower_into(L, c, (cg_target){ cg__lower_slot(L, n), cg__lower_off(L, n), false });
+    return rc < 0 ? rc : product(L, n, alpha, c ? 1 : 0);
 }
 
 /* ---- NumPy's rules */

@@ -50,7 +50,9 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
                 CG_DECLARE_INFER(cg__scatter_infer); CG_DECLARE_GRAD(cg__scatter_grad); CG_DECLARE_LOWER(cg__scatter_lower);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
-/* matmul.c */  CG_DECLARE_INFER(cg__matmul_infer); CG_DECLARE_GRAD(cg__matmul_grad); CG_DECLARE_LOWER(cg__matmul_lower);
+/* matmul.c */  CG_DECLARE_INFER(cg__matmul_infer); CG_DECLARE_SIMPLE(cg__matmul_simple); CG_DECLARE_GRAD(cg__matmul_grad);
+                CG_DECLARE_LOWER(cg__matmul_lower);
+                CG_DECLARE_INFER(cg__gemm_infer); CG_DECLARE_GRAD(cg__gemm_grad); CG_DECLARE_LOWER(cg__gemm_lower);
 /* softmax.c */ CG_DECLARE_INFER(cg__softmax_infer); CG_DECLARE_GRAD(cg__softmax_grad); CG_DECLARE_GRAD(cg__log_softmax_grad);
                 CG_DECLARE_LOWER(cg__softmax_lower); CG_DECLARE_INFER(cg__cross_infer); CG_DECLARE_GRAD(cg__cross_grad);
                 CG_DECLARE_LOWER(cg__cross_lower);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Rewriting a graph: each phase sweeps from the leaves up, a bounded number of times, until nothing fires.
  *
- * Nodes never change: a sweep walks the reached nodes by id and notes for each what stands for it now (the memo), rebuilt
- * over new operands, then rewritten by the rules of its op. A replacement has the type of what it replaces. Integer scalars,
+ * Nodes never change: a sweep walks the reached nodes by id and notes for each what stands for it now, rebuilt
+ * over new operands, then rewritten by the rules of its op. A node on which no rule fires is not tried again in its phase, so a further
+ * sweep costs what has changed. A replacement has the type of what it replaces. Integer scalars,
  * which are the sizes inside types, are rebuilt but not rewritten: they are in simplest form already (cg__int).
  */
 #include "core/graph/build.h"
@@ -10,15 +11,54 @@
 
 enum { MAX_SWEEPS = 3, MAX_FIRINGS = 8 };
 
-typedef struct sweep { cg_graph *g; cg_phase phase; cg_map memo; bool changed; } sweep;
+/* What holds through one call of cg__rewrite. now[id]: what a node is in this sweep; settled[id]: no rule of this phase fires, now or later. */
+typedef struct work {
+    cg_graph *g;
+    cg_phase phase;
+    bool off[CG_RULES_MAX], counts[CG_RULES_MAX];
+    int64_t left;                        /* firings until the end, or negative */
+    CG_VEC(cg_node *) now;
+    CG_VEC(bool) settled;
+    CG_VEC(int) count;
+    CG_VEC(bool) fused;
+    cg_uses uses;                        /* count and fused, for rules */
+    bool changed;
+} work;
 
-static _Thread_local struct { cg_rewrite_log log; void *user; } listener;
+static _Thread_local cg_rewriting ways;
 
-void cg__rewrite_set_log(cg_rewrite_log log, void *user)
+void cg__rewrite_how(const cg_rewriting *how)
 {
-    listener.log = log;
-    listener.user = user;
+    ways = how ? *how : (cg_rewriting){ 0 };
 }
+
+/* ---- what is switched off */
+
+static bool listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; at && *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == n && memcmp(at, name, n) == 0)
+            return true;
+    return false;
+}
+
+static void choose_rules(work *w)
+{
+    const char *env = secure_getenv("CG_RULES_OFF"), *stop = secure_getenv("CG_RULES_STOP");
+    const cg_rule *rows;
+    const int n = cg__rules(&rows);
+    for (int i = 0; i < n && i < CG_RULES_MAX; i++) {
+        const char *names[] = { rows[i].name, cg__phase_names[rows[i].phase] };
+        w->off[i] = rows[i].exact == CG_EXACT_UNSAFE;
+        for (int k = 0; k < CG_LEN(names); k++)
+            w->off[i] |= listed(ways.off, names[k]) || listed(env, names[k]);
+        w->counts[i] = cg__rule_counts(i);
+    }
+    w->left = ways.stop_after ? ways.stop_after : stop ? strtoll(stop, NULL, 10) : -1;
+}
+
+/* ---- attempts */
 
 /* What a rule tries may fail; neither the graph nor the thread shall remember, except that memory is out. */
 typedef struct attempt { cg_error graph, thread; const cg_node *inherit; } attempt;
@@ -44,38 +84,38 @@ static cg_node *end(cg_graph *g, const attempt *a, cg_node *result)
 
 /* ---- types */
 
-static cg_node *now(const cg_map *memo, cg_node *n)
+static cg_node *now(const work *w, cg_node *n)
 {
-    uint64_t v;
-    return n && memo && cg__map_get(memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : n;
+    cg_node *r = n && w && n->id < w->now.n ? w->now.at[n->id] : NULL;
+    return r ? r : n;
 }
 
 /* A dim of an old type, with its size as it is now. */
-static cg_dim_t dim_now(const cg_map *memo, cg_dim_t d)
+static cg_dim_t dim_now(const work *w, cg_dim_t d)
 {
-    d.sym = now(memo, d.sym);
+    d.sym = now(w, d.sym);
     return d;
 }
 
-static bool same_shape(const cg_map *memo, const cg_node *old, const cg_node *new_)
+static bool same_shape(const work *w, const cg_node *old, const cg_node *new_)
 {
     bool same = old->type.rank == new_->type.rank;
     for (int i = 0; same && i < old->type.rank; i++)
-        same = cg__dim_same(dim_now(memo, cg__dim_of(old, i)), cg__dim_of(new_, i));
+        same = cg__dim_same(dim_now(w, cg__dim_of(old, i)), cg__dim_of(new_, i));
     return same;
 }
 
 /* n with the type of old, or NULL. A bare number takes old's dtype. */
-static cg_node *with_type(cg_graph *g, const cg_map *memo, const cg_node *old, cg_node *n)
+static cg_node *with_type(cg_graph *g, const work *w, const cg_node *old, cg_node *n)
 {
     cg_node *dims[CG_MAX_RANK];
     n = cg_cast(n, old->type.dtype);
-    if (!n || same_shape(memo, old, n))
+    if (!n || same_shape(w, old, n))
         return n;
     for (int i = 0; i < old->type.rank; i++)
-        dims[i] = cg__dim_node(g, dim_now(memo, cg__dim_of(old, i)));
+        dims[i] = cg__dim_node(g, dim_now(w, cg__dim_of(old, i)));
     n = cg_broadcast_to(n, dims, old->type.rank);
-    return n && same_shape(memo, old, n) ? n : NULL;
+    return n && same_shape(w, old, n) ? n : NULL;
 }
 
 /* ---- one node */
@@ -85,11 +125,15 @@ static cg_node *no_memory(cg_graph *g)
     return cg__graph_fail(g, CG_ENOMEM, "rewriting: no memory");
 }
 
-static cg_node *fire(cg_graph *g, const cg_map *memo, int rule, cg_node *n)
+/* A match changes nothing; only what matches is tried. */
+static cg_node *fire(cg_graph *g, const cg_uses *uses, int rule, cg_node *n)
 {
+    cg_bind b;
+    if (!cg__rule_match(rule, n, uses, &b))
+        return NULL;
     const attempt a = begin(g, n);
-    cg_node *r = cg__rule_apply(g, rule, n);
-    r = end(g, &a, r ? with_type(g, memo, n, r) : NULL);
+    cg_node *r = cg__rule_replace(g, rule, n, &b);
+    r = end(g, &a, r ? with_type(g, NULL, n, r) : NULL);
     if (!r || r == n)
         return NULL;
     return r->op->props & CG_LEAF || cg__site_copy(r, n) ? r : no_memory(g);
@@ -100,42 +144,57 @@ cg_node *cg__rule_fire(cg_graph *g, int i, cg_node *n)
     return fire(g, NULL, i, n);
 }
 
-static cg_node *fire_any(sweep *s, cg_node *n)
+static void tell(work *w, int rule, const cg_node *old, const cg_node *new_)
 {
     const cg_rule *rows;
     cg__rules(&rows);
-    for (int i = cg__rule_first(cg__op_id(n)); i >= 0; i = cg__rule_next(i)) {
-        if (rows[i].phase != s->phase || rows[i].exact == CG_EXACT_UNSAFE)
+    w->left -= w->left > 0;
+    if (ways.fired)
+        ways.fired[rule]++;
+    if (ways.log)
+        ways.log(ways.user, old, new_, rows[rule].name);
+}
+
+/* counted: whether a rule might fire later, when other nodes are gone that read what it reads. */
+static cg_node *fire_any(work *w, cg_node *n, bool *counted)
+{
+    const cg_rule *rows;
+    const int16_t *list;
+    const int count = cg__rules_of(cg__op_id(n), &list);
+    cg__rules(&rows);
+    for (int k = 0; k < count && w->left; k++) {
+        const int i = list[k];
+        if (rows[i].phase != w->phase || w->off[i])
             continue;
-        cg_node *r = fire(s->g, NULL, i, n);
+        cg_node *r = fire(w->g, &w->uses, i, n);
+        *counted |= w->counts[i];
         if (!r)
             continue;
-        if (listener.log)
-            listener.log(listener.user, n, r, rows[i].name);
+        tell(w, i, n, r);
         return r;
     }
     return NULL;
 }
 
-static cg_node *rebuild(sweep *s, cg_node *n)
+static cg_node *rebuild(work *w, cg_node *n)
 {
     cg_node *few[CG_MAX_RANK * 4], **in = n->nin <= CG_LEN(few) ? few : cg__zalloc((size_t)n->nin * sizeof *in);
     bool same = true;
     for (int k = 0; in && k < n->nin; k++) {
-        in[k] = now(&s->memo, n->in[k]);
+        in[k] = now(w, n->in[k]);
         same &= in[k] == n->in[k];
     }
     cg_node *r = n;
     if (!in)
-        r = no_memory(s->g);
+        r = no_memory(w->g);
     else if (!same) {
-        const cg_node *inherit = s->g->inherit;
-        s->g->inherit = n;
-        r = cg__build(s->g, cg__op_id(n), in, n->nin, n->attr);
-        r = r ? with_type(s->g, &s->memo, n, r) : NULL;
-        s->g->inherit = inherit;
+        const cg_node *inherit = w->g->inherit;
+        w->g->inherit = n;
+        r = cg__build(w->g, cg__op_id(n), in, n->nin, n->attr);
+        r = r ? with_type(w->g, w, n, r) : NULL;
+        w->g->inherit = inherit;
         if (r && !cg__site_copy(r, n))
-            r = no_memory(s->g);
+            r = no_memory(w->g);
     }
     if (in != few)
         cg__free(in);
@@ -147,53 +206,136 @@ static bool is_size(const cg_node *n)
     return n->type.rank == 0 && n->type.dtype == CG_I64;
 }
 
-static bool rewrite_node(sweep *s, cg_node *n)
+static bool is_settled(const work *w, const cg_node *n) { return n->id < w->settled.n && w->settled.at[n->id]; }
+
+static bool settle(work *w, const cg_node *n)
 {
-    cg_node *r = n->op->props & CG_LEAF ? n : rebuild(s, n), *next;
-    for (int i = 0; i < MAX_FIRINGS && r && !is_size(r) && !s->g->error.code && (next = fire_any(s, r)); i++)
+    while (w->settled.n <= n->id)
+        if (!CG_PUSH(&w->settled, false))
+            return no_memory(w->g) != NULL;
+    return w->settled.at[n->id] = true;
+}
+
+/* What stands for a node is read by whom the node was read by. */
+static bool inherit_uses(work *w, const cg_node *r, const cg_node *n)
+{
+    if (r == n)
+        return true;
+    while (w->count.n <= r->id)
+        if (!CG_PUSH(&w->count, 0) || !CG_PUSH(&w->fused, false))
+            return no_memory(w->g) != NULL;
+    w->count.at[r->id] += w->count.at[n->id];
+    w->fused.at[r->id] |= w->fused.at[n->id];
+    w->uses = (cg_uses){ w->count.at, w->fused.at, w->count.n };
+    return true;
+}
+
+static bool rewrite_node(work *w, cg_node *n)
+{
+    cg_node *r = n->op->props & CG_LEAF ? n : rebuild(w, n), *next;
+    bool ok = r && inherit_uses(w, r, n);
+    for (int i = 0; i < MAX_FIRINGS && ok && !is_size(r) && !is_settled(w, r); i++) {
+        bool counted = false;
+        next = fire_any(w, r, &counted);
+        if (!next) {
+            ok = counted || settle(w, r);
+            break;
+        }
+        ok = inherit_uses(w, next, r);
         r = next;
-    if (!r || s->g->error.code)
+    }
+    if (!ok || w->g->error.code)
         return false;
-    s->changed |= r != n;
-    return r == n || cg__map_put(&s->memo, cg__key(n), cg__key(r));
+    w->changed |= r != n;
+    w->now.at[n->id] = r;
+    return true;
 }
 
 /* ---- the whole graph */
 
-static bool sweep_once(cg_graph *g, cg_phase phase, cg_node **roots, int n, bool *changed)
+/* The vectors hold a row for each node of the graph. */
+static bool make_rows(work *w)
 {
-    sweep s = { .g = g, .phase = phase };
+    w->now.n = w->count.n = w->fused.n = 0;
+    while (w->now.n < w->g->count)
+        if (!CG_PUSH(&w->now, NULL) || !CG_PUSH(&w->count, 0) || !CG_PUSH(&w->fused, false))
+            return no_memory(w->g) != NULL;
+    w->uses = (cg_uses){ w->count.at, w->fused.at, w->count.n };
+    return true;
+}
+
+static void count_uses(work *w, const cg_node_vec *nodes, cg_node *const *roots, int n)
+{
+    for (int i = 0; i < nodes->n; i++)
+        for (int k = 0; k < nodes->at[i]->nin; k++) {
+            w->count.at[nodes->at[i]->in[k]->id]++;
+            w->fused.at[nodes->at[i]->in[k]->id] |= (nodes->at[i]->op->props & CG_ELEMWISE) != 0;
+        }
+    for (int i = 0; i < n; i++)
+        w->count.at[roots[i]->id]++;
+}
+
+static bool sweep_once(work *w, cg_node **roots, int n)
+{
     cg_node_vec nodes = { 0 };
-    bool ok = cg__reach(roots, n, &nodes);
+    bool ok = cg__reach(roots, n, &nodes) && make_rows(w);
+    w->changed = false;
+    if (ok)
+        count_uses(w, &nodes, roots, n);
     for (int i = 0; i < nodes.n && ok; i++)
-        ok = rewrite_node(&s, nodes.at[i]);
+        ok = rewrite_node(w, nodes.at[i]);
     for (int i = 0; i < n && ok; i++)
-        roots[i] = now(&s.memo, roots[i]);
-    *changed = s.changed;
+        roots[i] = now(w, roots[i]);
     CG_VEC_FREE(&nodes);
-    cg__map_free(&s.memo);
     return ok;
 }
 
-static int run_phase(cg_graph *g, cg_phase phase, cg_node **roots, int n, cg_error *err)
+static int failed(const cg_graph *g, cg_error *err)
 {
-    bool changed = true;
-    for (int i = 0; i < MAX_SWEEPS && changed; i++)
-        if (!sweep_once(g, phase, roots, n, &changed))
-            return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
+    return g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : cg__fail(err, CG_ENOMEM, "rewriting: no memory");
+}
+
+static int run_phase(work *w, cg_phase phase, cg_node **roots, int n, cg_error *err)
+{
+    w->phase = phase;
+    w->settled.n = 0;
+    w->changed = true;
+    for (int i = 0; i < MAX_SWEEPS && w->changed; i++)
+        if (!sweep_once(w, roots, n))
+            return failed(w->g, err);
     return CG_OK;
 }
 
-/* Loops are taken apart once their bodies are in simplest form; what leaves a body may then be simplified with what is around it. */
-int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_error *err)
+static int run_phases(work *w, const cg_phase *list, int count, cg_node **roots, int n, cg_error *err)
 {
-    static const cg_phase before[] = { CG_PHASE_CANONICAL, CG_PHASE_STABLE }, after[] = { CG_PHASE_CANONICAL, CG_PHASE_FAST };
-    int rc = g->error.code ? cg__fail(err, g->error.code, "%s", g->error.text) : CG_OK;
-    for (int i = 0; i < CG_LEN(before) && rc == CG_OK; i++)
-        rc = run_phase(g, before[i], roots, n, err);
+    int rc = CG_OK;
+    for (int i = 0; i < count && rc == CG_OK; i++)
+        rc = run_phase(w, list[i], roots, n, err);
+    return rc;
+}
+
+/* Loops are taken apart once their bodies are in simplest form; what leaves a body may then be simplified with what is around it. */
+int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err)
+{
+    static const cg_phase before[] = { CG_PHASE_CANONICAL, CG_PHASE_STABLE }, after[] = { CG_PHASE_CANONICAL, CG_PHASE_BLAS, CG_PHASE_FAST };
+    if (g->error.code)
+        return failed(g, err);
+    work *w = cg__zalloc(sizeof *w);
+    if (!w)
+        return cg__fail(err, CG_ENOMEM, "rewriting: no memory");
+    w->g = g;
+    choose_rules(w);
+    int rc = cg__rewrite_constants(g, roots, n, evaluate, err);
+    if (rc == CG_OK)
+        rc = run_phases(w, before, CG_LEN(before), roots, n, err);
     if (rc == CG_OK)
         rc = cg__rewrite_scans(g, roots, n, err);
-    for (int i = 0; i < CG_LEN(after) && rc == CG_OK; i++)
-        rc = run_phase(g, after[i], roots, n, err);
+    if (rc == CG_OK)
+        rc = run_phases(w, after, CG_LEN(after), roots, n, err);
+    CG_VEC_FREE(&w->now);
+    CG_VEC_FREE(&w->settled);
+    CG_VEC_FREE(&w->count);
+    CG_VEC_FREE(&w->fused);
+    cg__free(w);
     return rc;
 }

@@ -12,11 +12,7 @@
 
 static bool same_type(const cg_node *n, const cg_bind *b)
 {
-    const cg_type *x = &n->type, *y = &b->node[0]->type;
-    bool same = x->dtype == y->dtype && x->rank == y->rank;
-    for (int i = 0; same && i < x->rank; i++)
-        same = cg__dim_same(x->dim[i], y->dim[i]);
-    return same;
+    return cg__type_same(&n->type, &b->node[0]->type);
 }
 
 static bool axes_in_order(const cg_node *n, const cg_bind *b)
@@ -27,11 +23,26 @@ static bool axes_in_order(const cg_node *n, const cg_bind *b)
     return same;
 }
 
+static cg_kind operand_kind(const cg_node *n) { return cg__dtypes[n->in[0]->type.dtype].kind; }
+
 /* -x of an unsigned integer wraps, and is not as far from 0 as x. */
 static bool has_sign(const cg_node *n, const cg_bind *b)
 {
     (void)b;
-    return cg__dtypes[n->type.dtype].kind != CG_KIND_UINT;
+    return operand_kind(n) != CG_KIND_UINT;
+}
+
+/* No NaN, no infinity, no -0. */
+static bool is_integer(const cg_node *n, const cg_bind *b)
+{
+    (void)b;
+    return operand_kind(n) != CG_KIND_FLOAT;
+}
+
+static bool is_float(const cg_node *n, const cg_bind *b)
+{
+    (void)b;
+    return operand_kind(n) == CG_KIND_FLOAT;
 }
 
 /* The inner cast loses nothing: the same kind, and no narrower. */
@@ -42,35 +53,38 @@ static bool widens(const cg_node *n, const cg_bind *b)
     return from->kind == to->kind && from->kind != CG_KIND_BOOL && from->bytes < to->bytes;
 }
 
+/* No axis is reduced, or only such of size 1. */
+static bool reduces_nothing(const cg_node *n, const cg_bind *b)
+{
+    bool nothing = n->type.dtype == b->node[0]->type.dtype;
+    for (int i = 0; i < n->attr[0].n; i++)
+        nothing &= cg__dim_is(b->node[0]->type.dim[n->attr[0].at[i]], 1);
+    return nothing && n->type.rank == b->node[0]->type.rank;
+}
+
+/* The prepended axis is one that broadcasting would prepend. */
+static bool axis_is_first(const cg_node *n, const cg_bind *b)
+{
+    return n->in[0]->attr[0].at[0] == 0 && n->type.rank > b->node[0]->type.rank;
+}
+
+static const struct { const char *name; cg_condition *holds; } conditions[] = {
+    { "same_type", same_type }, { "axes_in_order", axes_in_order }, { "has_sign", has_sign }, { "is_integer", is_integer },
+    { "is_float", is_float }, { "widens", widens }, { "reduces_nothing", reduces_nothing }, { "axis_is_first", axis_is_first },
+};
+
+cg_condition *cg__rule_condition(const char *name, size_t n)
+{
+    for (int i = 0; i < CG_LEN(conditions); i++)
+        if (strlen(conditions[i].name) == n && memcmp(conditions[i].name, name, n) == 0)
+            return conditions[i].holds;
+    return NULL;
+}
+
 /* ---- builders */
 
-/* n on the operand of its own operand: what a reshape of a reshape is, whatever sizes are named. */
-static cg_node *skip_inner(const cg_node *n, const cg_bind *b)
-{
-    cg_node *in[1 + CG_MAX_RANK];
-    if (n->nin > CG_LEN(in))
-        return NULL;
-    memcpy(in, n->in, (size_t)n->nin * sizeof *in);
-    in[0] = b->node[0];
-    return cg__build(n->graph, cg__op_id(n), in, n->nin, n->attr);
-}
-
-static cg_node *transpose_once(const cg_node *n, const cg_bind *b)
-{
-    int64_t axes[CG_MAX_RANK];
-    const cg_attr *inner = b->attr[0], *outer = b->attr[1];
-    if (inner->n != n->type.rank || outer->n != n->type.rank)
-        return NULL;
-    bool in_order = true;
-    for (int i = 0; i < outer->n; i++) {
-        axes[i] = inner->at[outer->at[i]];
-        in_order &= axes[i] == i;
-    }
-    return in_order ? b->node[0] : cg_transpose(b->node[0], axes, outer->n);
-}
-
 /* x / c is x * (1 / c), exactly, when c is a power of two of the middle of the range. */
-static cg_node *mul_by_inverse(const cg_node *n, const cg_bind *b)
+static CG_RULE_BUILDER(mul_by_inverse)
 {
     double c = 0;
     if (!cg__is_const(b->node[1], &c))
@@ -81,86 +95,255 @@ static cg_node *mul_by_inverse(const cg_node *n, const cg_bind *b)
     return NULL;
 }
 
+/* A cast of a constant whose elements are equal. */
+static CG_RULE_BUILDER(cast_constant)
+{
+    double v = 0;
+    return cg__is_const(b->node[0], &v) && v == (double)(int32_t)v ? cg__splat(n->graph, n->type.dtype, v) : NULL;
+}
+
+/* g / sum(exp x), stretched, times exp x: g softmax(x), or g exp(x - logsumexp x) over several axes. */
+static CG_RULE_BUILDER(exp_over_sum)
+{
+    const cg_node *x = b->node[1];
+    cg_type t = x->type;
+    cg_node *dims[CG_MAX_RANK];
+    for (int i = 0; i < b->attr[0]->n; i++)
+        t.dim[b->attr[0]->at[i]] = (cg_dim_t){ .n = 1 };
+    for (int i = 0; i < t.rank; i++)
+        dims[i] = cg__dim_node(n->graph, t.dim[i]);
+    const cg_reduce along = { .axes = b->attr[0]->at, .naxes = b->attr[0]->n, .keepdims = 1 };
+    cg_node *g = cg_reshape_to(b->node[0], dims, t.rank);
+    return cg_mul(g, cg_exp(cg_sub(b->node[1], cg_logsumexp(b->node[1], &along))));
+}
+
 /* ---- tables */
+
+#define SOFTMAX "(softmax ?x :axis ?a)"
+#define SUM_EXP "(sum (exp ?x) :axis ?a :keepdims true)"
 
 static const cg_rule rules[] = {
     /* what changes nothing. x + 0 turns -0 into 0, hence ULP */
-    RULE(add_zero,         CANONICAL, ULP,    "(add ?x 0)",                      "?x"),
-    RULE(sub_zero,         CANONICAL, ULP,    "(sub ?x 0)",                      "?x"),
-    RULE(zero_sub,         CANONICAL, ULP,    "(sub 0 ?x)",                      "(neg ?x)"),
-    RULE(mul_one,          CANONICAL, EXACT,  "(mul ?x 1)",                      "?x"),
-    RULE(mul_minus_one,    CANONICAL, EXACT,  "(mul ?x -1)",                     "(neg ?x)"),
-    RULE(mul_zero,         CANONICAL, UNSAFE, "(mul ?x 0)",                      "0"),
-    RULE(div_one,          CANONICAL, EXACT,  "(div ?x 1)",                      "?x"),
-    RULE(div_minus_one,    CANONICAL, EXACT,  "(div ?x -1)",                     "(neg ?x)"),
-    RULE(power_one,        CANONICAL, EXACT,  "(power ?x 1)",                    "?x"),
-    RULE(neg_neg,          CANONICAL, EXACT,  "(neg (neg ?x))",                  "?x"),
-    RULE(abs_abs,          CANONICAL, EXACT,  "(abs (abs ?x))",                  "(abs ?x)"),
-    RULE(abs_neg,          CANONICAL, EXACT,  "(abs (neg ?x))",                  "(abs ?x)", .when = has_sign),
-    RULE(square_neg,       CANONICAL, EXACT,  "(square (neg ?x))",               "(square ?x)"),
-    RULE(square_abs,       CANONICAL, EXACT,  "(square (abs ?x))",               "(square ?x)"),
-    RULE(relu_relu,        CANONICAL, EXACT,  "(relu (relu ?x))",                "(relu ?x)"),
-    RULE(maximum_same,     CANONICAL, EXACT,  "(maximum ?x ?x)",                 "?x"),
-    RULE(minimum_same,     CANONICAL, EXACT,  "(minimum ?x ?x)",                 "?x"),
-    RULE(maximum_zero,     CANONICAL, ULP,    "(maximum ?x 0)",                  "(relu ?x)"),
-    RULE(where_true,       CANONICAL, EXACT,  "(where 1 ?x ?y)",                 "?x"),
-    RULE(where_false,      CANONICAL, EXACT,  "(where 0 ?x ?y)",                 "?y"),
-    RULE(where_same,       CANONICAL, EXACT,  "(where ?c ?x ?x)",                "?x"),
-    RULE(sub_same,         CANONICAL, UNSAFE, "(sub ?x ?x)",                     "0"),
-    RULE(div_same,         CANONICAL, UNSAFE, "(div ?x ?x)",                     "1"),
+    RULE(add_zero,          CANONICAL, ULP,    "(add ?x 0)",                          "?x"),
+    RULE(sub_zero,          CANONICAL, ULP,    "(sub ?x 0)",                          "?x"),
+    RULE(zero_sub,          CANONICAL, ULP,    "(sub 0 ?x)",                          "(neg ?x)"),
+    RULE(mul_one,           CANONICAL, EXACT,  "(mul ?x 1)",                          "?x"),
+    RULE(mul_minus_one,     CANONICAL, EXACT,  "(mul ?x -1)",                         "(neg ?x)"),
+    RULE(mul_zero_integer,  CANONICAL, EXACT,  "(mul ?x 0)",                          "0", .when = "is_integer", .example = "(mul i 0)"),
+    RULE(mul_zero,          CANONICAL, UNSAFE, "(mul ?x 0)",                          "0"),
+    RULE(div_one,           CANONICAL, EXACT,  "(div ?x 1)",                          "?x"),
+    RULE(div_minus_one,     CANONICAL, EXACT,  "(div ?x -1)",                         "(neg ?x)"),
+    RULE(floor_divide_one,  CANONICAL, EXACT,  "(floor_divide ?x 1)",                 "?x", .when = "is_integer", .example = "(floor_divide i 1)"),
+    RULE(power_one,         CANONICAL, EXACT,  "(power ?x 1)",                        "?x"),
+    RULE(power_zero,        CANONICAL, EXACT,  "(power ?x 0)",                        "1"),
+    RULE(one_power,         CANONICAL, EXACT,  "(power 1 ?x)",                        "1", .when = "is_float"),
+    RULE(where_true,        CANONICAL, EXACT,  "(where 1 ?x ?y)",                     "?x"),
+    RULE(where_false,       CANONICAL, EXACT,  "(where 0 ?x ?y)",                     "?y"),
+    RULE(where_same,        CANONICAL, EXACT,  "(where ?c ?x ?x)",                    "?x"),
+    RULE(where_where,       CANONICAL, EXACT,  "(where ?c (where ?c ?x ?y) ?z)",      "(where ?c ?x ?z)"),
+    RULE(where_where_else,  CANONICAL, EXACT,  "(where ?c ?x (where ?c ?y ?z))",      "(where ?c ?x ?z)"),
+    RULE(sub_same_integer,  CANONICAL, EXACT,  "(sub ?x ?x)",                         "0", .when = "is_integer", .example = "(sub i i)"),
+    RULE(sub_same,          CANONICAL, UNSAFE, "(sub ?x ?x)",                         "0"),
+    RULE(div_same,          CANONICAL, UNSAFE, "(div ?x ?x)",                         "1"),
+    RULE(less_same,         CANONICAL, EXACT,  "(less ?x ?x)",                        "0"),
+    RULE(greater_same,      CANONICAL, EXACT,  "(greater ?x ?x)",                     "0"),
+    RULE(equal_same,        CANONICAL, EXACT,  "(equal ?x ?x)",                       "1", .when = "is_integer", .example = "(equal i i)"),
+    RULE(not_equal_same,    CANONICAL, EXACT,  "(not_equal ?x ?x)",                   "0", .when = "is_integer", .example = "(not_equal i i)"),
+    RULE(maximum_zero,      CANONICAL, ULP,    "(maximum ?x 0)",                      "(relu ?x)"),
+
+    /* what the algebra column of elemwise.def says of every operation that has the flag */
+    RULE(inverse_of_self,   CANONICAL, EXACT,  "(@INVO (@INVO ?x))",                  "?x", .example = "(neg (neg x))"),
+    RULE(idempotent,        CANONICAL, EXACT,  "(@IDEM (@IDEM ?x))",                  "(@IDEM ?x)", .example = "(relu (relu x))"),
+    RULE(idempotent_same,   CANONICAL, EXACT,  "(@IDEM ?x ?x)",                       "?x", .example = "(maximum x x)"),
+    RULE(idempotent_again,  CANONICAL, ULP,    "(@IDEM ?x (@IDEM ?x ?y))",            "(@IDEM ?x ?y)", .example = "(maximum x (maximum y x))"),
+    RULE(even_neg,          CANONICAL, EXACT,  "(@EVEN (neg ?x))",                    "(@EVEN ?x)", .when = "has_sign", .example = "(cos (neg x))"),
+    RULE(even_abs,          CANONICAL, EXACT,  "(@EVEN (abs ?x))",                    "(@EVEN ?x)", .example = "(square (abs x))"),
+    RULE(odd_neg,           CANONICAL, EXACT,  "(@ODD (neg ?x))",                     "(neg (@ODD ?x))",
+         .when = "has_sign", .example = "(tanh (neg x))"),
 
     /* signs move out of sums and products */
-    RULE(add_neg,          CANONICAL, EXACT,  "(add ?x (neg ?y))",               "(sub ?x ?y)"),
-    RULE(sub_neg,          CANONICAL, EXACT,  "(sub ?x (neg ?y))",               "(add ?x ?y)"),
-    RULE(mul_neg_neg,      CANONICAL, EXACT,  "(mul (neg ?x) (neg ?y))",         "(mul ?x ?y)"),
-    RULE(div_neg_neg,      CANONICAL, EXACT,  "(div (neg ?x) (neg ?y))",         "(div ?x ?y)"),
-    RULE(neg_sub,          CANONICAL, ULP,    "(neg (sub ?x ?y))",               "(sub ?y ?x)"),
+    RULE(add_neg,           CANONICAL, EXACT,  "(add ?x (neg ?y))",                   "(sub ?x ?y)"),
+    RULE(sub_neg,           CANONICAL, EXACT,  "(sub ?x (neg ?y))",                   "(add ?x ?y)"),
+    RULE(mul_neg_neg,       CANONICAL, EXACT,  "(mul (neg ?x) (neg ?y))",             "(mul ?x ?y)"),
+    RULE(div_neg_neg,       CANONICAL, EXACT,  "(div (neg ?x) (neg ?y))",             "(div ?x ?y)"),
+    RULE(mul_neg,          CANONICAL, EXACT,  "(mul (neg ?x) ?y)",              "(neg (mul ?x ?y))"),
+    RULE(neg_sub,           CANONICAL, ULP,    "(neg (sub ?x ?y))",                   "(sub ?y ?x)"),
 
-    /* shapes and casts */
-    RULE(cast_same,        CANONICAL, EXACT,  "(cast ?x :dtype ?d)",             "?x", .when = same_type, .example = "(cast x :dtype f32)"),
-    RULE(cast_widened,     CANONICAL, EXACT,  "(cast (cast ?x :dtype ?d) :dtype ?e)", "(cast ?x :dtype ?e)", .when = widens,
-      .example = "(cast (cast x :dtype f64) :dtype i32)"),
-    RULE(reshape_same,     CANONICAL, EXACT,  "(reshape ?x)",                    "?x", .when = same_type, .example = "(reshape x :shape [2 3])"),
-    RULE(reshape_reshape,  CANONICAL, EXACT,  "(reshape (reshape ?x))",          NULL, .build = skip_inner,
-      .example = "(reshape (reshape x :shape [6]) :shape [3 2])"),
-    RULE(broadcast_same,   CANONICAL, EXACT,  "(broadcast_to ?x)",               "?x", .when = same_type,
-      .example = "(broadcast_to x :shape [2 3])"),
-    RULE(broadcast_twice,  CANONICAL, EXACT,  "(broadcast_to (broadcast_to ?x))", NULL, .build = skip_inner,
-      .example = "(broadcast_to (broadcast_to x :shape [4 2 3]) :shape [5 4 2 3])"),
-    RULE(transpose_twice,  CANONICAL, EXACT,  "(transpose (transpose ?x :axes ?a) :axes ?b)", NULL, .build = transpose_once,
-      .example = "(transpose (transpose x :axes [1 0]) :axes [1 0])"),
-    RULE(transpose_none,   CANONICAL, EXACT,  "(transpose ?x :axes ?a)",         "?x", .when = axes_in_order,
-      .example = "(transpose x :axes [0 1])"),
+    /* terms */
+    RULE(collect_sum,       CANONICAL, ULP,    "(add ?x ?y)",                         NULL,
+         .when = "is_float", .build = cg__collect_sum, .example = "(add (mul x 2) (add y (mul x 3)))"),
+    RULE(collect_product,   CANONICAL, ULP,    "(mul ?x ?y)",                         NULL,
+         .when = "is_float", .build = cg__collect_product, .example = "(mul (mul x 2) 3)"),
+
+    /* casts, and views of views */
+    RULE(cast_same,         CANONICAL, EXACT,  "(cast ?x :dtype ?d)",                 "?x", .when = "same_type", .example = "(cast x :dtype f32)"),
+    RULE(cast_widened,      CANONICAL, EXACT,  "(cast (cast ?x :dtype ?d) :dtype ?e)", "(cast ?x :dtype ?e)",
+         .when = "widens", .example = "(cast (cast x :dtype f64) :dtype i32)"),
+    RULE(cast_constant,     CANONICAL, EXACT,  "(cast ?x :dtype ?d)",                 NULL,
+         .build = cast_constant, .example = "(cast (const i32 [] [3]) :dtype f32)"),
+    RULE(reshape_same,      CANONICAL, EXACT,  "(reshape ?x)",                        "?x",
+         .when = "same_type", .example = "(reshape x :shape [2 3])"),
+    RULE(reshape_reshape,   CANONICAL, EXACT,  "(reshape (reshape ?x))",              NULL,
+         .build = cg__skip_inner, .example = "(reshape (reshape x :shape [6]) :shape [3 2])"),
+    RULE(reshape_expand,    CANONICAL, EXACT,  "(reshape (expand_dims ?x))",          NULL,
+         .build = cg__skip_inner, .example = "(reshape (expand_dims x :axis 1) :shape [3 2])"),
+    RULE(broadcast_same,    CANONICAL, EXACT,  "(broadcast_to ?x)",                   "?x",
+         .when = "same_type", .example = "(broadcast_to x :shape [2 3])"),
+    RULE(broadcast_twice,   CANONICAL, EXACT,  "(broadcast_to (broadcast_to ?x))",    NULL,
+         .build = cg__skip_inner, .example = "(broadcast_to (broadcast_to x :shape [4 2 3]) :shape [5 4 2 3])"),
+    RULE(broadcast_expand,  CANONICAL, EXACT,  "(broadcast_to (expand_dims ?x))",     NULL,
+         .when = "axis_is_first", .build = cg__skip_inner, .example = "(broadcast_to (expand_dims x :axis 0) :shape [4 2 3])"),
+    RULE(transpose_twice,   CANONICAL, EXACT,  "(transpose (transpose ?x :axes ?a) :axes ?b)", NULL,
+         .build = cg__transpose_once, .example = "(transpose (transpose x :axes [1 0]) :axes [1 0])"),
+    RULE(transpose_none,    CANONICAL, EXACT,  "(transpose ?x :axes ?a)",             "?x",
+         .when = "axes_in_order", .example = "(transpose x :axes [0 1])"),
+    RULE(slice_slice,       CANONICAL, EXACT,  "(slice (slice ?x))",                  NULL,
+         .build = cg__slice_once, .example = "(slice (slice x :start [none 0] :stop [none 3] :step [1 2]) :start [none 1] :stop [none 2] :step [-1 1])"),
+
+    /* reductions of reductions, of views, of what is equal everywhere */
+    RULE(sum_sum,           CANONICAL, ULP,    "(sum (sum ?x):once)",                 NULL,
+         .build = cg__reduce_once, .example = "(sum (sum x :axis [0]) :axis [0])"),
+    RULE(prod_prod,         CANONICAL, ULP,    "(prod (prod ?x):once)",               NULL,
+         .build = cg__reduce_once, .example = "(prod (prod x :axis [0]) :axis [0])"),
+    RULE(max_max,           CANONICAL, ULP,    "(max (max ?x):once)",                 NULL,
+         .build = cg__reduce_once, .example = "(max (max x :axis [0]) :axis [0])"),
+    RULE(min_min,           CANONICAL, ULP,    "(min (min ?x):once)",                 NULL,
+         .build = cg__reduce_once, .example = "(min (min x :axis [0]) :axis [0])"),
+    RULE(any_any,           CANONICAL, EXACT,  "(any (any ?x):once)",                 NULL,
+         .build = cg__reduce_once, .example = "(any (any c :axis [0]) :axis [0])"),
+    RULE(all_all,           CANONICAL, EXACT,  "(all (all ?x):once)",                 NULL,
+         .build = cg__reduce_once, .example = "(all (all c :axis [0]) :axis [0])"),
+    RULE(sum_transpose,     CANONICAL, ULP,    "(sum (transpose ?x :axes ?a))",       NULL,
+         .build = cg__reduce_transposed, .example = "(sum (transpose x :axes [1 0]) :axis [0])"),
+    RULE(mean_transpose,    CANONICAL, ULP,    "(mean (transpose ?x :axes ?a))",      NULL,
+         .build = cg__reduce_transposed, .example = "(mean (transpose x :axes [1 0]) :axis [0])"),
+    RULE(max_transpose,     CANONICAL, ULP,    "(max (transpose ?x :axes ?a))",       NULL,
+         .build = cg__reduce_transposed, .example = "(max (transpose x :axes [1 0]) :axis [0])"),
+    RULE(min_transpose,     CANONICAL, ULP,    "(min (transpose ?x :axes ?a))",       NULL,
+         .build = cg__reduce_transposed, .example = "(min (transpose x :axes [1 0]) :axis [0])"),
+    RULE(sum_reshape,       CANONICAL, ULP,    "(sum (reshape ?x))",                  NULL,
+         .build = cg__reduce_all, .example = "(sum (reshape x :shape [6]))"),
+    RULE(mean_reshape,      CANONICAL, ULP,    "(mean (reshape ?x))",                 NULL,
+         .build = cg__reduce_all, .example = "(mean (reshape x :shape [6]))"),
+    RULE(max_reshape,       CANONICAL, ULP,    "(max (reshape ?x))",                  NULL,
+         .build = cg__reduce_all, .example = "(max (reshape x :shape [6]))"),
+    RULE(min_reshape,       CANONICAL, ULP,    "(min (reshape ?x))",                  NULL,
+         .build = cg__reduce_all, .example = "(min (reshape x :shape [6]))"),
+    RULE(sum_broadcast,     CANONICAL, ULP,    "(sum (broadcast_to ?x))",             NULL,
+         .build = cg__sum_of_equal, .example = "(sum (broadcast_to x :shape [4 2 3]) :axis [0 2])"),
+    RULE(sum_none,          CANONICAL, ULP,    "(sum ?x)",                            "?x",
+         .when = "reduces_nothing", .example = "(sum (expand_dims x :axis 0) :axis [0] :keepdims true)"),
+    RULE(mean_none,         CANONICAL, ULP,    "(mean ?x)",                           "?x",
+         .when = "reduces_nothing", .example = "(mean (expand_dims x :axis 0) :axis [0] :keepdims true)"),
+    RULE(max_none,          CANONICAL, EXACT,  "(max ?x)",                            "?x",
+         .when = "reduces_nothing", .example = "(max (expand_dims x :axis 0) :axis [0] :keepdims true)"),
+    RULE(min_none,          CANONICAL, EXACT,  "(min ?x)",                            "?x",
+         .when = "reduces_nothing", .example = "(min (expand_dims x :axis 0) :axis [0] :keepdims true)"),
+    RULE(sum_neg,           CANONICAL, ULP,    "(sum (neg ?x) :axis ?a :keepdims ?k)", "(neg (sum ?x :axis ?a :keepdims ?k))",
+         .when = "is_float", .example = "(sum (neg x) :axis [1] :keepdims false)"),
+    RULE(max_neg,           CANONICAL, ULP,    "(max (neg ?x) :axis ?a :keepdims ?k)", "(neg (min ?x :axis ?a :keepdims ?k))",
+         .when = "is_float", .example = "(max (neg x) :axis [1] :keepdims false)"),
+    RULE(min_neg,           CANONICAL, ULP,    "(min (neg ?x) :axis ?a :keepdims ?k)", "(neg (max ?x :axis ?a :keepdims ?k))",
+         .when = "is_float", .example = "(min (neg x) :axis [1] :keepdims false)"),
+
+    /* a factor sinks into a choice: what is NaN there cannot reach the branch that is zero */
+    RULE(mul_where,         STABLE,    SAFER,  "(mul ?a (where ?c ?x 0))",            "(where ?c (mul ?a ?x) 0)"),
+    RULE(mul_where_else,    STABLE,    SAFER,  "(mul ?a (where ?c 0 ?x))",            "(where ?c 0 (mul ?a ?x))"),
+    RULE(div_where,         STABLE,    SAFER,  "(div (where ?c ?x 0) ?a)",            "(where ?c (div ?x ?a) 0)"),
+    RULE(div_where_else,    STABLE,    SAFER,  "(div (where ?c 0 ?x) ?a)",            "(where ?c 0 (div ?x ?a))"),
 
     /* where the written form overflows or cancels */
-    RULE(log_exp,          STABLE,    SAFER,  "(log (exp ?x))",                  "?x"),
-    RULE(exp_log,          STABLE,    UNSAFE, "(exp (log ?x))",                  "?x"),
-    RULE(log1p_exp,        STABLE,    SAFER,  "(log1p (exp ?x))",                "(softplus ?x)"),
-    RULE(softplus,         STABLE,    SAFER,  "(log (add 1 (exp ?x)))",          "(softplus ?x)"),
-    RULE(log1p,            STABLE,    SAFER,  "(log (add 1 ?x))",                "(log1p ?x)"),
-    RULE(log1p_neg,        STABLE,    SAFER,  "(log (sub 1 ?x))",                "(log1p (neg ?x))"),
-    RULE(expm1,            STABLE,    SAFER,  "(sub (exp ?x) 1)",                "(expm1 ?x)"),
-    RULE(expm1_add,        STABLE,    SAFER,  "(add (exp ?x) -1)",               "(expm1 ?x)"),
-    RULE(log_sigmoid,      STABLE,    SAFER,  "(log (sigmoid ?x))",              "(neg (softplus (neg ?x)))"),
-    RULE(sigmoid,          STABLE,    SAFER,  "(div 1 (add 1 (exp (neg ?x))))",  "(sigmoid ?x)"),
-    RULE(sigmoid_inverse,  STABLE,    SAFER,  "(reciprocal (add 1 (exp (neg ?x))))", "(sigmoid ?x)"),
-    RULE(sigmoid_exp,      STABLE,    SAFER,  "(div (exp ?x) (add 1 (exp ?x)))", "(sigmoid ?x)"),
-    RULE(one_less_sigmoid, STABLE,    SAFER,  "(sub 1 (sigmoid ?x))",            "(sigmoid (neg ?x))"),
-    RULE(sqrt_square,      STABLE,    SAFER,  "(sqrt (square ?x))",              "(abs ?x)"),
-    RULE(log_softmax,      STABLE,    SAFER,  "(log (softmax ?x :axis ?a))",     "(log_softmax ?x :axis ?a)",
-      .example = "(log (softmax x :axis 1))"),
-    RULE(softmax,          STABLE,    SAFER,  "(div (exp ?x) (sum (exp ?x) :axis ?a :keepdims true))", "(softmax ?x :axis ?a)",
-      .example = "(div (exp x) (sum (exp x) :axis [1] :keepdims true))"),
-    RULE(log_sum_exp,      STABLE,    SAFER,  "(sub ?x (log (sum (exp ?x) :axis ?a :keepdims true)))", "(log_softmax ?x :axis ?a)",
-      .example = "(sub x (log (sum (exp x) :axis [1] :keepdims true)))"),
+    RULE(log_exp,           STABLE,    SAFER,  "(log (exp ?x))",                      "?x"),
+    RULE(exp_log,           STABLE,    UNSAFE, "(exp (log ?x))",                      "?x"),
+    RULE(log_add_exp,       STABLE,    SAFER,  "(log (add (exp ?x) (exp ?y)))",       "(logaddexp ?x ?y)"),
+    RULE(log1p_exp,         STABLE,    SAFER,  "(log1p (exp ?x))",                    "(softplus ?x)"),
+    RULE(softplus,          STABLE,    SAFER,  "(log (add 1 (exp ?x)))",              "(softplus ?x)"),
+    RULE(log1p,             STABLE,    SAFER,  "(log (add 1 ?x))",                    "(log1p ?x)"),
+    RULE(log1mexp,          STABLE,    SAFER,  "(log (sub 1 (exp ?x)))",              "(log1mexp ?x)"),
+    RULE(log1mexp_expm1,    STABLE,    SAFER,  "(log (neg (expm1 ?x)))",              "(log1mexp ?x)"),
+    RULE(log1p_neg_exp,     STABLE,    SAFER,  "(log1p (neg (exp ?x)))",              "(log1mexp ?x)"),
+    RULE(log1p_neg,         STABLE,    SAFER,  "(log (sub 1 ?x))",                    "(log1p (neg ?x))"),
+    RULE(expm1,             STABLE,    SAFER,  "(sub (exp ?x) 1)",                    "(expm1 ?x)"),
+    RULE(expm1_add,         STABLE,    SAFER,  "(add (exp ?x) -1)",                   "(expm1 ?x)"),
+    RULE(one_less_exp,      STABLE,    SAFER,  "(sub 1 (exp ?x))",                    "(neg (expm1 ?x))"),
+    RULE(log_sigmoid,       STABLE,    SAFER,  "(log (sigmoid ?x))",                  "(neg (softplus (neg ?x)))"),
+    RULE(log1p_sigmoid,     STABLE,    SAFER,  "(log1p (neg (sigmoid ?x)))",          "(neg (softplus ?x))"),
+    RULE(log_softplus_neg,  STABLE,    SAFER,  "(log (sub 1 (sigmoid ?x)))",          "(neg (softplus ?x))"),
+    RULE(exp_softplus,      STABLE,    ULP,    "(exp (neg (softplus ?x)))",           "(sigmoid (neg ?x))"),
+    RULE(sigmoid,           STABLE,    ULP,    "(div 1 (add 1 (exp (neg ?x))))",      "(sigmoid ?x)"),
+    RULE(sigmoid_inverse,   STABLE,    ULP,    "(reciprocal (add 1 (exp (neg ?x))))", "(sigmoid ?x)"),
+    RULE(sigmoid_neg,       STABLE,    ULP,    "(div 1 (add 1 (exp ?x)))",            "(sigmoid (neg ?x))"),
+    RULE(sigmoid_exp,       STABLE,    SAFER,  "(div (exp ?x) (add 1 (exp ?x)))",     "(sigmoid ?x)"),
+    RULE(over_one_plus,     STABLE,    ULP,    "(div ?y (add 1 (exp ?x)))",           "(mul ?y (sigmoid (neg ?x)))"),
+    RULE(sigmoid_times,     STABLE,    SAFER,  "(mul (exp ?x) (sigmoid (neg ?x)) ?*rest)", "(mul (sigmoid ?x) ?*rest)",
+         .chain = true, .example = "(mul (exp x) (mul y (sigmoid (neg x))))"),
+    RULE(sigmoid_times_neg, STABLE,    SAFER,  "(mul (exp (neg ?x)) (sigmoid ?x) ?*rest)", "(mul (sigmoid (neg ?x)) ?*rest)",
+         .chain = true, .example = "(mul (exp (neg x)) (mul y (sigmoid x)))"),
+    RULE(log_sigmoid_grad, STABLE,    SAFER, "(mul (div ?g (sigmoid ?x)) (sigmoid ?x) ?*rest)", "(mul ?g ?*rest)", .chain = true,
+         .example = "(mul (div y (sigmoid x)) (mul (sigmoid x) a))"),
+    RULE(log_exp_grad,     STABLE,    SAFER, "(mul (div ?g (exp ?x)) (exp ?x) ?*rest)", "(mul ?g ?*rest)", .chain = true,
+         .example = "(mul (div y (exp x)) (mul (exp x) a))"),
+    RULE(one_less_sigmoid,  STABLE,    SAFER,  "(sub 1 (sigmoid ?x))",                "(sigmoid (neg ?x))"),
+    RULE(tanh,              STABLE,    SAFER,  "(div (sub (exp ?x) (exp (neg ?x))) (add (exp ?x) (exp (neg ?x))))", "(tanh ?x)"),
+    RULE(sqrt_square,       STABLE,    SAFER,  "(sqrt (square ?x))",                  "(abs ?x)"),
+    RULE(sqrt_mul,          STABLE,    SAFER,  "(sqrt (mul ?x ?x))",                  "(abs ?x)"),
+    RULE(hypot,             STABLE,    SAFER,  "(sqrt (add (square ?x) (square ?y)))", "(hypot ?x ?y)"),
+    RULE(hypot_mul,         STABLE,    SAFER,  "(sqrt (add (mul ?x ?x) (mul ?y ?y)))", "(hypot ?x ?y)"),
+    RULE(log_reciprocal,    STABLE,    SAFER,  "(log (reciprocal ?x))",               "(neg (log ?x))"),
+    RULE(log_inverse,       STABLE,    SAFER,  "(log (div 1 ?x))",                    "(neg (log ?x))"),
+    RULE(erfc,              STABLE,    SAFER,  "(sub 1 (erf ?x))",                    "(erfc ?x)"),
+    RULE(erfc_neg,          STABLE,    SAFER,  "(add 1 (erf ?x))",                    "(erfc (neg ?x))"),
+    RULE(erf,               STABLE,    SAFER,  "(sub 1 (erfc ?x))",                   "(erf ?x)"),
+    RULE(erfc_less,         STABLE,    SAFER,  "(sub (erf ?x) 1)",                    "(neg (erfc ?x))"),
+    RULE(log_erfc,          STABLE,    SAFER,  "(log (erfc ?x))",                     "(where (greater ?x 1) (sub (log (erfcx ?x)) (square ?x)) (log1p (neg (erf ?x))))"),
+    RULE(erfc_gradient,     STABLE,    SAFER,  "(mul (div ?g (erfc ?x)) (exp (neg (square ?x))) ?*rest)", "(mul (div ?g (erfcx ?x)) ?*rest)",
+         .chain = true, .example = "(mul (div y (erfc x)) (mul (exp (neg (square x))) 2))"),
+    RULE(log_softmax,       STABLE,    SAFER,  "(log (softmax ?x :axis ?a))",         "(log_softmax ?x :axis ?a)",
+         .example = "(log (softmax x :axis 1))"),
+    RULE(exp_log_softmax,   STABLE,    ULP,    "(exp (log_softmax ?x :axis ?a))",     "(softmax ?x :axis ?a)",
+         .example = "(exp (log_softmax x :axis 1))"),
+    RULE(softmax,           STABLE,    SAFER,  "(div (exp ?x) (sum (exp ?x) :axis ?a :keepdims true))", "(softmax ?x :axis ?a)",
+         .example = "(div (exp x) (sum (exp x) :axis [1] :keepdims true))"),
+    RULE(softmax_gradient,  STABLE,    SAFER,  "(mul " SOFTMAX " (sub (div ?g " SOFTMAX ") (sum (mul (div ?g " SOFTMAX ") " SOFTMAX ") :axis ?b :keepdims true)))", "(sub ?g (mul " SOFTMAX " (sum ?g :axis ?b :keepdims true)))",
+         .example = "(mul (softmax x :axis 1) (sub (div y (softmax x :axis 1)) (sum (mul (div y (softmax x :axis 1)) (softmax x :axis 1)) :axis [1] :keepdims true)))"),
+    RULE(softmax_written_grad, STABLE, SAFER,
+         "(mul (add (div ?g " SUM_EXP ") (broadcast_to (neg (sum (div (mul ?h " SOFTMAX ") " SUM_EXP ") :axis ?a :keepdims true)))) (exp ?x))",
+         "(mul " SOFTMAX " (sub ?g (sum (mul ?h " SOFTMAX ") :axis ?a :keepdims true)))",
+         .example = "(mul (add (div y (sum (exp x) :axis [1] :keepdims true)) (broadcast_to (neg (sum (div (mul y (softmax x :axis 1)) "
+                    "(sum (exp x) :axis [1] :keepdims true)) :axis [1] :keepdims true)) :shape [2 3])) (exp x))"),
+    RULE(log_sum_exp,       STABLE,    SAFER,  "(log (sum (exp ?x) :axis ?a :keepdims ?k))", "(logsumexp ?x :axis ?a :keepdims ?k)",
+         .example = "(log (sum (exp x) :axis [1] :keepdims false))"),
+    RULE(less_logsumexp,    STABLE,    SAFER,  "(sub ?x (logsumexp ?x :axis ?a :keepdims true))", "(log_softmax ?x :axis ?a)",
+         .example = "(sub x (logsumexp x :axis [1] :keepdims true))"),
+    RULE(exp_over_sum,      STABLE,    SAFER,  "(mul (broadcast_to (div ?g (sum (exp ?x) :axis ?a))) (exp ?x))", NULL,
+         .build = exp_over_sum, .example = "(mul (broadcast_to (div q (sum (exp x) :axis [1] :keepdims true)) :shape [2 3]) (exp x))"),
+    RULE(exp_over_sum_flat, STABLE,    SAFER,  "(mul (broadcast_to (reshape (div ?g (sum (exp ?x) :axis ?a)))) (exp ?x))", NULL,
+         .build = exp_over_sum, .example = "(mul (broadcast_to (reshape (div p (sum (exp x) :axis [1])) :shape [2 1]) :shape [2 3]) (exp x))"),
+
+    /* scalars, signs, addends and transposes into products (blas.c) */
+    RULE(product_scaled,    BLAS,      ULP,    "(mul ?x ?y)",                         NULL,
+         .build = cg__product_form, .example = "(mul (matmul x (transpose y)) 2)"),
+    RULE(product_negative,  BLAS,      ULP,    "(neg ?x)",                            NULL,
+         .build = cg__product_form, .example = "(neg (matmul x (transpose y)))"),
+    RULE(product_added,     BLAS,      ULP,    "(add ?x ?y)",                         NULL,
+         .build = cg__product_form, .example = "(add (matmul x (transpose y)) s)"),
+    RULE(product_less,      BLAS,      ULP,    "(sub ?x ?y)",                         NULL,
+         .build = cg__product_form, .example = "(sub s (mul 0.5 (matmul x (transpose y))))"),
+    RULE(product_transposed, BLAS,      ULP,    "(transpose (matmul ?x ?y):once :axes ?a)", NULL,
+         .build = cg__product_transposed, .example = "(transpose (matmul x (transpose y)) :axes [1 0])"),
 
     /* the same, cheaper */
-    RULE(square,           FAST,      EXACT,  "(mul ?x ?x)",                     "(square ?x)"),
-    RULE(power_two,        FAST,      ULP,    "(power ?x 2)",                    "(square ?x)"),
-    RULE(power_three,      FAST,      ULP,    "(power ?x 3)",                    "(mul ?x (square ?x))"),
-    RULE(power_minus_one,  FAST,      ULP,    "(power ?x -1)",                   "(reciprocal ?x)"),
-    RULE(div_power_of_two, FAST,      EXACT,  "(div ?x ?y)",                     NULL, .build = mul_by_inverse, .example = "(div x 4)"),
+    RULE(square,            FAST,      EXACT,  "(mul ?x ?x)",                         "(square ?x)"),
+    RULE(power_two,         FAST,      ULP,    "(power ?x 2)",                        "(square ?x)"),
+    RULE(power_three,       FAST,      ULP,    "(power ?x 3)",                        "(mul ?x (square ?x))"),
+    RULE(power_four,        FAST,      ULP,    "(power ?x 4)",                        "(square (square ?x))"),
+    RULE(power_minus_one,   FAST,      ULP,    "(power ?x -1)",                       "(reciprocal ?x)"),
+    RULE(mul_reciprocal,    FAST,      SAFER,  "(mul ?x (div 1 ?y))",                 "(div ?x ?y)"),
+    RULE(mul_recip,         FAST,      SAFER,  "(mul ?x (reciprocal ?y))",            "(div ?x ?y)"),
+    RULE(div_power_of_two,  FAST,      EXACT,  "(div ?x ?y)",                         NULL, .build = mul_by_inverse, .example = "(div x 4)"),
 };
+
+const char *const cg__phase_names[CG_PHASE_COUNT] = { "canonical", "stable", "blas", "fast" };
 
 int cg__rules(const cg_rule **rows)
 {
@@ -170,11 +353,12 @@ int cg__rules(const cg_rule **rows)
 
 char *cg__rules_text(void)
 {
-    static const char *const phases[] = { "canonical", "stable", "fast" };
     static const char *const exact[] = { "exact", "ulp", "safer", "unsafe" };
     cg_strb out = { 0 };
-    for (int i = 0; i < CG_LEN(rules); i++)
-        cg__strb(&out, "%-17s %-9s %-6s %s -> %s\n", rules[i].name, phases[rules[i].phase], exact[rules[i].exact], rules[i].match,
-                 rules[i].replace ? rules[i].replace : "(built)");
+    for (int i = 0; i < CG_LEN(rules); i++) {
+        const cg_rule *r = &rules[i];
+        cg__strb(&out, "%-18s %-9s %-6s %s -> %s%s%s%s\n", r->name, cg__phase_names[r->phase], exact[r->exact], r->match, r->replace ? r->replace : "(built)",
+                 r->when ? " when " : "", r->when ? r->when : "", r->chain ? " in a chain" : "");
+    }
     return cg__strb_take(&out);
 }

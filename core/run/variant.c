@@ -250,13 +250,34 @@ static int copy(maker *m)
 
 /* ---- passes */
 
+/* The values of expressions without inputs, by a small plan on the cpu executor. */
+static int evaluate(cg_graph *g, cg_node *const *nodes, int n, cg_node **constants, cg_error *err)
+{
+    const cg_error before = *cg__thread_error();
+    cg_array **out = cg__zalloc((size_t)n * sizeof *out);
+    cg_device *cpu = out ? cg_device_open("cpu") : NULL;
+    cg_function *f = cpu ? cg_compile(g, CG_SPEC(.name = "constants", .outputs = nodes, .noutputs = n, .device = cpu, .no_rewrites = 1)) : NULL;
+    int rc = f && cg_call(f, NULL, 0, out) == CG_OK ? CG_OK : out ? (int)cg_last_error()->code : CG_ENOMEM;
+    for (int i = 0; i < n && rc == CG_OK; i++) {
+        const void *data = cg_array_data(out[i]);
+        constants[i] = data ? cg_constant(g, cg_array_dtype(out[i]), cg_array_shape(out[i]), cg_array_rank(out[i]), data) : NULL;
+        rc = constants[i] ? CG_OK : CG_ENOMEM;
+    }
+    for (int i = 0; out && i < n; i++)
+        cg_array_free(out[i]);
+    cg__free(out);
+    cg_function_free(f);
+    *cg__thread_error() = before;
+    return rc == CG_OK ? rc : cg__fail(err, (cg_status)rc, "cg_compile: constants cannot be computed");
+}
+
 static int rewrite(maker *m)
 {
     cg_variant *v = m->v;
     v->written = cg__arena_copy(&v->g->arena, v->roots, (size_t)nroots(m->f) * sizeof *v->roots);
     if (!v->written && nroots(m->f))
         return no_memory(m);
-    return m->f->no_rewrites ? CG_OK : cg__rewrite(v->g, v->roots, nroots(m->f), m->err);
+    return m->f->no_rewrites ? CG_OK : cg__rewrite(v->g, v->roots, nroots(m->f), evaluate, m->err);
 }
 
 static int lower(maker *m)
