@@ -57,7 +57,7 @@ typedef enum {
 } cg_status;
 
 enum { CG_MAX_RANK = 8 };
-#define CG_ANY  ((int64_t)-1)        /* a dim known only at the call */
+#define CG_ANY  ((int64_t)-1)        /* a dim known only at the call; where it meets another, one that is 1 then stretches as in NumPy */
 #define CG_NONE INT64_MIN            /* an absent bound of a slice */
 
 typedef struct cg_graph cg_graph;
@@ -414,7 +414,8 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
 CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
-typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;   /* plan_us: of the last call */
+/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us: of the last call. */
+typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;
 CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
 
 /* ---- Nets: sugar over the above ------------------------------------------------------------------------------ */
