@@ -273,7 +273,8 @@ START_TEST(other_numbers_do_not_match)
         for (int k = 0; is_readable(&rows[i]) && word_at(rows[i].match, is_number, k); k++, tried++) {
             char text[500];
             const char *number = word_at(rows[i].match, is_number, k), *truth = *number == '0' ? "1" : "0";
-            with_word(text, sizeof text, rows[i].match, number, strncmp(number - 7, "(where ", 7) == 0 ? truth : "7");
+            const bool condition = number - rows[i].match >= 7 && strncmp(number - 7, "(where ", 7) == 0;
+            with_word(text, sizeof text, rows[i].match, number, condition ? truth : "7");
             stays(&s, i, text);
         }
     ck_assert_int_ge(tried, 25);

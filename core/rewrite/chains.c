@@ -99,7 +99,7 @@ CG_RULE_BUILDER(cg__collect_product)
         one_base &= list[i] == list[0];
         if (!scalar_of(list[i], &c))
             continue;
-        if (!c || !is_plain(n->type.dtype, c))
+        if (c == 0 || !is_plain(n->type.dtype, c))
             return NULL;
         k *= c;
         constants++;
