@@ -307,8 +307,10 @@ int main(void)
     Suite *s = suite_create("nn");
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
+    srunner_set_fork_status(r, CK_NOFORK);
     srunner_run_all(r, CK_NORMAL);
     const int bad = srunner_ntests_failed(r);
     srunner_free(r);
+    cg_shutdown();
     return bad != 0;
 }

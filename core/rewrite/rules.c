@@ -178,7 +178,7 @@ static const cg_rule rules[] = {
     /* casts, and views of views */
     RULE(cast_same,         CANONICAL, EXACT,  "(cast ?x :dtype ?d)",                 "?x", .when = "same_type", .example = "(cast x :dtype f32)"),
     RULE(cast_widened,      CANONICAL, EXACT,  "(cast (cast ?x :dtype ?d) :dtype ?e)", "(cast ?x :dtype ?e)",
-         .when = "widens", .example = "(cast (cast x :dtype f64) :dtype i32)"),
+         .when = "widens", .example = "(cast (cast x :dtype f64) :dtype f16)"),
     RULE(cast_constant,     CANONICAL, EXACT,  "(cast ?x :dtype ?d)",                 NULL,
          .build = cast_constant, .example = "(cast (const i32 [] [3]) :dtype f32)"),
     RULE(reshape_same,      CANONICAL, EXACT,  "(reshape ?x)",                        "?x",
