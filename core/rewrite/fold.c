@@ -35,7 +35,7 @@ static bool can_fold(const cg_node *n, const bool *constant)
 /* The largest such expressions: those that something else reads. */
 static bool find(cg_graph *g, const cg_node_vec *nodes, cg_node *const *roots, int n, cg_node_vec *out)
 {
-    bool *constant = cg__zalloc((size_t)g->count * 2), *wanted = constant + g->count;
+    bool *constant = cg__zalloc((size_t)g->count * 2), *wanted = constant ? constant + g->count : NULL;
     bool ok = constant != NULL;
     for (int i = 0; i < nodes->n && ok; i++) {
         const cg_node *x = nodes->at[i];
