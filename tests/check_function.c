@@ -288,6 +288,7 @@ START_TEST(default_updates_come_with_their_variable)
     ck_assert_float_eq(at(count, 0), -7);
     ck_assert_int_eq(cg_default_update(x, n), CG_EINVAL);
     ck_assert_int_eq(cg_default_update(n, cg_scalar(g, CG_F32, 1)), CG_ESHAPE);
+    ck_assert_int_eq(cg_default_update(n, cg_concatenate(CG_NODES(n, n), 0)), CG_ESHAPE);
     ck_assert_int_eq(cg_default_update(n, cg_cast(n, CG_F64)), CG_EDTYPE);
     ck_assert_int_eq(cg_default_update(n, cg_shared(foreign, "n", count)), CG_EINVAL);
     ck_assert_int_eq(cg_default_update(NULL, n), CG_EINVAL);

@@ -99,6 +99,7 @@ struct cg_graph {
 cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs);
 cg_node *cg__find(const cg_node *candidate);                            /* the node of its graph that is equal to it, or NULL */
 bool cg__attr_same(const cg_attr *a, const cg_attr *b, cg_attr_kind kind);
+bool cg__type_may_be(const cg_type *a, const cg_type *b);     /* the same, as far as is known before the call */
 bool cg__type_same(const cg_type *a, const cg_type *b);
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid);
 cg_node *cg__const_i64(cg_graph *g, int64_t v);

@@ -367,6 +367,14 @@ bool cg__dim_same(cg_dim_t a, cg_dim_t b)
     return a.sym == b.sym && (a.sym || a.n == b.n);
 }
 
+bool cg__type_may_be(const cg_type *a, const cg_type *b)
+{
+    bool fits = a->rank == b->rank && a->dtype == b->dtype;
+    for (int k = 0; fits && k < a->rank; k++)
+        fits = a->dim[k].sym || b->dim[k].sym || a->dim[k].n == b->dim[k].n;
+    return fits;
+}
+
 bool cg__dim_is(cg_dim_t d, int64_t n)
 {
     return !d.sym && d.n == n;
@@ -438,7 +446,7 @@ CG_API int cg_default_update(cg_node *var, cg_node *value)
     cg_error err = { 0 };
     if (!var || !cg__is(var, CG_OP_shared) || (value && value->graph != var->graph))
         cg__fail(&err, CG_EINVAL, "cg_default_update: %s", !var ? "the variable is NULL" : cg__is(var, CG_OP_shared) ? "the value belongs to another graph" : "the first node is not a shared variable");
-    else if (value && (value->type.dtype != var->type.dtype || value->type.rank != var->type.rank))
+    else if (value && !cg__type_may_be(&var->type, &value->type))
         cg__fail(&err, value->type.dtype == var->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_default_update: %s cannot become %s", cg__label(var), cg__label(value));
     else if (!cg__map_set(&var->graph->defaults, cg__key(var), cg__key(value)))
         cg__fail(&err, CG_ENOMEM, "cg_default_update: no memory");

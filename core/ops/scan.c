@@ -72,14 +72,6 @@ static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
     return good ? CG_OK : wrong(err, "back has a 0 or 1 a sequence, outs has keep, root and back an output, and each state has a root");
 }
 
-static bool like(const cg_type *a, const cg_type *b)
-{
-    bool same = a->dtype == b->dtype && a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->dim[i].sym || b->dim[i].sym || a->dim[i].n == b->dim[i].n;
-    return same;
-}
-
 static int check_body(const cg_scan_view *v, cg_error *err)
 {
     cg_node_vec nodes = { 0 };
@@ -92,11 +84,11 @@ static int check_body(const cg_scan_view *v, cg_error *err)
             continue;
         const int64_t k = a->attr[0].at[0];
         const cg_type want = cg__scan_arg_type(v, k < cg__scan_nargs(v) ? (int)k : 0);
-        if (k >= cg__scan_nargs(v) || !like(&a->type, &want))
+        if (k >= cg__scan_nargs(v) || !cg__type_may_be(&a->type, &want))
             rc = cg__fail(err, CG_ESHAPE, "scan: the body reads %s as arg %lld, which is something else", cg__label(a), (long long)k);
     }
     for (int i = 0; i < v->nstate && rc == CG_OK; i++)
-        if (!like(&v->root[i]->type, &v->init[i]->type))
+        if (!cg__type_may_be(&v->root[i]->type, &v->init[i]->type))
             rc = cg__fail(err, CG_ESHAPE, "scan: state %d begins as %s but goes on as %s", i, cg__label(v->init[i]), cg__label(v->root[i]));
     CG_VEC_FREE(&nodes);
     return rc;

@@ -269,7 +269,7 @@ static void mark(const run *r, cg_array *a)
 static int deliver(run *r, cg_array **out)
 {
     cg_function *f = r->f;
-    const int nroots = f->noutputs + f->nupdates;
+    const int nroots = cg__nroots(f);
     cg_array **made = cg__zalloc((size_t)(nroots + 1) * sizeof(cg_array *));
     int rc = made ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
     for (int i = 0; i < nroots && rc == CG_OK; i++) {

@@ -31,15 +31,6 @@ static int check_list(const job *j, cg_node *const *list, int n, const char *wha
     return CG_OK;
 }
 
-/* Whether a value may stand where `at` stands, as far as is known. */
-static bool can_replace(const cg_node *at, const cg_node *value)
-{
-    bool fits = at->type.rank == value->type.rank && at->type.dtype == value->type.dtype;
-    for (int k = 0; fits && k < at->type.rank; k++)
-        fits = value->type.dim[k].sym || at->type.dim[k].sym || value->type.dim[k].n == at->type.dim[k].n;
-    return fits;
-}
-
 static int check_update(const job *j, int i)
 {
     const cg_node *var = j->spec->updates[i].var, *value = j->spec->updates[i].value;
@@ -47,7 +38,7 @@ static int check_update(const job *j, int i)
         return j->err->code;
     if (!cg__is(var, CG_OP_shared))
         return cg__fail(j->err, CG_EINVAL, "cg_compile: update %d: %s is not a shared variable", i, cg__label(var));
-    if (!can_replace(var, value))
+    if (!cg__type_may_be(&var->type, &value->type))
         return cg__fail(j->err, var->type.dtype == value->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_compile: the update of %s has another type: %s",
                         cg__label(var), cg__label(value));
     for (int k = 0; k < i; k++)
@@ -61,7 +52,7 @@ static int check_given(const job *j, int i)
     cg_node *node = j->spec->givens[i].node, *by = j->spec->givens[i].by;
     if (check_list(j, (cg_node *[]){ node, by }, 2, "given") < 0)
         return j->err->code;
-    if (!can_replace(node, by))
+    if (!cg__type_may_be(&node->type, &by->type))
         return cg__fail(j->err, node->type.dtype == by->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_compile: %s cannot be given as %s, which has another type",
                         cg__label(node), cg__label(by));
     for (int k = 0; k < i; k++)
@@ -199,7 +190,7 @@ static int check_inputs(job *j)
     cg_function *f = j->f;
     cg_node_vec nodes = { 0 };
     bool *used = cg__zalloc((size_t)(f->ninputs + 1) * sizeof *used);
-    int rc = used && cg__reach(f->roots, f->noutputs + f->nupdates, &nodes) ? CG_OK : no_memory(j);
+    int rc = used && cg__reach(f->roots, cg__nroots(f), &nodes) ? CG_OK : no_memory(j);
     for (int i = 0; i < nodes.n && rc == CG_OK; i++) {
         bool given = !cg__is(nodes.at[i], CG_OP_input);
         for (int k = 0; k < f->ninputs && !given; k++)
@@ -284,7 +275,7 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     pthread_mutex_lock(&f->lock);
     const cg_variant *v = f->variant[0];
     if (stage == CG_STAGE_GRAPH || stage == CG_STAGE_OPTIMIZED) {
-        char *t = cg_print(stage == CG_STAGE_GRAPH ? v->written : v->roots, f->noutputs + f->nupdates);
+        char *t = cg_print(stage == CG_STAGE_GRAPH ? v->written : v->roots, cg__nroots(f));
         cg__strb(&s, "%s\n", t ? t : "");
         s.failed |= !t;
         cg__free(t);

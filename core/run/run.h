@@ -85,6 +85,8 @@ struct cg_function {
     cg_stats stats;
 };
 
+static inline int cg__nroots(const cg_function *f) { return f->noutputs + f->nupdates; }
+
 /* variant.c */
 int cg__find_meetings(cg_function *f, cg_error *err);
 cg_variant *cg__variant(cg_function *f, uint64_t ones, cg_strb *said, cg_error *err);   /* the one for that pattern, made if there is none; said: how long its passes took */

@@ -123,7 +123,7 @@ int cg__find_meetings(cg_function *f, cg_error *err)
 {
     finder s = { .f = f };
     cg_node_vec nodes = { 0 };
-    s.failed = !cg__reach_values(f->roots, f->noutputs + f->nupdates, &nodes);
+    s.failed = !cg__reach_values(f->roots, cg__nroots(f), &nodes);
     for (int i = 0; i < nodes.n && !s.failed; i++)
         look(&s, nodes.at[i]);
     CG_VEC_FREE(&nodes);
@@ -229,21 +229,19 @@ static int no_memory(const maker *m)
     return e && e->code ? cg__fail(m->err, e->code, "%s", e->text) : cg__fail(m->err, CG_ENOMEM, "cg_compile: '%s': no memory", m->f->name);
 }
 
-static int nroots(const cg_function *f) { return f->noutputs + f->nupdates; }
-
 static int copy(maker *m)
 {
     cg_function *f = m->f;
     cg_variant *v = m->v;
     v->g = cg_graph_new();
     v->inputs = v->g ? cg__arena(&v->g->arena, (size_t)(f->ninputs + 1) * sizeof *v->inputs) : NULL;
-    v->roots = v->g ? cg__arena(&v->g->arena, (size_t)(nroots(f) + 1) * sizeof *v->roots) : NULL;
+    v->roots = v->g ? cg__arena(&v->g->arena, (size_t)(cg__nroots(f) + 1) * sizeof *v->roots) : NULL;
     bool ok = v->inputs && v->roots && unify(m);
     for (int i = 0; i < f->ninputs && ok; i++)
         ok = make_input(m, i);
     for (int i = 0; i < f->ninputs && ok; i++)
         ok = settle_sizes(m, i);
-    for (int i = 0; i < nroots(f) && ok; i++)
+    for (int i = 0; i < cg__nroots(f) && ok; i++)
         ok = (v->roots[i] = cg__clone(v->g, f->roots[i], &m->memo)) != NULL;
     return ok ? CG_OK : no_memory(m);
 }
@@ -274,16 +272,16 @@ static int evaluate(cg_graph *g, cg_node *const *nodes, int n, cg_node **constan
 static int rewrite(maker *m)
 {
     cg_variant *v = m->v;
-    v->written = cg__arena_copy(&v->g->arena, v->roots, (size_t)nroots(m->f) * sizeof *v->roots);
-    if (!v->written && nroots(m->f))
+    v->written = cg__arena_copy(&v->g->arena, v->roots, (size_t)cg__nroots(m->f) * sizeof *v->roots);
+    if (!v->written && cg__nroots(m->f))
         return no_memory(m);
-    return m->f->no_rewrites ? CG_OK : cg__rewrite(v->g, v->roots, nroots(m->f), evaluate, m->err);
+    return m->f->no_rewrites ? CG_OK : cg__rewrite(v->g, v->roots, cg__nroots(m->f), evaluate, m->err);
 }
 
 static int lower(maker *m)
 {
     cg_variant *v = m->v;
-    const int rc = cg__lower(v->g, v->inputs, m->f->ninputs, v->roots, nroots(m->f), &v->low, m->err);
+    const int rc = cg__lower(v->g, v->inputs, m->f->ninputs, v->roots, cg__nroots(m->f), &v->low, m->err);
     if (rc < 0)
         return rc;
     const cg_plan *p = v->low.plan;
