@@ -346,7 +346,10 @@ static int prepare(maker *m)
     cg_device *d = m->f->device;
     pthread_mutex_lock(&d->lock);
     const int64_t before = d->kernels_built;
-    int rc = d->backend->prepare(d, p, &v->exe, m->err);
+    cg_error why = { 0 };
+    int rc = d->backend->prepare(d, p, &v->exe, &why);
+    if (rc < 0)
+        cg__fail(m->err, (cg_status)rc, "cg_compile: '%s': %s", m->f->name, why.text);
     m->f->stats.kernels_built += d->kernels_built - before;
     for (int i = 0; i < p->slots.n && rc == CG_OK; i++)
         if (p->slots.at[i].kind == CG_SLOT_CONST)
