@@ -111,15 +111,13 @@ static cl_program CL_API_CALL my_clCreateProgramWithSource(cl_context c, cl_uint
     return p;
 }
 
-/* ---- a device without f64: the extension's name is blanked out of the list, and there is no configuration of such numbers */
+/* ---- a device without f64: the extension's name is blanked out of the list */
 
 static cl_int CL_API_CALL my_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *value, size_t *size_ret)
 {
     const cl_int rc = next.clGetDeviceInfo(d, what, size, value, size_ret);
     if (rc != CL_SUCCESS || !value || !cl_fault.no_f64)
         return rc;
-    if (what == CL_DEVICE_DOUBLE_FP_CONFIG)
-        memset(value, 0, sizeof(cl_device_fp_config));
     char *at = what == CL_DEVICE_EXTENSIONS ? strstr(value, "cl_khr_fp64") : NULL;
     if (at)
         memset(at, ' ', strlen("cl_khr_fp64"));

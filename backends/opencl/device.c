@@ -35,6 +35,16 @@ int cg__cl_fail(cg_error *err, cl_int code, const char *call)
 
 typedef struct found { cl_platform_id platform; cl_device_id device; int p, d; cl_device_type type; cl_ulong memory; char name[128], vendor[128], driver[128]; } found;
 
+/* Both are asked, since drivers differ in which they answer truly; a list that is longer says nothing. */
+static bool has_f64(cl_device_id d)
+{
+    cl_device_fp_config f64 = 0;
+    char extensions[8192] = "cl_khr_fp64";
+    clGetDeviceInfo(d, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof f64, &f64, NULL);
+    clGetDeviceInfo(d, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions, NULL);
+    return f64 != 0 && strstr(extensions, "cl_khr_fp64") != NULL;
+}
+
 static bool is_pocl(const char *platform) { return strstr(platform, "Portable Computing Language") != NULL; }
 
 /* Whether the platform may be asked for its devices. */
@@ -208,36 +218,17 @@ static bool shares_memory(cg_cl *d)
     return rc == CL_SUCCESS && after == 42;
 }
 
-/* Whether the list of extensions has that word. */
-static int find_extension(cl_device_id id, const char *name, bool *has, cg_error *err)
-{
-    size_t n = 0;
-    clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &n);
-    char *text = cg__zalloc(n + 1);
-    if (!text)
-        return cg__fail(err, CG_ENOMEM, "no memory for a device");
-    clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, n, text, NULL);
-    *has = false;
-    for (const char *at = text; !*has && (at = strstr(at, name)); at += strlen(name))
-        *has = (at == text || at[-1] == ' ') && strchr(" ", at[strlen(name)]);
-    cg__free(text);
-    return CG_OK;
-}
-
 static int set_up(cg_cl *d, cg_error *err)
 {
     cl_int rc;
-    cl_device_fp_config f32 = 0, f64 = 0;
+    cl_device_fp_config f32 = 0;
     cl_device_exec_capabilities exec = 0;
     const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)d->platform, 0 };
     const int none[CG_CALLS] = { INT_MAX, INT_MAX, INT_MAX, INT_MAX };
     clGetDeviceInfo(d->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof d->units, &d->units, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof f32, &f32, NULL);
-    clGetDeviceInfo(d->id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof f64, &f64, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
-    if (find_extension(d->id, "cl_khr_fp64", &d->has_f64, err) < 0)
-        return err->code;
-    d->has_f64 = d->has_f64 && f64 != 0;
+    d->has_f64 = has_f64(d->id);
     d->rounded = (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
     d->context = clCreateContext(props, 1, &d->id, NULL, NULL, &rc);
     if (!d->context)
