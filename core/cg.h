@@ -529,7 +529,7 @@ CG_API cg_device *cg_device_open(const char *spec);
 /* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
  * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
-/* How many bytes the device's buffers may take together; 0: as many as there are. It begins as CG_MEM_LIMIT, a number of bytes or of K, M, G.
+/* How many bytes the device's buffers may take together; 0: as many as there are. It begins as CG_MEM_LIMIT, a number of bytes or of K, M, G, T.
  * Buffers that nobody uses are kept for reuse, and given back first. What does not fit is CG_ENOMEM: the sentence says what was wanted, what is
  * held, and the largest buffers by name; nothing has changed, so the same call works once there is room. Counted are arrays,
  * constants and arenas; not what a driver, a BLAS or an interpreted loop takes for itself. */

@@ -309,7 +309,7 @@ END_TEST
 START_TEST(the_variable_is_a_number_of_bytes)
 {
     static const struct { const char *text; size_t limit; } rows[] = {
-        { "500000000", 500000000 }, { "64K", 64 * KIB }, { "3M", 3 * KIB * KIB }, { "2G", (size_t)2 << 30 }, { "", 0 },
+        { "500000000", 500000000 }, { "64K", 64 * KIB }, { "3M", 3 * KIB * KIB }, { "2G", (size_t)2 << 30 }, { "1T", (size_t)1 << 40 }, { "", 0 },
     };
     static const char *const wrong[] = { "much", "12x", "1MM", "-5", "0", " 7", "99999999999999999999", "99999999999999999G" };
     for (int i = 0; i < CG_LEN(rows); i++) {

@@ -21,10 +21,10 @@ typedef struct cg_pool {
 
 /* ---- the limit */
 
-/* "64M": a number of bytes, or of K, M, G (powers of 1024). */
+/* "64M": a number of bytes, or of K, M, G, T (powers of 1024). */
 static bool read_bytes(const char *text, size_t *out)
 {
-    static const char units[] = "KMG";
+    static const char units[] = "KMGT";
     char *end;
     errno = 0;
     const unsigned long long n = strtoull(text, &end, 10);
