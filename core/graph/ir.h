@@ -43,13 +43,13 @@ struct cg_node {
     int id, nin;
     cg_node **in;
     cg_attr *attr;               /* as many as op->nattrs */
-    cg_type type;
     int nouts;                   /* 0: one value, of `type` */
-    cg_type *outs;               /* of a tuple */
     int nbody;                   /* the last nbody inputs are roots of a body, not values */
+    cg_type *outs;               /* of a tuple */
     uint64_t uid;                /* identity ops only, else 0 */
     cg_array *array;             /* shared variables only */
     cg_node *next;               /* the graph's list, by id */
+    cg_type type;                /* last: a node of a graph ends behind the dims that it has, and cg__arena keeps room for who copies a whole type */
 };
 
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
@@ -86,7 +86,7 @@ struct cg_graph {
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* sticky */
-    cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
+    cg_sites sites;              /* sites.h: names, scopes and creation sites */
     const void *caller;          /* while a public builder runs: the user's code after the call */
     cg_map defaults;             /* shared variable -> its default update */
     const char *at;              /* set by cg_at */

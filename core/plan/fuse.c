@@ -17,6 +17,7 @@ typedef struct fuser {
     cg_plan *p;
     bool *gone;                          /* by step */
     int *readers;                        /* by slot: steps that name it */
+    struct room { int vals, operands; } *room;   /* by step: of a loop that was made here, how many there is room for */
     int from;                            /* the first step of the stretch between loop boundaries */
 } fuser;
 
@@ -224,7 +225,11 @@ static cg_operand mapped(merge *m, const cg_loop *l, int k, const int *first, co
 {
     cg_operand o = l->operands[k];
     map_strides(m, first, l->naxes, o.stride);
-    for (int w = 0; w < o.nwindows; w++)
+    if (o.nwindows) {
+        o.window = cg__arena_copy(&m->p->arena, o.window, (size_t)o.nwindows * sizeof *o.window);
+        m->p->failed |= !o.window;
+    }
+    for (int w = 0; w < o.nwindows && o.window; w++)
         map_strides(m, first, l->naxes, o.window[w].c);
     o.gather = o.gather < 0 ? -1 : as[o.gather];
     return o;
@@ -393,12 +398,25 @@ static bool join(cg_plan *p, const cg_loop *a, const cg_loop *b, cg_loop *out, i
     return yes;
 }
 
-static bool keep(cg_plan *p, merge *m, cg_step *to)
+/* The n items in `had` if there is room, else in twice what they need: a loop grows often, and what it leaves behind stays in the arena. */
+static void *kept(cg_plan *p, void *had, int *room, const void *items, int n, size_t item)
 {
+    void *at = had;
+    if (n > *room) {
+        *room = 2 * n;
+        at = cg__arena(&p->arena, (size_t)*room * item);
+        p->failed |= !at;
+    }
+    return at && n ? memcpy(at, items, (size_t)n * item) : at;
+}
+
+static bool keep(fuser *f, const merge *m, cg_step *to)
+{
+    cg_plan *p = f->p;
+    struct room *room = &f->room[to - p->steps.at];
     cg_loop l = m->loop;
-    l.vals = cg__arena_copy(&p->arena, m->vals, (size_t)l.nvals * sizeof *l.vals);
-    l.operands = cg__arena_copy(&p->arena, m->operands, (size_t)l.noperands * sizeof *l.operands);
-    p->failed |= !l.vals || !l.operands;
+    l.vals = kept(p, to->loop.vals, &room->vals, m->vals, l.nvals, sizeof *l.vals);
+    l.operands = kept(p, to->loop.operands, &room->operands, m->operands, l.noperands, sizeof *l.operands);
     if (p->failed)
         return false;
     to->loop = l;
@@ -446,7 +464,7 @@ static bool fuse(fuser *f, int i, int j)
     sweep(&m, dead);
     a->node = gathers(&b->loop) ? b->node : a->node;
     a->origin = both(f->p, a->origin, b->origin);
-    if (!keep(f->p, &m, a))
+    if (!keep(f, &m, a))
         return false;
     count(f, &ta, -1);
     count(f, &tb, -1);
@@ -523,10 +541,10 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     const touched before = touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
-    const bool kept = keep(f->p, &m, to);
+    const bool ok = keep(f, &m, to);
     const touched now = touched_by(to);
     count(f, &now, 1);
-    return kept;
+    return ok;
 }
 
 static bool names(const cg_step *s, int slot)
@@ -610,8 +628,9 @@ static void close_ranks(cg_plan *p, const bool *gone)
 void cg__plan_fuse(cg_plan *p)
 {
     const size_t n = (size_t)p->steps.n;
-    fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers) };
-    p->failed |= !f.gone || !f.readers;
+    fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers),
+                 .room = cg__zalloc((n + 1) * sizeof *f.room) };
+    p->failed |= !f.gone || !f.readers || !f.room;
     if (!p->failed) {
         for (int i = 0; i < p->steps.n; i++) {
             const touched t = touched_by(&p->steps.at[i]);
@@ -622,4 +641,5 @@ void cg__plan_fuse(cg_plan *p)
     }
     cg__free(f.gone);
     cg__free(f.readers);
+    cg__free(f.room);
 }
