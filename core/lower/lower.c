@@ -26,8 +26,8 @@ bool cg__lower_kept(cg_lower *L, bool ok)
 
 node_info *cg__lower_info(const cg_lower *L, const cg_node *n)
 {
-    uint64_t v;
-    return cg__map_get(&L->top->info, cg__key(n), &v) ? &L->top->infos.at[v] : NULL;
+    const frame *f = L->top;
+    return n->id < f->place.n && f->place.at[n->id] ? &f->infos.at[f->place.at[n->id] - 1] : NULL;
 }
 
 node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
@@ -37,8 +37,12 @@ node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
     if (have)
         return have;
     const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE };
-    if (!cg__lower_kept(L, CG_PUSH(&f->infos, fresh) && cg__map_put(&f->info, cg__key(n), (uint64_t)f->infos.n - 1)))
+    bool ok = CG_PUSH(&f->infos, fresh);
+    while (ok && f->place.n <= n->id)
+        ok = CG_PUSH(&f->place, 0);
+    if (!cg__lower_kept(L, ok))
         return NULL;
+    f->place.at[n->id] = f->infos.n;
     return &f->infos.at[f->infos.n - 1];
 }
 
@@ -331,7 +335,7 @@ void cg__lower_unframe(cg_lower *L)
     frame *f = L->top;
     L->top = f->outer;
     CG_VEC_FREE(&f->infos);
-    cg__map_free(&f->info);
+    CG_VEC_FREE(&f->place);
     cg__free(f);
 }
 

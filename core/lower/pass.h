@@ -16,7 +16,7 @@ typedef struct node_info {
 
 typedef struct frame {
     struct frame *outer;
-    cg_map info;             /* node -> index into infos */
+    CG_VEC(int) place;       /* by node id: 1 + position in infos, 0: none yet */
     CG_VEC(node_info) infos;
     cg_node *const *roots; int nroots;
     const cg_target *targets;            /* of the roots; NULL: outputs of the function */

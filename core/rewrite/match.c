@@ -30,7 +30,8 @@ typedef struct names { char at[CG_RULE_VARS][12]; int n; } names;
 typedef struct compiled { pattern_side match, replace; cg_condition *when[MAX_WHEN]; const char *broken; } compiled;
 
 static compiled compiled_rules[CG_RULES_MAX];
-static int16_t index_of[MAX_INDEX], first_of[CG_OP_COUNT + 1];       /* the rules of an operation: from first_of[op] to first_of[op + 1] */
+/* The rules of a phase for an operation: from first_of[phase][op] to first_of[phase][op + 1] */
+static int16_t index_of[MAX_INDEX], first_of[CG_PHASE_COUNT][CG_OP_COUNT + 1];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* ---- parsing */
@@ -219,13 +220,15 @@ static void compile_all(void)
     int used = 0;
     for (int i = 0; i < n; i++)
         compile_rule(&rows[i], &compiled_rules[i]);
-    for (int op = 0; op < CG_OP_COUNT; op++) {
-        first_of[op] = (int16_t)used;
-        for (int i = 0; i < n; i++)
-            if (!compiled_rules[i].broken && may_be(&compiled_rules[i].match.at[0], (cg_op_id)op) && used < MAX_INDEX)
-                index_of[used++] = (int16_t)i;
+    for (int phase = 0; phase < CG_PHASE_COUNT; phase++) {
+        for (int op = 0; op < CG_OP_COUNT; op++) {
+            first_of[phase][op] = (int16_t)used;
+            for (int i = 0; i < n; i++)
+                if ((int)rows[i].phase == phase && !compiled_rules[i].broken && may_be(&compiled_rules[i].match.at[0], (cg_op_id)op) && used < MAX_INDEX)
+                    index_of[used++] = (int16_t)i;
+        }
+        first_of[phase][CG_OP_COUNT] = (int16_t)used;
     }
-    first_of[CG_OP_COUNT] = (int16_t)used;
 }
 
 static const compiled *rule_at(int i)
@@ -234,11 +237,11 @@ static const compiled *rule_at(int i)
     return &compiled_rules[i];
 }
 
-int cg__rules_of(cg_op_id op, const int16_t **rows)
+int cg__rules_of(cg_phase phase, cg_op_id op, const int16_t **rows)
 {
     (void)rule_at(0);
-    *rows = &index_of[first_of[op]];
-    return first_of[op + 1] - first_of[op];
+    *rows = &index_of[first_of[phase][op]];
+    return first_of[phase][op + 1] - first_of[phase][op];
 }
 
 bool cg__rule_counts(int i)
