@@ -73,8 +73,9 @@ bool cg__map_next(const cg_map *m, uint64_t key, size_t *it, uint64_t *value)
 {
     if (!m->cap)
         return false;
+    const size_t from = home(m, key);
     for (size_t k = *it;; k++) {
-        const struct cg_map_item *at = &m->at[(home(m, key) + k) & (m->cap - 1)];
+        const struct cg_map_item *at = &m->at[(from + k) & (m->cap - 1)];
         if (!at->not_value)
             return false;
         if (at->key == key) {

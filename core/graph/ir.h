@@ -83,6 +83,7 @@ struct cg_graph {
     cg_map consed;               /* hash -> node */
     cg_node *first, *last;
     int count;
+    int loops;                   /* nodes that have a body */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* sticky */
@@ -123,6 +124,7 @@ cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
  * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
+bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo);    /* the same for n roots of one graph, in one walk */
 cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
 /* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */

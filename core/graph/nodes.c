@@ -174,6 +174,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
         goto memory;
     }
     g->count++;
+    g->loops += n->nbody > 0;
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;

@@ -398,16 +398,28 @@ static bool join(cg_plan *p, const cg_loop *a, const cg_loop *b, cg_loop *out, i
     return yes;
 }
 
-/* The n items in `had` if there is room, else in twice what they need: a loop grows often, and what it leaves behind stays in the arena. */
+/* The n items in `had` if there is room. A loop grows often, so until the end it lies outside of the arena. */
 static void *kept(cg_plan *p, void *had, int *room, const void *items, int n, size_t item)
 {
-    void *at = had;
+    void *at = *room ? had : NULL;
     if (n > *room) {
-        *room = 2 * n;
-        at = cg__arena(&p->arena, (size_t)*room * item);
+        at = cg__realloc(at, (size_t)n * 2 * item);
         p->failed |= !at;
+        if (!at)
+            return had;
+        *room = 2 * n;
     }
-    return at && n ? memcpy(at, items, (size_t)n * item) : at;
+    return memcpy(at, items, (size_t)n * item);
+}
+
+/* The n items, if there was room made for them, as part of the arena. */
+static void *settled(cg_plan *p, void *had, const int *room, int n, size_t item)
+{
+    void *at = *room && n ? cg__arena_copy(&p->arena, had, (size_t)n * item) : NULL;
+    p->failed |= *room && n && !at;
+    if (*room)
+        cg__free(had);
+    return *room ? at : had;
 }
 
 static bool keep(fuser *f, const merge *m, cg_step *to)
@@ -417,8 +429,11 @@ static bool keep(fuser *f, const merge *m, cg_step *to)
     cg_loop l = m->loop;
     l.vals = kept(p, to->loop.vals, &room->vals, m->vals, l.nvals, sizeof *l.vals);
     l.operands = kept(p, to->loop.operands, &room->operands, m->operands, l.noperands, sizeof *l.operands);
-    if (p->failed)
+    if (p->failed) {                     /* what has moved is found when the loop settles */
+        to->loop.vals = l.vals;
+        to->loop.operands = l.operands;
         return false;
+    }
     to->loop = l;
     to->label = cg__loop_label(p, &l);
     return !p->failed;
@@ -609,6 +624,12 @@ static void stretches(fuser *f, bool *boundary)
     }
 }
 
+static void settle(cg_plan *p, const struct room *room, bool gone, cg_loop *l)
+{
+    l->vals = settled(p, l->vals, &room->vals, gone ? 0 : l->nvals, sizeof *l->vals);
+    l->operands = settled(p, l->operands, &room->operands, gone ? 0 : l->noperands, sizeof *l->operands);
+}
+
 static void close_ranks(cg_plan *p, const bool *gone)
 {
     int n = 0;
@@ -637,6 +658,9 @@ void cg__plan_fuse(cg_plan *p)
             count(&f, &t, 1);
         }
         stretches(&f, f.gone + n);
+        for (int i = 0; i < p->steps.n; i++)
+            if (p->steps.at[i].kind == CG_STEP_LOOP)
+                settle(p, &f.room[i], f.gone[i], &p->steps.at[i].loop);
         close_ranks(p, f.gone);
     }
     cg__free(f.gone);

@@ -162,12 +162,13 @@ static cg_node *fire_any(work *w, cg_node *n, bool *counted)
 {
     const int16_t *list;
     const int count = cg__rules_of(w->phase, cg__op_id(n), &list);
+    const uint64_t operands = count ? cg__rule_operands(n) : 0;
     for (int k = 0; k < count && w->left; k++) {
         const int i = list[k];
         if (w->off[i])
             continue;
-        cg_node *r = fire(w->g, &w->uses, i, n);
         *counted |= w->counts[i];
+        cg_node *r = cg__rule_may(i, operands) ? fire(w->g, &w->uses, i, n) : NULL;
         if (!r)
             continue;
         tell(w, i, n, r);
@@ -342,7 +343,7 @@ int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_e
         rc = run_phases(w, before, CG_LEN(before), roots, n, err);
     if (rc == CG_OK)
         rc = cg__rewrite_scans(g, roots, n, err);
-    w->walked = false;
+    w->walked &= !g->loops;
     if (rc == CG_OK)
         rc = run_phases(w, after, CG_LEN(after), roots, n, err);
     CG_VEC_FREE(&w->nodes);

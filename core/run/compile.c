@@ -117,7 +117,7 @@ static int find_updates(job *j)
         ok = CG_PUSH(&roots, s->outputs[i]);
     for (int i = 0; i < s->ngivens && ok; i++)
         ok = CG_PUSH(&roots, s->givens[i].by);
-    for (bool more = !s->no_default_updates; more && ok;) {
+    for (bool more = !s->no_default_updates && j->from->defaults.n; more && ok;) {
         more = false;
         nodes.n = 0;
         ok = cg__reach(roots.at, roots.n, &nodes);
@@ -170,11 +170,10 @@ static int copy_graph(job *j)
             return copy_failed(j);
     if (copy_givens(j) < 0)
         return j->err->code;
-    for (int i = 0; i < nroots; i++) {
-        cg_node *n = i < s->noutputs ? s->outputs[i] : j->updates.at[i - s->noutputs].value;
-        if (!(f->roots[i] = cg__clone(f->g, n, &j->memo)))
-            return copy_failed(j);
-    }
+    for (int i = 0; i < nroots; i++)
+        f->roots[i] = i < s->noutputs ? s->outputs[i] : j->updates.at[i - s->noutputs].value;
+    if (!cg__clone_all(f->g, f->roots, f->roots, nroots, &j->memo))
+        return copy_failed(j);
     for (int i = 0; i < j->updates.n; i++)
         f->targets[i] = j->updates.at[i].var->array;
     f->noutputs = s->noutputs;

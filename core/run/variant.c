@@ -254,8 +254,7 @@ static int copy(maker *m)
         ok = make_input(m, i);
     for (int i = 0; i < f->ninputs && ok; i++)
         ok = settle_sizes(m, i);
-    for (int i = 0; i < cg__nroots(f) && ok; i++)
-        ok = (v->roots[i] = cg__clone(v->g, f->roots[i], &m->memo)) != NULL;
+    ok = ok && cg__clone_all(v->g, f->roots, v->roots, cg__nroots(f), &m->memo);
     return ok ? CG_OK : no_memory(m);
 }
 
