@@ -10,6 +10,7 @@ typedef struct node_info {
     int slot;                /* -1: not placed (yet) */
     cg_num off;              /* of its first element in the slot */
     int uses, cost;
+    int root;                /* 1 + position of the root that its place will hold: a root itself, or what a root reshapes (the same place); 0: none */
     bool host, must_place, bound;        /* bound: slot or number were given before the pass came here */
     cg_num num;
 } node_info;

@@ -206,13 +206,15 @@ static bool same_place(const cg_operand *x, const cg_operand *y)
     return x->slot == y->slot && x->off == y->off && x->gather == y->gather && !x->nwindows && !y->nwindows && memcmp(x->stride, y->stride, sizeof x->stride) == 0;
 }
 
+static int numbers_of(const cg_loop *l, const cg_operand *o) { return 1 + l->naxes + 2 * (o->gather >= 0) + o->nwindows * (3 + l->naxes); }
+
 static int add_operand(merge *m, cg_operand o)
 {
     cg_loop *l = &m->loop;
     for (int k = 0; k < l->noperands; k++)
         if (same_place(&m->operands[k], &o))
             return k;
-    m->numbers += 1 + l->naxes + 2 * (o.gather >= 0) + o.nwindows * (3 + l->naxes);
+    m->numbers += numbers_of(l, &o);
     if (l->noperands == CG_LOOP_OPERANDS || m->numbers > CG_LOOP_NUMBERS) {
         m->failed = true;
         return 0;
@@ -254,6 +256,20 @@ static void check_store(merge *m, const cg_operand *o, int before)
 {
     for (int k = 0; k < before; k++)
         m->failed |= m->operands[k].slot == o->slot;
+}
+
+/* The first loop, on its own axes: it stays what it is, so that a loop that grows is not compared with itself again and again. */
+static void begin_with(merge *m, const cg_loop *l)
+{
+    memcpy(m->vals, l->vals, (size_t)l->nvals * sizeof *l->vals);
+    memcpy(m->operands, l->operands, (size_t)l->noperands * sizeof *l->operands);
+    m->loop.nvals = l->nvals;
+    m->loop.noperands = l->noperands;
+    for (int k = 0; k < l->noperands; k++)
+        m->numbers += numbers_of(l, &l->operands[k]);
+    for (int v = 0; v < l->nvals; v++)
+        m->numbers += l->vals[v].kind == CG_V_NUMBER;
+    m->failed |= m->numbers > CG_LOOP_NUMBERS;
 }
 
 static void add_loop(merge *m, const cg_loop *l, const int *first)
@@ -471,7 +487,10 @@ static bool fuse(fuser *f, int i, int j)
     if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(&ta, &tb) ||
         !join(f->p, &a->loop, &b->loop, &m.loop, first_a, first_b))
         return false;
-    add_loop(&m, &a->loop, first_a);
+    if (same_axes(&m.loop, &a->loop) && a->loop.noperands <= CG_LOOP_OPERANDS)
+        begin_with(&m, &a->loop);
+    else
+        add_loop(&m, &a->loop, first_a);
     add_loop(&m, &b->loop, first_b);
     if (m.failed || f->p->failed)
         return false;
