@@ -18,6 +18,7 @@ typedef struct fuser {
     bool *gone;                          /* by step */
     int *readers;                        /* by slot: steps that name it */
     struct room { int vals, operands; } *room;   /* by step: of a loop that was made here, how many there is room for */
+    int *next, **last;                   /* by step: the next of those that became part of it, or -1; where the one after them goes */
     int from;                            /* the first step of the stretch between loop boundaries */
 } fuser;
 
@@ -79,13 +80,12 @@ static touched touched_by(const cg_step *s)
 }
 
 /* Whether the order of two steps matters. */
-static bool ordered(const cg_step *x, const cg_step *y)
+static bool ordered(const touched *a, const touched *b)
 {
-    const touched a = touched_by(x), b = touched_by(y);
-    bool yes = a.all || b.all;
-    for (int i = 0; i < a.n; i++)
-        for (int k = 0; k < b.n; k++)
-            yes |= a.slot[i] == b.slot[k] && (a.written[i] || b.written[k]);
+    bool yes = a->all || b->all;
+    for (int i = 0; i < a->n; i++)
+        for (int k = 0; k < b->n; k++)
+            yes |= a->slot[i] == b->slot[k] && (a->written[i] || b->written[k]);
     return yes;
 }
 
@@ -451,19 +451,7 @@ static bool keep(fuser *f, const merge *m, cg_step *to)
         return false;
     }
     to->loop = l;
-    to->label = cg__loop_label(p, &l);
-    return !p->failed;
-}
-
-static const char *both(cg_plan *p, const char *x, const char *y)
-{
-    cg_strb s = { 0 };
-    cg__strb(&s, "%s, %s", x, y);
-    char *t = cg__strb_take(&s);
-    const char *kept = t ? cg__arena_str(&p->arena, t) : NULL;
-    cg__free(t);
-    p->failed |= !kept;
-    return kept;
+    return true;
 }
 
 /* How often the slots of a step are named, once a slot. */
@@ -477,14 +465,14 @@ static void count(const fuser *f, const touched *t, int by)
     }
 }
 
-static bool fuse(fuser *f, int i, int j)
+/* Loop j into loop i; ta and tb are what they touch. */
+static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
 {
     cg_step *a = &f->p->steps.at[i], *b = &f->p->steps.at[j];
-    const touched ta = touched_by(a), tb = touched_by(b);
     merge m = { .p = f->p, .numbers = CG_AXES_MAX };
     int first_a[CG_AXES_MAX + 1], first_b[CG_AXES_MAX + 1];
     bool dead[CG_LOOP_OPS];
-    if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(&ta, &tb) ||
+    if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(ta, tb) ||
         !join(f->p, &a->loop, &b->loop, &m.loop, first_a, first_b))
         return false;
     if (same_axes(&m.loop, &a->loop) && a->loop.noperands <= CG_LOOP_OPERANDS)
@@ -494,31 +482,31 @@ static bool fuse(fuser *f, int i, int j)
     add_loop(&m, &b->loop, first_b);
     if (m.failed || f->p->failed)
         return false;
-    find_dead(f, &m, &ta, &tb, dead);
+    find_dead(f, &m, ta, tb, dead);
     sweep(&m, dead);
     a->node = gathers(&b->loop) ? b->node : a->node;
-    a->origin = both(f->p, a->origin, b->origin);
     if (!keep(f, &m, a))
         return false;
-    count(f, &ta, -1);
-    count(f, &tb, -1);
+    count(f, ta, -1);
+    count(f, tb, -1);
     const touched now = touched_by(a);
     count(f, &now, 1);
     f->gone[j] = true;
+    *f->last[i] = j;
+    f->last[i] = f->last[j];
     return true;
 }
 
 /* Loop j into one before it in the stretch. */
 static void fuse_up(fuser *f, int j)
 {
-    const cg_step *b = &f->p->steps.at[j];
+    const touched tb = touched_by(&f->p->steps.at[j]);
     for (int i = j - 1, seen = 0; i >= f->from && seen < REACH; i--) {
         if (f->gone[i])
             continue;
         seen++;
-        if (f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j))
-            return;
-        if (ordered(&f->p->steps.at[i], b))
+        const touched ta = touched_by(&f->p->steps.at[i]);
+        if ((f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb)) || ordered(&ta, &tb))
             return;
     }
 }
@@ -643,10 +631,29 @@ static void stretches(fuser *f, bool *boundary)
     }
 }
 
-static void settle(cg_plan *p, const struct room *room, bool gone, cg_loop *l)
+/* What step i and those that are part of it now are, for people. */
+static const char *origins(const fuser *f, int i)
 {
-    l->vals = settled(p, l->vals, &room->vals, gone ? 0 : l->nvals, sizeof *l->vals);
-    l->operands = settled(p, l->operands, &room->operands, gone ? 0 : l->noperands, sizeof *l->operands);
+    cg_strb s = { 0 };
+    for (int k = i; k >= 0; k = f->next[k])
+        cg__strb(&s, "%s%s", k == i ? "" : ", ", f->p->steps.at[k].origin);
+    char *t = cg__strb_take(&s);
+    const char *kept = t ? cg__arena_str(&f->p->arena, t) : NULL;
+    cg__free(t);
+    f->p->failed |= !kept;
+    return kept;
+}
+
+static void settle(fuser *f, int i)
+{
+    cg_step *s = &f->p->steps.at[i];
+    cg_loop *l = &s->loop;
+    l->vals = settled(f->p, l->vals, &f->room[i].vals, f->gone[i] ? 0 : l->nvals, sizeof *l->vals);
+    l->operands = settled(f->p, l->operands, &f->room[i].operands, f->gone[i] ? 0 : l->noperands, sizeof *l->operands);
+    if (f->gone[i] || !f->room[i].vals || f->p->failed)
+        return;
+    s->label = cg__loop_label(f->p, l);
+    s->origin = f->next[i] >= 0 ? origins(f, i) : s->origin;
 }
 
 static void close_ranks(cg_plan *p, const bool *gone)
@@ -669,9 +676,13 @@ void cg__plan_fuse(cg_plan *p)
 {
     const size_t n = (size_t)p->steps.n;
     fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers),
-                 .room = cg__zalloc((n + 1) * sizeof *f.room) };
-    p->failed |= !f.gone || !f.readers || !f.room;
+                 .room = cg__zalloc((n + 1) * sizeof *f.room), .next = cg__zalloc((n + 1) * sizeof *f.next), .last = cg__zalloc((n + 1) * sizeof *f.last) };
+    p->failed |= !f.gone || !f.readers || !f.room || !f.next || !f.last;
     if (!p->failed) {
+        for (size_t i = 0; i < n; i++) {
+            f.next[i] = -1;
+            f.last[i] = &f.next[i];
+        }
         for (int i = 0; i < p->steps.n; i++) {
             const touched t = touched_by(&p->steps.at[i]);
             count(&f, &t, 1);
@@ -679,10 +690,12 @@ void cg__plan_fuse(cg_plan *p)
         stretches(&f, f.gone + n);
         for (int i = 0; i < p->steps.n; i++)
             if (p->steps.at[i].kind == CG_STEP_LOOP)
-                settle(p, &f.room[i], f.gone[i], &p->steps.at[i].loop);
+                settle(&f, i);
         close_ranks(p, f.gone);
     }
     cg__free(f.gone);
     cg__free(f.readers);
     cg__free(f.room);
+    cg__free(f.next);
+    cg__free(f.last);
 }

@@ -25,6 +25,8 @@ typedef struct work {
     bool changed;                        /* in this sweep */
     cg_node_vec nodes;                   /* that the roots reach, */
     bool walked;                         /* if this is set: the last sweep changed nothing */
+    int changes;                         /* sweeps that changed something, loops that were rewritten */
+    int settled_at[CG_PHASE_COUNT];      /* 1 + changes when the phase found nothing more; 0: never */
 } work;
 
 static _Thread_local cg_rewriting ways;
@@ -298,6 +300,7 @@ static bool sweep_once(work *w, cg_node **roots, int n)
     for (int i = 0; i < n && ok; i++)
         roots[i] = now(w, roots[i]);
     w->walked = !w->changed;
+    w->changes += w->changed;
     if (ways.visits)
         *ways.visits += w->nodes.n;
     return ok;
@@ -310,12 +313,15 @@ static int failed(const cg_graph *g, cg_error *err)
 
 static int run_phase(work *w, cg_phase phase, cg_node **roots, int n, cg_error *err)
 {
+    if (w->settled_at[phase] == w->changes + 1)
+        return CG_OK;
     w->phase = phase;
     w->settled.n = 0;
     w->changed = true;
     for (int i = 0; i < MAX_SWEEPS && w->changed; i++)
         if (!sweep_once(w, roots, n))
             return failed(w->g, err);
+    w->settled_at[phase] = w->changed ? 0 : w->changes + 1;
     return CG_OK;
 }
 
@@ -343,7 +349,10 @@ int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_e
         rc = run_phases(w, before, CG_LEN(before), roots, n, err);
     if (rc == CG_OK)
         rc = cg__rewrite_scans(g, roots, n, err);
-    w->walked &= !g->loops;
+    if (g->loops) {
+        w->walked = false;
+        w->changes++;
+    }
     if (rc == CG_OK)
         rc = run_phases(w, after, CG_LEN(after), roots, n, err);
     CG_VEC_FREE(&w->nodes);
