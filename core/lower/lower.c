@@ -488,6 +488,7 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         cg__plan_free(L.plan);
         CG_VEC_FREE(&L.vars);
     }
+    cg__map_free(&L.var_index);
     while (L.top)
         cg__lower_unframe(&L);
     return rc;

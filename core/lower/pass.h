@@ -29,6 +29,7 @@ struct cg_lower {
     cg_error *err;
     frame *top;
     CG_VEC(const cg_node *) vars;
+    cg_map var_index;        /* variable -> position in vars */
     cg_node *const *inputs; int ninputs;
 };
 
