@@ -45,7 +45,7 @@ bool cg__vec_room(void **at, int n, int *cap, size_t item);
 #define CG_VEC_FREE(v) (cg__free((v)->at), (v)->at = NULL, (v)->n = (v)->cap = 0)
 
 /* ---- hash map from 64-bit keys to 64-bit values; a key may be put more than once (a multimap for hash-consing) */
-typedef struct cg_map { struct cg_map_item { uint64_t key, value; bool used; } *at; size_t n, cap; } cg_map;
+typedef struct cg_map { struct cg_map_item { uint64_t key, not_value; } *at; size_t n, cap; } cg_map;       /* any value but UINT64_MAX */
 bool cg__map_put(cg_map *m, uint64_t key, uint64_t value);           /* adds, never replaces; false: no memory */
 bool cg__map_set(cg_map *m, uint64_t key, uint64_t value);           /* replaces the first of that key, or adds */
 bool cg__map_get(const cg_map *m, uint64_t key, uint64_t *value);    /* the first of that key */
