@@ -119,7 +119,7 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
-CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
+CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);     /* value as cg_cast gives it */
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
 /* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
@@ -153,6 +153,8 @@ CG_API char *cg_list_ops(void);
  * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
  * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
+/* Floats become integers by truncation; what is beyond the range of d is its nearest end, and NaN 0. Integers become narrower ones modulo their
+ * width. Floats take the nearest number, halves to even, rounded once whatever a is. To bool: whether a is not 0, which NaN is not. */
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
 #define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)

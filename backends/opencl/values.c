@@ -130,6 +130,14 @@ void cg__cl_literal(cg_strb *out, cg_dtype d, double v, int64_t i)
         float_literal(out, c, v);
 }
 
+/* v as the dtype holds it. */
+static void literal_of(cg_strb *out, cg_dtype d, double v)
+{
+    char held[8] = { 0 };
+    cg__store_f64(held, d, v);
+    cg__cl_literal(out, d, v, cg__is_float(d) ? 0 : cg__load_i64(held, d));
+}
+
 /* ---- expressions: a b c become operands, T the type, M(f) libcg's f for that type; in comments just f */
 
 typedef void operand_fn(cg_cl_writer *w, int v, int depth);
@@ -266,7 +274,7 @@ static void load(cg_cl_writer *w, int v)
     cg__strb(w->out, half ? "])" : "]");
     if (o->nwindows || o->gather >= 0) {
         cg__strb(w->out, " : ");
-        cg__cl_literal(w->out, x->dtype, o->fill, (int64_t)o->fill);
+        literal_of(w->out, x->dtype, o->fill);
     }
     cg__strb(w->out, ";\n");
 }
@@ -286,15 +294,28 @@ static void store(cg_cl_writer *w, int v)
     cg__strb(w->out, half ? ");\n" : ";\n");
 }
 
+/* Floats stop at the ends of an integer type, NaN is 0: cg_of_f32_i32, and then a narrow type's own conversion. What is wider than f32 becomes
+ * a half by way of an odd f32, which rounds once in effect. */
 static void cast(cg_cl_writer *w, const cg_val *x)
 {
-    const bool odd = half_name(x->dtype) && w->l->vals[x->a[0]].dtype == CG_F64, truth = x->dtype == CG_BOOL;
-    if (odd)
-        cg__strb(w->out, "cg_odd_f64(");
-    else if (!truth)
+    const cg_dtype from = cg__dtypes[w->l->vals[x->a[0]].dtype].compute, to = cg__dtypes[x->dtype].compute;
+    const bool stops = cg__is_float(from) && cg__is_int(x->dtype), odd = half_name(x->dtype) && from != CG_F32, narrow = stops && to != x->dtype;
+    if (narrow)
+        cg__strb(w->out, "convert_%s_sat(", cg__dtypes[x->dtype].cl_name);
+    else
+        cg__cl_result(w, x, true);
+    if (stops)
+        cg__strb(w->out, "cg_of_%s_%s(", cg__dtypes[from].name, cg__dtypes[to].name);
+    else if (odd)
+        cg__strb(w->out, "cg_odd_%s(", cg__dtypes[from].name);
+    else if (x->dtype != CG_BOOL)
         cg__strb(w->out, "(%s)", cg__cl_type(x->dtype));
     by_name(w, x->a[0], 0);
-    cg__strb(w->out, "%s", odd ? ")" : truth ? " != 0" : "");
+    cg__strb(w->out, "%s", stops || odd ? ")" : x->dtype == CG_BOOL ? " != 0" : "");
+    if (narrow)
+        cg__strb(w->out, ")");
+    else
+        cg__cl_result(w, x, false);
 }
 
 void cg__cl_value(cg_cl_writer *w, int v)
@@ -308,12 +329,13 @@ void cg__cl_value(cg_cl_writer *w, int v)
         return;                          /* leaves stand where they are used; reductions are the stage's */
     cg__cl_pad(w);
     cg__strb(w->out, "const %s %s = ", cg__cl_type(x->dtype), w->local[v]);
-    cg__cl_result(w, x, true);
     if (x->kind == CG_V_CAST)
         cast(w, x);
-    else
+    else {
+        cg__cl_result(w, x, true);
         expand(w, x, false, by_name, 0);
-    cg__cl_result(w, x, false);
+        cg__cl_result(w, x, false);
+    }
     cg__strb(w->out, ";\n");
 }
 

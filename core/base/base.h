@@ -87,11 +87,13 @@ typedef struct cg_dtype_row {
 extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1];       /* the last row: nodes with several outputs, so that asking about one is harmless */
 static inline bool cg__is_float(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_FLOAT; }
 static inline bool cg__is_int(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_INT || cg__dtypes[d].kind == CG_KIND_UINT; }
-/* One element from and to memory; integers and bool through int64 when is_int, floats through double. */
+/* One element from and to memory; integers and bool through int64 when is_int, floats through double. A float as an integer is truncated,
+ * beyond the range it is the nearest end, NaN is 0. */
 double  cg__load_f64(const void *p, cg_dtype d);
 int64_t cg__load_i64(const void *p, cg_dtype d);
-void    cg__store_f64(void *p, cg_dtype d, double v);     /* rounds to nearest even; integers truncate */
-void    cg__store_i64(void *p, cg_dtype d, int64_t v);    /* wraps */
+void    cg__store_f64(void *p, cg_dtype d, double v);     /* rounds to nearest even */
+void    cg__store_i64(void *p, cg_dtype d, int64_t v);    /* wraps; floats: rounds once */
+void    cg__cast_element(void *to, cg_dtype d, const void *from, cg_dtype s);     /* as cg_cast does */
 bool    cg__dtype_by_name(const char *name, size_t n, cg_dtype *out);
 
 /* ---- the elementwise table, elemwise.def: one enumerator and one row an operation */

@@ -122,7 +122,9 @@ int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 
 int cg__loop_literal(cg_loop_builder *b, cg_dtype d, double x)
 {
-    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : (int64_t)x));
+    char held[8] = { 0 };
+    cg__store_f64(held, d, x);
+    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : cg__load_i64(held, d)));
 }
 
 int cg__loop_number(cg_loop_builder *b, cg_num n)

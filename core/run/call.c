@@ -35,6 +35,13 @@ static const char *label(run *r, const cg_node *n)
 
 /* ---- inputs */
 
+/* From 2^63 on a u64 looks like a negative int64. */
+static bool same_integer(const void *p, cg_dtype a, const void *q, cg_dtype b)
+{
+    const int64_t x = cg__load_i64(p, a);
+    return x == cg__load_i64(q, b) && (x >= 0 || (a == CG_U64) == (b == CG_U64));
+}
+
 static int convert(run *r, int i, cg_array *a, const cg_node *want)
 {
     const cg_dtype to = want->type.dtype;
@@ -49,15 +56,12 @@ static int convert(run *r, int i, cg_array *a, const cg_node *want)
     for (int64_t k = 0; k < a->count; k++) {
         const char *p = (const char *)a->host + (size_t)k * si;
         char *q = (char *)c->host + (size_t)k * so;
-        if (cg__is_float(a->dtype) || cg__is_float(to)) {
-            cg__store_f64(q, to, cg__is_float(a->dtype) ? cg__load_f64(p, a->dtype) : (double)cg__load_i64(p, a->dtype));
-            continue;
-        }
-        const int64_t v = cg__load_i64(p, a->dtype);
-        cg__store_i64(q, to, v);
-        if (cg__load_i64(q, to) != v) {
+        cg__cast_element(q, to, p, a->dtype);
+        if (!cg__is_float(to) && !same_integer(p, a->dtype, q, to)) {
+            char v[24];
+            snprintf(v, sizeof v, a->dtype == CG_U64 ? "%llu" : "%lld", (long long)cg__load_i64(p, a->dtype));
             cg_array_free(c);
-            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %lld in input %s does not fit %s", r->f->name, (long long)v, label(r, want), cg__dtypes[to].name);
+            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %s in input %s does not fit %s", r->f->name, v, label(r, want), cg__dtypes[to].name);
         }
     }
     r->inputs[i] = c;
