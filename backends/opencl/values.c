@@ -216,6 +216,13 @@ void cg__cl_result(cg_cl_writer *w, const cg_val *x, bool open)
         cg__strb(w->out, "%s", wraps[x->dtype]);
 }
 
+/* What follows a condition under which value v fails. */
+static void fails(cg_cl_writer *w, int v)
+{
+    cg__cl_line(w, "    atomic_min(&status[n.call], (int)n.step + %d);", v);
+    w->k->can_fail = true;
+}
+
 /* Names the conditions under which the element exists; an index out of range sets the status. */
 static void guards(cg_cl_writer *w, int v, const cg_operand *o)
 {
@@ -250,8 +257,7 @@ static void guards(cg_cl_writer *w, int v, const cg_operand *o)
     cg__strb(w->out, ";\n");
     cg__cl_line(w, "const int ok%d = row%d >= 0 && row%d < n.%s;", v, v, v, rows);
     cg__cl_line(w, o->nwindows ? "if (inside%d && !ok%d)" : "if (!ok%d)", v, v);
-    cg__cl_line(w, "    atomic_min(&status[n.call], (int)n.step);");
-    w->k->can_fail = true;
+    fails(w, v);
 }
 
 static void load(cg_cl_writer *w, int v)
@@ -327,6 +333,12 @@ void cg__cl_value(cg_cl_writer *w, int v)
         store(w, v);
     if (x->kind != CG_V_ELEM && x->kind != CG_V_CAST)
         return;                          /* leaves stand where they are used; reductions are the stage's */
+    if (cg__loop_divides(w->p, w->l, v)) {
+        char by[2 * CG_CL_NAME];
+        cg__cl_operand(w, x->a[1], by);
+        cg__cl_line(w, "if (%s == 0)", by);
+        fails(w, v);
+    }
     cg__cl_pad(w);
     cg__strb(w->out, "const %s %s = ", cg__cl_type(x->dtype), w->local[v]);
     if (x->kind == CG_V_CAST)

@@ -111,6 +111,13 @@ int cg__loop_elem(cg_loop_builder *b, cg_elem op, cg_dtype d, int x, int y, int 
     return add_val(b, v);
 }
 
+int cg__loop_blame(cg_loop_builder *b, int v, const cg_node *n)
+{
+    if (v >= 0 && !b->vals.at[v].node)
+        b->vals.at[v].node = n;
+    return v;
+}
+
 int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 {
     if (a < 0 || b->vals.at[a].dtype == d)

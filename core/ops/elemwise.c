@@ -276,7 +276,7 @@ CG_DECLARE_EMIT(cg__elem_emit)
         if ((v[i] = cg__emit(b, in, &there)) < 0)
             return v[i];
     }
-    return cg__loop_elem(b, elem_of(n), n->type.dtype, v[0], v[1], v[2]);
+    return cg__loop_blame(b, cg__loop_elem(b, elem_of(n), n->type.dtype, v[0], v[1], v[2]), n);
 }
 
 /* ---- cast */

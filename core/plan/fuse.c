@@ -444,7 +444,6 @@ static bool fuse(fuser *f, int i, int j)
         return false;
     find_dead(f, &m, &ta, &tb, dead);
     sweep(&m, dead);
-    a->node = gathers(&b->loop) ? b->node : a->node;
     a->origin = both(f->p, a->origin, b->origin);
     if (!keep(f->p, &m, a))
         return false;

@@ -157,19 +157,19 @@ static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)
 static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->v->low.vars.at[var]->array, user); }
 static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->v->low.vars.at[var]->array->shape[axis]; }
 
-static int env_unequal(void *user, const cg_node *n, int64_t a, int64_t b, cg_error *err)
+static int env_broken(void *user, const cg_node *n, cg_num_op check, int64_t a, int64_t b)
 {
-    (void)err;
-    return unequal(user, n, a, b);
+    run *r = user;
+    return check == CG_N_CHECK_EQ ? unequal(r, n, a, b) : cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an integer is divided by zero in %s", r->f->name, label(r, n));
 }
 
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
-    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
+    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_broken };
     const double t0 = cg__now_us();
     const size_t bytes = (size_t)r->v->low.plan->nums.n * sizeof *r->v->n;
-    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n, r->err);
+    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
     if (!r->v->planned || memcmp(r->v->n, r->v->last_n, bytes) != 0) {
