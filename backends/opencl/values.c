@@ -24,6 +24,18 @@ void cg__cl_line(cg_cl_writer *w, const char *fmt, ...)
     cg__strb(w->out, "%s\n", text);
 }
 
+void cg__cl_open(cg_cl_writer *w, const char *line)
+{
+    cg__cl_line(w, "%s", line);
+    w->depth++;
+}
+
+void cg__cl_close(cg_cl_writer *w)
+{
+    w->depth--;
+    cg__cl_line(w, "}");
+}
+
 static const char *number_named(cg_cl_writer *w, cg_cl_number want, const char *name)
 {
     cg_cl_text *k = w->k;
