@@ -17,7 +17,7 @@ void cg__cl_identity(cg_strb *out, const cg_val *x)
         cg__strb(out, "%s", c == CG_I32 ? (max ? "INT_MIN" : "INT_MAX") : c == CG_I64 ? (max ? "LONG_MIN" : "LONG_MAX") : c == CG_U32 ? (max ? "0u" : "UINT_MAX") : max ? "0ul" : "ULONG_MAX");
 }
 
-/* to = cg__cl_combine(to, from) */
+/* to = combine(to, from) */
 void cg__cl_combine(cg_cl_writer *w, const cg_val *x, const char *to, const char *from)
 {
     const bool sum = x->op == CG_RED_SUM || x->op == CG_RED_PROD;
