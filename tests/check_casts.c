@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* Casts between all dtypes, against golden_cast.h: in kernels, when constants are folded, and of a call's inputs. */
-#include <check.h>
 #include <stdlib.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
 #include "tests/golden_cast.h"
+#include "tests/suite.h"
 
 enum { MOST = 256 };
 
@@ -137,18 +137,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("casts");
-    TCase *t = tcase_create("casts");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, in_kernels);
-    tcase_add_test(t, of_constants);
-    tcase_add_test(t, of_inputs);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("casts", in_kernels, of_constants, of_inputs);
 }

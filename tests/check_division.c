@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Integers divided by zero: wherever the division stands, the call fails with a sentence that names it, at once or when the value is wanted. */
-#include <check.h>
 #include <stdlib.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { ROWS = 3, COLS = 300 };
 
@@ -280,24 +280,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("division");
-    TCase *t = tcase_create("division");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, wherever_it_stands);
-    tcase_add_test(t, safe_divisors_and_floats_do_not_fail);
-    tcase_add_test(t, of_every_integer_type);
-    tcase_add_test(t, of_host_integers);
-    tcase_add_test(t, of_step_numbers);
-    tcase_add_test(t, sizes_may_be_zero);
-    tcase_add_test(t, the_cause_is_told);
-    tcase_add_test(t, variables_keep_their_values_or_are_poisoned);
-    tcase_add_test(t, constants_fail_at_the_call);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("division", wherever_it_stands, safe_divisors_and_floats_do_not_fail, of_every_integer_type, of_host_integers, of_step_numbers,
+                     sizes_may_be_zero, the_cause_is_told, variables_keep_their_values_or_are_poisoned, constants_fail_at_the_call);
 }

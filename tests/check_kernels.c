@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The text of kernels against tests/expected: a change to the generator shows its effect in the diff. CG_REGENERATE=1 writes the files anew
  * (for each CG_CL_STYLE once). */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/suite.h"
 
 typedef struct var { const char *name; cg_dtype dtype; int rank; int64_t shape[3]; } var;
 static const struct { const char *name, *expr; var vars[3]; } rows[] = {
@@ -76,16 +76,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("kernels");
-    TCase *t = tcase_create("kernels");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, kernels_read_as_expected);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("kernels", kernels_read_as_expected);
 }
