@@ -17,6 +17,8 @@ static const struct { const char *name, *expr; var vars[3]; } rows[] = {
     { "cross_entropy", "(cross_entropy x y)", { { "x", CG_F32, 2, { CG_ANY, 10 } }, { "y", CG_I64, 1, { CG_ANY } } } },
     { "half", "(mul (add x x) x)", { { "x", CG_F16, 1, { CG_ANY } } } },
     { "narrow_integers", "(add x y)", { { "x", CG_I8, 1, { CG_ANY } }, { "y", CG_I8, 1, { CG_ANY } } } },
+    { "division", "(floor_divide x y)", { { "x", CG_I32, 1, { CG_ANY } }, { "y", CG_I32, 1, { CG_ANY } } } },
+    { "to_i8", "(cast x :dtype i8)", { { "x", CG_F32, 1, { CG_ANY } } } },
     { "transposed", "(add (transpose x) y)", { { "x", CG_F32, 2, { CG_ANY, 7 } }, { "y", CG_F32, 2, { 7, CG_ANY } } } },
     { "any", "(any x :axis [1])", { { "x", CG_F32, 2, { CG_ANY, CG_ANY } } } },
     { "choose", "(where (less x y) x 2)", { { "x", CG_F32, 1, { CG_ANY } }, { "y", CG_F32, 1, { CG_ANY } } } },
