@@ -222,7 +222,7 @@ CG_DECLARE1(erfcinv);         /* erfc of it is a */
 CG_DECLARE1(gamma);           /* (a - 1)! */
 CG_DECLARE1(lgamma);          /* log |gamma(a)| */
 CG_DECLARE1(digamma);         /* the derivative of lgamma */
-CG_DECLARE1(trigamma);        /* and of that; has no derivative here */
+CG_DECLARE1(trigamma);        /* and of that; its own derivative is undefined here */
 CG_DECLARE1(i0);              /* modified Bessel function of the first kind, order 0 */
 CG_DECLARE1(i1);              /* order 1 */
 /* Comparisons, to bool; NaN is unequal to all */
@@ -269,6 +269,12 @@ CG_DECLARE1(silu);            /* a sigmoid(a) */
 CG_DECLARE1(mish);            /* a tanh(softplus(a)) */
 CG_DECLARE1(gelu);            /* a times the normal distribution function of a */
 CG_DECLARE1(gelu_tanh);       /* its approximation by tanh */
+/* a itself, and another gradient: what cg_grad hands on through it. They are gone once a function is compiled. */
+CG_DECLARE1(zero_grad);         /* zeros: a counts as constant, though connected */
+CG_DECLARE1(disconnected_grad); /* none: a is cut off */
+CG_DECLARE1(undefined_grad);    /* an error, if a variable is reached through it */
+CG_DECLARE3(grad_clip);         /* the gradient within b..c */
+CG_DECLARE2(grad_scale);        /* the gradient times b; -1 reverses it */
 CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
 
 /* ---- Reductions ------------------------------------------------------------------------------------------ */
@@ -368,8 +374,26 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
-/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar. */
+/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.
+ * Where the cost varies with a variable only in steps (by floor, a comparison, an integer) its gradient is zeros. A variable that does not
+ * reach the cost (disconnected; sizes and positions are no path) is an error that names both. So is one that reaches it through an operation
+ * that has no derivative (undefined), which tells the operation and the reason; a path that nobody asked for does no harm. */
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout);
+
+typedef struct cg_known_grad { cg_node *node, *grad; } cg_known_grad;
+typedef enum { CG_DISCONNECTED_ERROR, CG_DISCONNECTED_ZEROS, CG_DISCONNECTED_NULL } cg_disconnected;
+typedef struct cg_grad_spec {
+    size_t struct_size;
+    const cg_known_grad *known; int nknown;       /* the gradient of node is grad, whatever uses it; the cost may then be NULL */
+    cg_node *const *constant; int nconstant;      /* not crossed: what they are made of gets nothing through them */
+    cg_disconnected disconnected;                 /* what stands for the gradient of a variable that does not reach the cost */
+} cg_grad_spec;
+#define CG_GRAD(...)      (&(cg_grad_spec){ .struct_size = sizeof(cg_grad_spec), __VA_ARGS__ })
+#define CG_KNOWN(...)     .known = (const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
+                          .nknown = (int)(sizeof((const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_known_grad)) - 1
+#define CG_CONSTANTS(...) .constant = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .nconstant = CG_COUNT_(cg_node *const, __VA_ARGS__)
+/* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
+CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 

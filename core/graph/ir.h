@@ -68,13 +68,17 @@ typedef struct cg_op {
     /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
     cg_node *(*simple)(const cg_node *candidate);
     /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.
-     * gin[i]: gradient for input i, or CG_ZERO or NULL (disconnected). (NULL: no gradient: an error that says so) */
+     * gin[i], CG_DISCONNECTED before: the gradient for input i, or one of the three kinds of none. NULL: a builder failed and has said why. */
     int (*grad)(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[]);
     int (*lower)(struct cg_lower *, const cg_node *n);       /* (optional) steps that place n; lower.h */
     int (*emit)(struct cg_loop_builder *, const cg_node *n, const struct cg_spot *at);     /* (optional) one element of n inside a LOOP */
 } cg_op;
 extern const cg_op cg__ops[CG_OP_COUNT];
-#define CG_ZERO ((cg_node *)-1)
+#define CG_ZERO         ((cg_node *)-1)          /* identically zero: n varies with the operand in steps (floor), or not at all */
+#define CG_DISCONNECTED ((cg_node *)-2)          /* the operand's value is no part of n's: a size, a position, what a builder cut off */
+cg_node *cg__undefined(cg_graph *g, const char *reason);        /* n varies with it, and there is no derivative; grad.c adds whose operand it is */
+bool cg__is_undefined(const cg_node *grad);
+bool cg__has_grad(const cg_node *grad);                         /* a node, and none of the above */
 static inline cg_op_id cg__op_id(const cg_node *n) { return (cg_op_id)(n->op - cg__ops); }
 static inline bool cg__is(const cg_node *n, cg_op_id id) { return n->op == &cg__ops[id]; }
 
@@ -125,7 +129,13 @@ cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
 cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
-/* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */
-int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out);
+/* grad.c: reverse mode. out[i]: the gradient of wrt[i], or a kind of none. */
+typedef struct cg_backward {
+    cg_node *const *root, *const *seed; int nroots;                     /* where it begins, with which gradients (NULL: none) */
+    int nknown;                                                         /* of the first roots the gradient is the seed, whatever else uses them */
+    cg_node *const *wrt; int nwrt;
+    cg_node *const *constant; int nconstant;                            /* not crossed */
+} cg_backward;
+int cg__backward(const cg_backward *b, cg_node **out);
 
 #endif

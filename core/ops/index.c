@@ -120,8 +120,6 @@ CG_DECLARE_GRAD(cg__slice_grad)
     }
     const int r = n->type.rank;
     gin[0] = cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -229,8 +227,6 @@ CG_DECLARE_GRAD(cg__pad_grad)
         x = cg_slice(cg_slice(x, i, from, NULL, n->attr[PAD_STEP].at[i]), i, NULL, count, 1);
     }
     gin[0] = x;
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -303,7 +299,6 @@ CG_DECLARE_GRAD(cg__take_grad)
     cg_node *src = flat(gout[0], idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
     cg_node *sum = cg__node(g, CG_OP_scatter_add, (cg_node *[]){ src, rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL);
     gin[0] = cg__reshape_like(sum, &a->type);
-    gin[1] = CG_ZERO;
     return CG_OK;
 }
 
@@ -323,7 +318,6 @@ CG_DECLARE_GRAD(cg__scatter_grad)
 {
     (void)need;
     gin[0] = cg_take(gout[0], n->in[1]);
-    gin[1] = gin[2] = CG_ZERO;
     return CG_OK;
 }
 

@@ -82,12 +82,30 @@ static int differentiate(pass *p, const bool *need)
             wrt[n++] = p->arg[k];
         }
     if (rc == CG_OK)
-        rc = cg__backward(p->v.root, p->seed, p->v.nroots, wrt, n, got);
+        rc = cg__backward(&(cg_backward){ .root = p->v.root, .seed = p->seed, .nroots = p->v.nroots, .wrt = wrt, .nwrt = n }, got);
     for (int i = 0; i < n && rc == CG_OK; i++)
         p->darg[index[i]] = got[i];
     cg__free(wrt);
     cg__free(index);
     return rc;
+}
+
+/* Operands that have no gradient get its kind. An undefined one of a state is that of all, for it runs through the steps: true. */
+static bool hand_on_kinds(pass *p, cg_node **gin)
+{
+    const int nvalues = cg__scan_nargs(&p->v) - 1;
+    cg_node *of_all = NULL;
+    for (int k = 0; k < nvalues; k++) {
+        cg_node *d = p->darg[k];
+        gin[1 + k] = d ? d : p->arg[k] ? CG_ZERO : CG_DISCONNECTED;          /* no floats; or no step reads it */
+        if (cg__is_undefined(d) && k >= p->v.nseq && k < p->v.nseq + p->v.nstate)
+            of_all = d;
+        if (!cg__has_grad(d))
+            p->darg[k] = NULL;
+    }
+    for (int k = 0; k < nvalues && of_all; k++)
+        gin[1 + k] = of_all;
+    return of_all != NULL;
 }
 
 /* ---- what the backward body reads of the forward one */
@@ -253,12 +271,11 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
     p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
     int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
-    gin[0] = CG_ZERO;
     if (rc == CG_OK)
         rc = find_args(&p) ? seeds(&p, gout) : CG_ENOMEM;
     if (rc == CG_OK)
         rc = differentiate(&p, need);
-    if (rc == CG_OK)
+    if (rc == CG_OK && !hand_on_kinds(&p, gin))
         rc = find_saved(&p) && fill_memo(&p) ? finish(&p, need, gin) : CG_ENOMEM;
     cg__scan_drop(p.s);
     cg__map_free(&p.forward);
