@@ -16,8 +16,8 @@
  *     cg_array *out = NULL;
  *     cg_call(train, CG_ARRAYS(images, labels), &out);
  *
- * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL, and the graph keeps the first
- * sentence, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
+ * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL and says nothing more, and the graph keeps
+ * the sentences, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
  * return int give 0 or a negative cg_status; those that return a pointer give NULL; cg_last_error() tells why
  * (one per thread). Graph building: one thread per graph. Functions may be called from different threads.
  * Lists are a pointer and a count; CG_SHAPE(3, 4), CG_NODES(a, b)... expand to exactly these two.
@@ -111,8 +111,12 @@ CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes);
 
 CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
-CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
-CG_API void cg_graph_clear_error(cg_graph *g);
+/* What went wrong while building, in order, but not what only follows from it: each sentence is of another expression or line.
+ * cg_compile gives them all as one text, a line each, and "and N more" where they are too many for it. */
+CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
+CG_API int cg_graph_error_count(const cg_graph *g);
+CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the first is 0; 16 are kept, NULL: no more */
+CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);

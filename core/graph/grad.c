@@ -216,9 +216,6 @@ int cg__backward(const cg_backward *b, cg_node **out)
         cg_node *grad = grad_of(&w, b->wrt[i]);
         out[i] = grad ? grad : CG_DISCONNECTED;
     }
-    rc = rc < 0 && w.g->error.code ? (int)w.g->error.code : rc;
-    if (rc < 0 && !w.g->error.code)
-        cg__graph_fail(w.g, (cg_status)rc, "cg_grad: failed: %s", cg_status_name((cg_status)rc));
     CG_VEC_FREE(&w.nodes);
     cg__map_free(&w.grads);
     cg__map_free(&w.marks);
@@ -274,12 +271,11 @@ static int check_known(const request *r, int i)
 
 static int check_cost(const request *r)
 {
-    if (!r->cost && r->o->nknown)
-        return CG_OK;
-    const int rc = check_node(r, r->cost, "cost", 0);
-    if (rc == CG_OK && (r->cost->type.rank != 0 || !cg__is_float(r->cost->type.dtype)))
+    if (!r->cost)
+        return r->o->nknown ? CG_OK : r->g->error.code ? CG_EINVAL : REFUSE(r, CG_EINVAL, "the cost is NULL");
+    if (r->cost->type.rank != 0 || !cg__is_float(r->cost->type.dtype))
         return REFUSE(r, CG_ESHAPE, "the cost must be a float scalar, is %s; take its mean or sum", cg__label(r->cost));
-    return rc;
+    return CG_OK;
 }
 
 static int check(const request *r)
@@ -357,10 +353,22 @@ static int derive(const request *r)
         const int one = deliver(r, i, room[i]);
         rc = rc == CG_OK ? one : rc;
     }
-    if (rc < 0 && !r->g->error.code)
-        REFUSE(r, (cg_status)rc, "failed: %s", cg_status_name((cg_status)rc));
     cg__free(room);
     return rc;
+}
+
+/* What failed below has said so, or it was memory. */
+static int derive_and_say(const request *r)
+{
+    cg_error *last = cg__thread_error();
+    const cg_status before = last->code;
+    last->code = CG_OK;
+    const int rc = derive(r);
+    if (rc == CG_OK)
+        last->code = before;
+    else if (!last->code)
+        REFUSE(r, (cg_status)rc, "failed: %s", cg_status_name((cg_status)rc));
+    return rc == CG_OK ? CG_OK : (int)last->code;
 }
 
 CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o)
@@ -370,7 +378,7 @@ CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **con
     for (int i = 0; i < nout; i++)
         *out[i] = NULL;
     const int rc = r.g ? check(&r) : CG_EINVAL;
-    return rc == CG_OK ? derive(&r) : rc;
+    return rc == CG_OK ? derive_and_say(&r) : rc;
 }
 
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout)

@@ -89,7 +89,9 @@ struct cg_graph {
     int count;
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
-    cg_error error;              /* sticky */
+    cg_error error;              /* the first, sticky */
+    cg_error *more;              /* those after it: nmore are kept, nerrors were told in all */
+    int nmore, nerrors;
     cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
     const void *caller;          /* while a public builder runs: the user's code after the call */
     cg_map defaults;             /* shared variable -> its default update */
@@ -110,6 +112,7 @@ cg_node *cg__const_i64(cg_graph *g, int64_t v);
 cg_node *cg__splat(cg_graph *g, cg_dtype d, double v);                  /* rank-0 constant */
 bool cg__is_const(const cg_node *n, double *value);                     /* all elements equal value */
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* sticky; returns NULL */
+int cg__graph_errors(const cg_graph *g, cg_error *err);                 /* all of them as one text; returns the first's code */
 cg_graph *cg__graph_of(cg_node *const *in, int n);                      /* NULL when an operand is NULL or graphs differ (then says so) */
 void cg__type_text(const cg_type *t, cg_strb *out);                     /* f32[3,n] */
 cg_dim_t cg__dim_of(const cg_node *n, int axis);

@@ -32,28 +32,36 @@ static cg_node *zeros_like(const cg_node *n)
     return cg__broadcast_like(cg__splat(n->graph, n->type.dtype, 0), &n->type);
 }
 
-static void add_seed(pass *p, int root, cg_node *g)
+static bool add_seed(pass *p, int root, cg_node *g)
 {
-    p->seed[root] = p->seed[root] && g ? cg_add(p->seed[root], g) : g;
+    p->seed[root] = p->seed[root] ? cg_add(p->seed[root], g) : g;
+    return p->seed[root] != NULL;
+}
+
+/* The gradient of what is left of state i after the loop. */
+static cg_node *last_seed(const pass *p, cg_node *const *gout, int i)
+{
+    cg_node *last = NULL;
+    bool ok = true;
+    for (int k = 0; k < p->v.nouts && ok; k++)
+        if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
+            ok = (last = last ? cg_add(last, gout[k]) : gout[k]) != NULL;
+    return last || !ok ? last : zeros_like(p->v.init[i]);
 }
 
 /* What flows into the roots of one step. */
-static int seeds(pass *p, cg_node *const *gout)
+static bool seeds(pass *p, cg_node *const *gout)
 {
-    for (int i = 0; i < p->v.nstate; i++) {
-        cg_node *init = p->v.init[i], *last = NULL;
-        if (!cg__is_float(init->type.dtype))
-            continue;
-        for (int k = 0; k < p->v.nouts; k++)
-            if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
-                last = last ? cg_add(last, gout[k]) : gout[k];
-        p->state[i] = cg_scan_state(p->s, last ? last : zeros_like(init));
-        add_seed(p, i, p->state[i]);
-    }
-    for (int k = 0; k < p->v.nouts; k++)
+    bool ok = true;
+    for (int i = 0; i < p->v.nstate && ok; i++)
+        if (cg__is_float(p->v.init[i]->type.dtype)) {
+            p->state[i] = cg_scan_state(p->s, last_seed(p, gout, i));
+            ok = add_seed(p, i, p->state[i]);
+        }
+    for (int k = 0; k < p->v.nouts && ok; k++)
         if (gout[k] && p->v.out[k].keep != CG_SCAN_LAST)
-            add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
-    return p->g->error.code ? (int)p->g->error.code : CG_OK;
+            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
+    return ok;
 }
 
 static bool find_args(pass *p)
@@ -272,7 +280,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
     int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
-        rc = find_args(&p) ? seeds(&p, gout) : CG_ENOMEM;
+        rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = differentiate(&p, need);
     if (rc == CG_OK && !hand_on_kinds(&p, gin))
@@ -285,5 +293,5 @@ CG_DECLARE_GRAD(cg__scan_grad)
     cg__free(p.seed);
     cg__free(p.arg);
     cg__free(p.darg);
-    return rc < 0 && p.g->error.code ? (int)p.g->error.code : rc;
+    return rc;
 }
