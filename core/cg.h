@@ -518,7 +518,7 @@ typedef struct cg_optimizer {
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
 CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: there is no such kind */
-/* Differentiates loss by all parameters of n and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
+/* Differentiates loss by all parameters of n, each of which must reach it, and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
  * shared scalar, named rate, that cg_net_set_rate changes between calls. Once a net. */
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
 CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);
