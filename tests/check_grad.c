@@ -327,6 +327,10 @@ START_TEST(wrong_uses_have_their_sentence)
     REFUSED(cg_grad(cg_sum(w.i, CG_REDUCE()), CG_NODES(w.x), CG_OUT(&d)), CG_ESHAPE, "the cost must be a float scalar, is sum i64[]");
     REFUSED(cg_grad(cost, CG_NODES(w.i), CG_OUT(&d)), CG_EDTYPE, "cg_grad: i (input i64[3]");
     REFUSED(cg_grad(cost, CG_NODES(w.x), CG_OUT(&d, &e)), CG_EINVAL, "1 variables but 2 places");
+    cg_node *pair = as_node(&w, "(split x :indices_or_sections [1 2] :axis 0)");
+    ck_assert_int_eq(cg_node_outputs(pair), 3);
+    REFUSED(cg_grad(pair, CG_NODES(w.x), CG_OUT(&d)), CG_ESHAPE, "the cost must be a float scalar, is tuple");
+    REFUSED(cg_grad(cost, CG_NODES(pair), CG_OUT(&d)), CG_EINVAL, "has several outputs; take one with cg_output");
     REFUSED(cg_grad(cost, CG_NODES(other.x), CG_OUT(&d)), CG_EINVAL, "variable 0, x (input f64[3]");
     REFUSED(cg_grad(cost, CG_NODES(NULL), CG_OUT(&d)), CG_EINVAL, "cg_grad: variable 0 is NULL");
     REFUSED(cg_grad_with(NULL, CG_NODES(w.x), CG_OUT(&d), NULL), CG_EINVAL, "cg_grad: the cost is NULL");

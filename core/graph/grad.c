@@ -247,7 +247,9 @@ static int check_node(const request *r, const cg_node *n, const char *what, int 
 {
     if (!n)
         return r->g->error.code ? CG_EINVAL : REFUSE(r, CG_EINVAL, "%s %d is NULL", what, i);
-    return n->graph == r->g ? CG_OK : REFUSE(r, CG_EINVAL, "%s %d, %s, belongs to another graph", what, i, cg__label(n));
+    if (n->graph != r->g)
+        return REFUSE(r, CG_EINVAL, "%s %d, %s, belongs to another graph", what, i, cg__label(n));
+    return n->nouts ? REFUSE(r, CG_EINVAL, "%s %d, %s, has several outputs; take one with cg_output", what, i, cg__label(n)) : CG_OK;
 }
 
 static int check_known(const request *r, int i)
@@ -273,7 +275,7 @@ static int check_cost(const request *r)
 {
     if (!r->cost)
         return r->o->nknown ? CG_OK : r->g->error.code ? CG_EINVAL : REFUSE(r, CG_EINVAL, "the cost is NULL");
-    if (r->cost->type.rank != 0 || !cg__is_float(r->cost->type.dtype))
+    if (r->cost->nouts || r->cost->type.rank != 0 || !cg__is_float(r->cost->type.dtype))
         return REFUSE(r, CG_ESHAPE, "the cost must be a float scalar, is %s; take its mean or sum", cg__label(r->cost));
     return CG_OK;
 }
