@@ -4,6 +4,7 @@
 #include <check.h>
 #include <math.h>
 #include "core/graph/ir.h"
+#include "tests/suite.h"
 #include "tests/verified.h"
 
 enum { N = 3, MAX_OUT = 128, VARS = 4 };
@@ -361,25 +362,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("grad");
-    TCase *t = tcase_create("grad");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, zero_disconnected_and_undefined_differ);
-    tcase_add_test(t, second_derivatives_follow_the_same_rules);
-    tcase_add_test(t, gradients_by_hand_are_printed_and_read);
-    tcase_add_test(t, a_known_gradient_continues_the_chain);
-    tcase_add_test(t, what_is_known_is_not_computed);
-    tcase_add_test(t, constants_are_not_crossed);
-    tcase_add_test(t, what_stands_for_the_disconnected_is_chosen);
-    tcase_add_test(t, loops_hand_the_kinds_on);
-    tcase_add_test(t, wrong_uses_have_their_sentence);
-    tcase_add_test(t, every_operation_tells_its_gradient);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("grad", zero_disconnected_and_undefined_differ, second_derivatives_follow_the_same_rules, gradients_by_hand_are_printed_and_read,
+                     a_known_gradient_continues_the_chain, what_is_known_is_not_computed, constants_are_not_crossed, what_stands_for_the_disconnected_is_chosen,
+                     loops_hand_the_kinds_on, wrong_uses_have_their_sentence, every_operation_tells_its_gradient);
 }

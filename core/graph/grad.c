@@ -16,8 +16,8 @@ enum { WANTED = 1, KNOWN = 2, CONSTANT = 4 };
 typedef struct walk {
     cg_graph *g;
     cg_node_vec nodes;
-    cg_map grads;                        /* node -> gradient so far; tuple -> an array of one an output, in the arena */
-    cg_map marks;                        /* WANTED: a variable reaches a root through it; KNOWN, CONSTANT: as the caller said */
+    void **grads;                        /* by id: the gradient so far; of a tuple an array of one an output, in the arena */
+    uint8_t *marks;                      /* by id: WANTED: a variable reaches a root through it; KNOWN, CONSTANT: as the caller said */
     cg_arena arena;
 } walk;
 
@@ -55,42 +55,20 @@ static cg_node *zeros(cg_graph *g, const cg_type *t)
 
 /* ---- what has reached a node */
 
-static unsigned marks_of(const walk *w, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&w->marks, cg__key(n), &v) ? (unsigned)v : 0;
-}
-
-static bool mark(walk *w, const cg_node *n, unsigned m)
-{
-    return cg__map_set(&w->marks, cg__key(n), marks_of(w, n) | m);
-}
-
 /* Whether what a user of n hands to it matters. */
 static bool takes_part(const walk *w, const cg_node *n)
 {
-    return (marks_of(w, n) & (WANTED | KNOWN)) == WANTED;
+    return (w->marks[n->id] & (WANTED | KNOWN)) == WANTED;
 }
 
-static bool mark_paths(walk *w)
+static void mark_paths(walk *w)
 {
     for (int i = 0; i < w->nodes.n; i++) {
         const cg_node *at = w->nodes.at[i];
-        bool reaches = false;
-        if (marks_of(w, at) & (WANTED | CONSTANT))
-            continue;
-        for (int k = 0; k < cg__nvalues(at) && !reaches; k++)
-            reaches = takes_part(w, at->in[k]);
-        if (reaches && !mark(w, at, WANTED))
-            return false;
+        for (int k = 0; k < cg__nvalues(at) && !(w->marks[at->id] & (WANTED | CONSTANT)); k++)
+            if (takes_part(w, at->in[k]))
+                w->marks[at->id] |= WANTED;
     }
-    return true;
-}
-
-static cg_node *grad_of(const walk *w, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&w->grads, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
 }
 
 static cg_node *sum_of(cg_node *have, cg_node *more)
@@ -106,18 +84,21 @@ static int add_grad(walk *w, cg_node *n, cg_node *more)
 {
     if (more == CG_DISCONNECTED)
         return CG_OK;
-    cg_node *sum = more ? sum_of(grad_of(w, n), more) : NULL;
-    return sum && cg__map_set(&w->grads, cg__key(n), cg__key(sum)) ? CG_OK : CG_ENOMEM;
+    cg_node *sum = more ? sum_of(w->grads[n->id], more) : NULL;
+    if (sum)
+        w->grads[n->id] = sum;
+    return sum ? CG_OK : CG_ENOMEM;
 }
 
 /* What reaches output `get` of a tuple is kept beside that of its other outputs. */
 static int add_to_tuple(walk *w, const cg_node *get)
 {
-    cg_node *tuple = get->in[0], **list = (cg_node **)grad_of(w, tuple);
+    const cg_node *tuple = get->in[0];
+    cg_node **list = w->grads[tuple->id];
     const int64_t k = get->attr[0].at[0];
-    if (!list && (!(list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)) || !cg__map_set(&w->grads, cg__key(tuple), cg__key(list))))
+    if (!list && !(w->grads[tuple->id] = list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)))
         return CG_ENOMEM;
-    list[k] = sum_of(list[k], grad_of(w, get));
+    list[k] = sum_of(list[k], w->grads[get->id]);
     return list[k] ? CG_OK : CG_ENOMEM;
 }
 
@@ -186,24 +167,31 @@ static int ask(walk *w, cg_node *n, cg_node **gout)
 /* Node n, whose gradient is complete, hands it on. */
 static int step(walk *w, cg_node *n)
 {
-    cg_node *gout = grad_of(w, n);
-    if (!gout || !cg__nvalues(n) || (marks_of(w, n) & (WANTED | CONSTANT)) != WANTED)
+    void *here = w->grads[n->id];
+    cg_node *gout = here;
+    if (!here || !cg__nvalues(n) || (w->marks[n->id] & (WANTED | CONSTANT)) != WANTED)
         return CG_OK;
-    return cg__is(n, CG_OP_get) ? add_to_tuple(w, n) : ask(w, n, n->nouts ? (cg_node **)gout : &gout);
+    return cg__is(n, CG_OP_get) ? add_to_tuple(w, n) : ask(w, n, n->nouts ? here : &gout);
 }
 
 static int begin(walk *w, const cg_backward *b)
 {
-    bool ok = cg__reach_values(b->root, b->nroots, &w->nodes);
-    for (int i = 0; i < b->nconstant && ok; i++)
-        ok = mark(w, b->constant[i], CONSTANT);
-    for (int i = 0; i < b->nwrt && ok; i++)
-        ok = mark(w, b->wrt[i], WANTED);
-    for (int i = 0; i < b->nroots && ok; i++) {
-        ok = !b->seed[i] || add_grad(w, b->root[i], b->seed[i]) == CG_OK;
-        ok = ok && (i >= b->nknown || mark(w, b->root[i], KNOWN));
-    }
-    return ok && mark_paths(w) ? CG_OK : CG_ENOMEM;
+    const size_t count = (size_t)w->g->count;
+    int rc = CG_OK;
+    w->grads = cg__zalloc(count * sizeof *w->grads);
+    w->marks = cg__zalloc(count);
+    if (!w->grads || !w->marks || !cg__reach_values(b->root, b->nroots, &w->nodes))
+        return CG_ENOMEM;
+    for (int i = 0; i < b->nconstant; i++)
+        w->marks[b->constant[i]->id] |= CONSTANT;
+    for (int i = 0; i < b->nwrt; i++)
+        w->marks[b->wrt[i]->id] |= WANTED;
+    for (int i = 0; i < b->nknown; i++)
+        w->marks[b->root[i]->id] |= KNOWN;
+    mark_paths(w);
+    for (int i = 0; i < b->nroots && rc == CG_OK; i++)
+        rc = b->seed[i] ? add_grad(w, b->root[i], b->seed[i]) : CG_OK;
+    return rc;
 }
 
 int cg__backward(const cg_backward *b, cg_node **out)
@@ -212,13 +200,12 @@ int cg__backward(const cg_backward *b, cg_node **out)
     int rc = begin(&w, b);
     for (int i = w.nodes.n - 1; i >= 0 && rc == CG_OK; i--)
         rc = step(&w, w.nodes.at[i]);
-    for (int i = 0; i < b->nwrt && rc == CG_OK; i++) {
-        cg_node *grad = grad_of(&w, b->wrt[i]);
-        out[i] = grad ? grad : CG_DISCONNECTED;
-    }
+    for (int i = 0; i < b->nwrt && rc == CG_OK; i++)
+        if (!(out[i] = w.grads[b->wrt[i]->id]))
+            out[i] = CG_DISCONNECTED;
     CG_VEC_FREE(&w.nodes);
-    cg__map_free(&w.grads);
-    cg__map_free(&w.marks);
+    cg__free(w.grads);
+    cg__free(w.marks);
     cg__arena_free(&w.arena);
     return rc;
 }
