@@ -279,7 +279,7 @@ static void emit_let(printer *p, const cg_node *root, const cg_node_vec *nodes)
     cg__strb(&p->out, "%s", p->lets ? ")" : "");
 }
 
-static bool print_root(cg_node *root, cg_strb *out)
+static void print_root(cg_node *root, cg_strb *out)
 {
     printer p = { .out = *out };
     cg_node_vec nodes = { 0 };
@@ -294,13 +294,13 @@ static bool print_root(cg_node *root, cg_strb *out)
     if (!p.failed)
         emit_let(&p, root, &nodes);
     *out = p.out;
+    out->failed |= p.failed;
     CG_VEC_FREE(&nodes);
     CG_VEC_FREE(&p.stack);
     cg__free(p.users);
     cg__free(p.let);
     cg__map_free(&p.taken);
     cg__arena_free(&p.arena);
-    return !p.failed;
 }
 
 CG_API char *cg_print(cg_node *const *roots, int n)
@@ -315,7 +315,7 @@ CG_API char *cg_print(cg_node *const *roots, int n)
             return NULL;
         }
         cg__strb(&out, "%s", i ? "\n" : "");
-        out.failed |= !print_root(roots[i], &out);
+        print_root(roots[i], &out);
     }
     return cg__text_result(&out, "cg_print");
 }
