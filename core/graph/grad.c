@@ -261,7 +261,7 @@ static int check_known(const request *r, int i)
 static int check_cost(const request *r)
 {
     if (!r->cost)
-        return r->o->nknown ? CG_OK : r->g->error.code ? CG_EINVAL : REFUSE(r, CG_EINVAL, "the cost is NULL");
+        return r->g->error.code ? CG_EINVAL /* its builder has failed */ : r->o->nknown ? CG_OK : REFUSE(r, CG_EINVAL, "the cost is NULL");
     if (r->cost->nouts || r->cost->type.rank != 0 || !cg__is_float(r->cost->type.dtype))
         return REFUSE(r, CG_ESHAPE, "the cost must be a float scalar, is %s; take its mean or sum", cg__label(r->cost));
     return CG_OK;
@@ -346,13 +346,17 @@ static int derive(const request *r)
     return rc;
 }
 
-/* What failed below has said so, or it was memory. */
+/* What failed below has said so, or it was memory; a size for which there was none may have gone unnoticed. */
 static int derive_and_say(const request *r)
 {
     cg_error *last = cg__thread_error();
     const cg_status before = last->code;
     last->code = CG_OK;
-    const int rc = derive(r);
+    int rc = derive(r);
+    if (rc == CG_OK && last->code == CG_ENOMEM)
+        rc = CG_ENOMEM;
+    for (int i = 0; i < r->nout && rc < 0; i++)
+        *r->out[i] = NULL;
     if (rc == CG_OK)
         last->code = before;
     else if (!last->code)
