@@ -137,6 +137,13 @@ static int called_with(world *w, cg_array *x)
     return cg_call(w->f, CG_ARRAYS(x), w->out);
 }
 
+static int plan(world *w)
+{
+    const int64_t size = SIZE;
+    const int rc = cg_function_plan(w->f, &size, 1);
+    return rc < 0 ? rc : took_text(w, cg_function_show(w->f, CG_STAGE_PLAN));
+}
+
 static void add_outputs(world *w)
 {
     for (int i = 0; i < CG_LEN(w->out); i++)
@@ -333,6 +340,7 @@ static const scenario scenarios[] = {
     { "read", with_text, read_back, NULL },
     { "gradient", with_graph, grad, NULL },
     { "compile", with_gradient, recompile, NULL },
+    { "plan", with_function, plan, NULL },
     { "call and update", with_function, call, add_outputs },
     { "converted inputs", with_function, call_ints, add_outputs },
     { "a wrong call", with_function, wrong_call, NULL },

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/base/base.h"
+#include "tests/suite.h"
 
 enum { IN = 256, HIDDEN = 512, ROWS = 128, KIB = 1024 };
 
@@ -334,24 +335,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("memory");
-    TCase *t = tcase_create("memory");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, what_does_not_fit_is_told_by_name);
-    tcase_add_test(t, the_peak_is_the_least_limit_that_fits);
-    tcase_add_test(t, idle_buffers_are_given_back_before_a_call_fails);
-    tcase_add_test(t, idle_buffers_are_given_back_to_a_device_without_memory);
-    tcase_add_test(t, more_than_there_is_is_told);
-    tcase_add_test(t, a_plan_tells_its_peak_for_given_sizes);
-    tcase_add_test(t, a_plan_of_known_sizes_tells_its_peak_at_once);
-    tcase_add_test(t, constants_that_do_not_fit_are_told_by_name);
-    tcase_add_test(t, the_variable_is_a_number_of_bytes);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("memory", what_does_not_fit_is_told_by_name, the_peak_is_the_least_limit_that_fits, idle_buffers_are_given_back_before_a_call_fails,
+                     idle_buffers_are_given_back_to_a_device_without_memory, more_than_there_is_is_told, a_plan_tells_its_peak_for_given_sizes,
+                     a_plan_of_known_sizes_tells_its_peak_at_once, constants_that_do_not_fit_are_told_by_name, the_variable_is_a_number_of_bytes);
 }

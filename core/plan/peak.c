@@ -66,15 +66,16 @@ bool cg__plan_fullest(const cg_plan *p, const int64_t *n, cg_fullest *out)
 {
     int64_t *change = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *change);
     *out = (cg_fullest){ .step = -1 };
-    if (change)
-        out->step = fullest_step(p, n, change, &out->bytes);
+    if (!change)
+        return false;
+    out->step = fullest_step(p, n, change, &out->bytes);
     cg__free(change);
     for (int i = 0; i < p->slots.n && out->step >= 0; i++) {
         const cg_slot *s = &p->slots.at[i];
         if (in_arena(s) && s->first <= out->step && out->step <= s->last)
             insert(p, n, i, out);
     }
-    return out->step >= 0;
+    return true;
 }
 
 /* ---- as text */
@@ -107,7 +108,8 @@ void cg__plan_print_peak(const cg_plan *p, const int64_t *n, size_t slab, cg_str
     for (int k = 0; k < CG_LEN(rows); k++)
         cg__strb(out, "%s %s %s", k ? "," : "", rows[k].name, cg__bytes_text(kinds[rows[k].kind], text));
     cg__strb(out, "\n");
-    if (!cg__plan_fullest(p, n, &f))
+    out->failed |= !cg__plan_fullest(p, n, &f);
+    if (f.step < 0)
         return;
     cg__strb(out, "; the arena is fullest in step %d, %s, with %s alive:", f.step, p->steps.at[f.step].origin, cg__bytes_text(f.bytes, text));
     for (int k = 0; k < f.nslots; k++)

@@ -171,7 +171,7 @@ enum { CG_FULLEST = 4 };
 typedef struct cg_fullest { int step; size_t bytes; int slot[CG_FULLEST], nslots; } cg_fullest;      /* the largest values alive there, the largest first */
 size_t cg__plan_bytes(const cg_plan *p, const int64_t *n, size_t slab, size_t kinds[CG_SLOT_KINDS]);     /* the sum; kinds (optional): of each kind of slot */
 size_t cg__slot_bytes(const cg_plan *p, const int64_t *n, int slot);
-bool cg__plan_fullest(const cg_plan *p, const int64_t *n, cg_fullest *out);      /* where the arena holds most; false: no arena, or no memory to tell */
+bool cg__plan_fullest(const cg_plan *p, const int64_t *n, cg_fullest *out);      /* where the arena holds most; step -1: nowhere anything; false: no memory to tell */
 void cg__plan_print_peak(const cg_plan *p, const int64_t *n, size_t slab, cg_strb *out);
 
 int cg__plan_print(const cg_plan *p, cg_strb *out);

@@ -396,11 +396,10 @@ static int plan_sizes(run *r, const int64_t *sizes, int n)
     return rc;
 }
 
-bool cg__call_sizes(cg_function *f)
+int cg__call_sizes(cg_function *f, cg_error *err)
 {
-    cg_error err = { 0 };
-    run r = { .f = f, .err = &err };
-    return f->variant[0]->planned || plan_sizes(&r, NULL, 0) == CG_OK;
+    run r = { .f = f, .err = err };
+    return f->variant[0]->planned ? CG_OK : plan_sizes(&r, NULL, 0);
 }
 
 CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n)

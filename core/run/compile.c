@@ -265,6 +265,18 @@ CG_API void cg_function_free(cg_function *f)
     cg__free(f);
 }
 
+static void show_plan(cg_function *f, const cg_variant *v, cg_strb *out)
+{
+    cg_error err = { 0 };
+    cg__plan_print(v->low.plan, out);
+    const int rc = cg__call_sizes(f, &err);
+    out->failed |= rc == CG_ENOMEM;
+    if (rc == CG_OK)
+        cg__plan_print_peak(v->low.plan, v->last_n, v->slab, out);
+    else
+        cg__strb(out, "; peak memory: known once there are sizes, from a call or cg_function_plan\n");
+}
+
 CG_API char *cg_function_show(cg_function *f, cg_stage stage)
 {
     cg_strb s = { 0 };
@@ -278,11 +290,7 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
         s.failed |= !t;
         cg__free(t);
     } else if (stage == CG_STAGE_PLAN) {
-        cg__plan_print(v->low.plan, &s);
-        if (cg__call_sizes(f))
-            cg__plan_print_peak(v->low.plan, v->last_n, v->slab, &s);
-        else
-            cg__strb(&s, "; peak memory: known once there are sizes, from a call or cg_function_plan\n");
+        show_plan(f, v, &s);
     } else {
         f->device->backend->kernels(v->low.plan, v->exe, &s);
     }

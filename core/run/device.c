@@ -143,6 +143,8 @@ CG_API char *cg_device_info(int json)
     } else
         cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
                  d ? d->name : "no device; write one of the names at the left, or auto");
+    if (!json && !d && err.code != CG_EDEVICE)
+        cg__strb(&s, "%s\n", err.text);
     return cg__text_result(&s, "cg_device_info");
 }
 

@@ -93,7 +93,7 @@ struct cg_function {
     cg_stats stats;
 };
 
-bool cg__call_sizes(cg_function *f);                 /* call.c: the last variant is planned for some sizes, or now is because none are free */
+int cg__call_sizes(cg_function *f, cg_error *err);   /* call.c: the last variant is planned for some sizes, or now is because none are free */
 
 static inline int cg__nroots(const cg_function *f) { return f->noutputs + f->nupdates; }
 

@@ -17,9 +17,16 @@
 #include "tools/cgraph/cgraph.h"
 #include "tools/cgraph/model.h"
 
-enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256 };
+enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256, MAX_SIZES = 64 };
 static const char *const stages[] = { "graph", "optimized", "plan", "kernels" };
-typedef struct options { const char *what, *file; int stage; } options;
+typedef struct options { const char *what, *file; int stage; int64_t sizes[MAX_SIZES]; int nsizes; } options;
+
+static char *show_function(cg_function *f, const options *o)
+{
+    if (o->nsizes && cg_function_plan(f, o->sizes, o->nsizes) < 0)
+        return NULL;
+    return cg_function_show(f, (cg_stage)o->stage);
+}
 
 /* ---- .cg files */
 
@@ -130,8 +137,9 @@ static char *read_text(const char *path)
 }
 
 /* NULL: stderr has a sentence. The caller frees the text. */
-static char *show_file(const char *path, int stage)
+static char *show_file(const options *o)
 {
+    const char *path = o->what;
     char *text = read_text(path), *shown = NULL;
     if (!text)
         return NULL;
@@ -143,7 +151,7 @@ static char *show_file(const char *path, int stage)
     else {
         cg_node *root = cg_read(s.g, text, s.in, s.nin);
         cg_function *f = cg_compile(s.g, CG_SPEC(.name = path, .inputs = s.in, .ninputs = s.nin, CG_OUTPUTS(root)));
-        shown = f ? cg_function_show(f, (cg_stage)stage) : NULL;
+        shown = f ? show_function(f, o) : NULL;
         if (!shown)
             failed(path);
         cg_function_free(f);
@@ -155,13 +163,13 @@ static char *show_file(const char *path, int stage)
 
 /* ---- models */
 
-static char *show_model(const char *name, int stage)
+static char *show_model(const options *o)
 {
     const int64_t shape[2] = { 128, 784 };
     dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL) };
     model m = { 0 };
-    const int rc = d.x && d.y ? model_build(&m, name, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
-    char *text = rc ? NULL : cg_function_show(m.step, (cg_stage)stage);
+    const int rc = d.x && d.y ? model_build(&m, o->what, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
+    char *text = rc ? NULL : show_function(m.step, o);
     if (!rc && !text)
         failed("show");
     model_free(&m);
@@ -175,21 +183,47 @@ static const char help[] =
     "usage: cgraph show (logreg | mlp | FILE.cg) [option...]\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
+    "  --sizes N,N...   what the sizes that are `any` shall be, in their order: the plan then tells the peak memory of such a call\n"
     "  --format text    the only format so far\n"
     "  -o, --output F   to a file instead of stdout\n";
 
+/* The place of a word in a list; -1: it is not there, and stderr says what is. */
+static int choose(const char *what, const char *word, const char *const *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(list[i], word) == 0)
+            return i;
+    fprintf(stderr, "cgraph: show: there is no %s '%s'; there are: ", what, word);
+    for (int i = 0; i < n; i++)
+        fprintf(stderr, "%s%s", list[i], i + 1 < n ? ", " : "\n");
+    return -1;
+}
+
+static bool parse_sizes(const char *text, options *o)
+{
+    char *end;
+    for (o->nsizes = 0; o->nsizes < MAX_SIZES; text = end + 1) {
+        errno = 0;
+        const long long size = strtoll(text, &end, 10);
+        if (end == text || errno || size < 0 || (*end && *end != ','))
+            return false;
+        o->sizes[o->nsizes++] = size;
+        if (!*end)
+            return true;
+    }
+    return false;
+}
+
 static int parse(int argc, char **argv, options *o)
 {
-    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "sizes", 1, NULL, 'n' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const char *const formats[] = { "text" };
     bool ok = true;
     for (int c; ok && (c = getopt_long(argc, argv, "ho:", longs, NULL)) != -1;) {
         switch (c) {
-        case 's':
-            for (o->stage = 0; o->stage < 4 && strcmp(stages[o->stage], optarg) != 0; o->stage++)
-                ;
-            ok = o->stage < 4;
-            break;
-        case 'f': ok = strcmp(optarg, "text") == 0; break;
+        case 's': ok = (o->stage = choose("stage", optarg, stages, 4)) >= 0; break;
+        case 'f': ok = choose("format", optarg, formats, 1) >= 0; break;
+        case 'n': ok = parse_sizes(optarg, o); break;
         case 'o': o->file = optarg; break;
         case 'h': fputs(help, stdout); return -1;
         default: ok = false;
@@ -226,7 +260,7 @@ int cmd_show(int argc, char **argv)
         fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
         return EXIT_USAGE;
     }
-    char *text = is_file(o.what) ? show_file(o.what, o.stage) : show_model(o.what, o.stage);
+    char *text = is_file(o.what) ? show_file(&o) : show_model(&o);
     int rc = text ? 0 : EXIT_FAILED;
     if (text && o.file)
         rc = write_text(text, o.file);
