@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The OpenCL executor's rooms: device.c (platforms, devices, memory), cache.c (the driver's folder), text.c, body.c, reduce.c and values.c (a
- * step as canonical kernel text), program.c (texts become kernels), gemm.c (the host's BLAS in the queue, CLBlast), run.c (launches, calls in
- * flight and how they ended).
+/* The OpenCL executor's rooms: device.c (platforms, devices, memory), cache.c (the driver's folder), text.c, body.c, reduce.c and values.c (a step
+ * as canonical kernel text), program.c (texts become kernels), gemm.c (the host's BLAS in the queue, CLBlast), run.c (launches, calls in flight and
+ * how they ended).
  *
  * One in-order queue a device; only reads and the wait for a call's end block. Kernel text depends on structure only; all numbers of a step
  * travel in one by-value struct argument. */

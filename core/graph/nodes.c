@@ -4,6 +4,7 @@
  * Invariant: a node is complete (type inferred, attributes canonical) before it is entered into the table of expressions,
  * and never changes after; equal expressions are equal pointers.
  */
+#include <stddef.h>
 #include "core/graph/build.h"
 #include "core/graph/ir.h"
 
@@ -12,6 +13,8 @@ CG_API cg_graph *cg_graph_new(void)
     cg_graph *g = cg__zalloc(sizeof *g);
     if (!g)
         cg__set_last(&(cg_error){ .code = CG_ENOMEM, .text = "cg_graph_new: no memory" });
+    else
+        cg__sites_begin(&g->sites);
     return g;
 }
 
@@ -21,21 +24,81 @@ CG_API void cg_graph_free(cg_graph *g)
         return;
     cg__map_free(&g->consed);
     cg__map_free(&g->defaults);
-    CG_VEC_FREE(&g->sites);
+    cg__sites_free(&g->sites);
     CG_VEC_FREE(&g->scopes);
     cg__arena_free(&g->arena);
     cg__free(g);
 }
+
+/* ---- errors
+ *
+ * What is built on NULL is NULL and says nothing, so each sentence is of an expression that was wrong by itself. */
+
+enum { MORE = 15 };
 
 CG_API const cg_error *cg_graph_error(const cg_graph *g)
 {
     return g && g->error.code ? &g->error : NULL;
 }
 
+CG_API int cg_graph_error_count(const cg_graph *g)
+{
+    return g ? g->nerrors : 0;
+}
+
+CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i)
+{
+    if (!g || i <= 0)
+        return i ? NULL : cg_graph_error(g);
+    return i <= g->nmore ? &g->more[i - 1] : NULL;
+}
+
 CG_API void cg_graph_clear_error(cg_graph *g)
 {
-    if (g)
-        g->error = (cg_error){ 0 };
+    if (!g)
+        return;
+    g->error = (cg_error){ 0 };
+    g->nmore = g->nerrors = 0;
+}
+
+/* The same sentence of the same place is one error, as where a loop builds it again. After the first that memory is out all others follow from it. */
+static bool is_told(const cg_graph *g, const cg_error *e)
+{
+    const cg_error *had;
+    for (int i = 0; (had = cg_graph_error_at(g, i)); i++)
+        if (had->code == e->code && (e->code == CG_ENOMEM || strcmp(had->text, e->text) == 0))
+            return true;
+    return false;
+}
+
+static void keep(cg_graph *g, const cg_error *e)
+{
+    if (is_told(g, e))
+        return;
+    g->nerrors++;
+    if (!g->error.code) {
+        g->error = *e;
+        return;
+    }
+    if (!g->more)
+        g->more = cg__arena(&g->arena, MORE * sizeof *g->more);
+    if (g->more && g->nmore < MORE)
+        g->more[g->nmore++] = *e;
+}
+
+/* One sentence a line, whole ones, as many as there is room for. */
+int cg__graph_errors(const cg_graph *g, cg_error *err)
+{
+    enum { TAIL = 24 };                  /* of "and 4294967295 more" */
+    const cg_error *e;
+    int i = 1;
+    cg__fail(err, g->error.code, "%s", g->error.text);
+    size_t n = strlen(err->text);
+    for (; (e = cg_graph_error_at(g, i)) && n + 1 + strlen(e->text) + TAIL < sizeof err->text; i++)
+        n += (size_t)snprintf(err->text + n, sizeof err->text - n, "\n%s", e->text);
+    if (i < g->nerrors)
+        snprintf(err->text + n, sizeof err->text - n, "\nand %d more", g->nerrors - i);
+    return err->code;
 }
 
 /* "...; called at net.c:41" */
@@ -59,8 +122,8 @@ cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
     if (g && code != CG_ENOMEM)
         add_place(g, &e);
     cg__set_last(&e);
-    if (g && !g->error.code)
-        g->error = e;
+    if (g)
+        keep(g, &e);
     return NULL;
 }
 
@@ -159,17 +222,19 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     cg_node *have = find(candidate, h);
     if (have && cg__site_note(g, have))
         return have;
-    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, sizeof *n);
+    const size_t bytes = offsetof(cg_node, type.dim) + (size_t)candidate->type.rank * sizeof candidate->type.dim[0];
+    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, bytes);
     if (!n)
         goto memory;
     n->id = g->count;
-    n->in = cg__arena_copy(&g->arena, candidate->in, (size_t)candidate->nin * sizeof *n->in);
-    n->attr = copy_attrs(g, n->op, candidate->attr);
-    if ((n->nin && !n->in) || !n->attr || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
+    n->in = n->nin ? cg__arena_copy(&g->arena, candidate->in, (size_t)n->nin * sizeof *n->in) : NULL;
+    n->attr = n->op->nattrs ? copy_attrs(g, n->op, candidate->attr) : NULL;
+    if ((n->nin && !n->in) || (n->op->nattrs && !n->attr) || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
         cg__site_forget(n);
         goto memory;
     }
     g->count++;
+    g->loops += n->nbody > 0;
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;

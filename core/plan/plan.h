@@ -50,7 +50,7 @@ typedef struct cg_operand {
     cg_num off;
     cg_num stride[CG_AXES_MAX];          /* ids, CG_NUM_NONE: 0 (broadcast) */
     int nwindows;
-    cg_window window[CG_WINDOWS_MAX];
+    cg_window *window;                   /* of this operand alone */
     double fill;                         /* outside a window */
     int gather;                          /* value of the same LOOP (integer), or -1 */
     cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
