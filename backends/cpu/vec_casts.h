@@ -35,8 +35,9 @@ static void narrow_integer(void *out, cg_dtype to, bool stops, int n)
 
 static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n)
 {
-    const bool half = to == CG_F16 || to == CG_BF16;
-    switch (to == CG_BOOL || (half && from != CG_F32) ? to : cg__dtypes[to].compute) {
+    /* Integers that f32 rounds are infinite in f16. */
+    const bool odd = (to == CG_BF16 && from != CG_F32) || (to == CG_F16 && from == CG_F64);
+    switch (to == CG_BOOL || odd ? to : cg__dtypes[to].compute) {
     case CG_BOOL: CONVERT_BY(cg_i32, TRUTH, TRUTH, TRUTH, TRUTH, TRUTH, TRUTH)
     case CG_F16: case CG_BF16: CONVERT_BY(float, SAME, cg_odd_f64, cg_odd_i32, cg_odd_u32, cg_odd_i64, cg_odd_u64)        /* rounded once, in effect */
     case CG_F32: CONVERT_BY(float, SAME, SAME, SAME, SAME, SAME, SAME)

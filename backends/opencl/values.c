@@ -317,7 +317,8 @@ static void store(cg_cl_writer *w, int v)
 static void cast(cg_cl_writer *w, const cg_val *x)
 {
     const cg_dtype from = cg__dtypes[w->l->vals[x->a[0]].dtype].compute, to = cg__dtypes[x->dtype].compute;
-    const bool stops = cg__is_float(from) && cg__is_int(x->dtype), odd = half_name(x->dtype) && from != CG_F32, narrow = stops && to != x->dtype;
+    const bool odd = (x->dtype == CG_BF16 && from != CG_F32) || (x->dtype == CG_F16 && from == CG_F64);      /* integers that f32 rounds are infinite in f16 */
+    const bool stops = cg__is_float(from) && cg__is_int(x->dtype), narrow = stops && to != x->dtype;
     if (narrow)
         cg__strb(w->out, "convert_%s_sat(", cg__dtypes[x->dtype].cl_name);
     else
