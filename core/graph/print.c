@@ -315,7 +315,8 @@ CG_API char *cg_print(cg_node *const *roots, int n)
             return NULL;
         }
         cg__strb(&out, "%s", i ? "\n" : "");
-        out.failed |= !print_root(roots[i], &out);
+        if (!print_root(roots[i], &out))
+            out.failed = true;
     }
     return cg__text_result(&out, "cg_print");
 }
