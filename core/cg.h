@@ -16,8 +16,8 @@
  *     cg_array *out = NULL;
  *     cg_call(train, CG_ARRAYS(images, labels), &out);
  *
- * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL, and the graph keeps the first
- * sentence, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
+ * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL and says nothing more, and the graph keeps
+ * the sentences, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
  * return int give 0 or a negative cg_status; those that return a pointer give NULL; cg_last_error() tells why
  * (one per thread). Graph building: one thread per graph. Functions may be called from different threads.
  * Lists are a pointer and a count; CG_SHAPE(3, 4), CG_NODES(a, b)... expand to exactly these two.
@@ -111,15 +111,19 @@ CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes);
 
 CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
-CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
-CG_API void cg_graph_clear_error(cg_graph *g);
+/* What went wrong while building, in order, but not what only follows from it: each sentence is of another expression or line.
+ * cg_compile gives them all as one text, a line each, and "and N more" where they are too many for it. */
+CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
+CG_API int cg_graph_error_count(const cg_graph *g);
+CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the first is 0; 16 are kept, NULL: no more */
+CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
-CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
+CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);     /* value as cg_cast gives it */
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
 /* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
@@ -158,19 +162,23 @@ CG_API char *cg_list_ops(void);
  * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
  * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
+/* Floats become integers by truncation; what is beyond the range of d is its nearest end, and NaN 0. Integers become narrower ones modulo their
+ * width. Floats take the nearest number, halves to even, rounded once whatever a is. To bool: whether a is not 0, which NaN is not. */
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
 #define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)
 #define CG_DECLARE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c)
-/* Arithmetic. + and * of two bools are or and and. */
+/* Arithmetic. + and * of two bools are or and and. An integer divided by 0 gives 0 and fails the call, which names the node; -x and x / -1
+ * of the least integer wrap. cg_where computes both its values, so it is the divisor that must be safe:
+ * cg_floor_divide(a, cg_where(cg_equal(b, zero), one, b)). */
 CG_DECLARE2(add);             /* a + b */
 CG_DECLARE2(sub);             /* a - b */
 CG_DECLARE2(mul);             /* a * b */
 CG_DECLARE2(div);             /* a / b; of integers in f32 */
-CG_DECLARE2(floor_divide);    /* rounded down; an integer by 0 gives 0 */
+CG_DECLARE2(floor_divide);    /* rounded down */
 CG_DECLARE2(mod);             /* a - b floor_divide(a, b): of b's sign */
 CG_DECLARE2(fmod);            /* a - b trunc(a / b): of a's sign */
-CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated) */
+CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated; of 0 it is 0) */
 CG_DECLARE1(neg);             /* -a */
 CG_DECLARE1(abs);             /* its distance from 0 */
 CG_DECLARE1(sign);            /* -1, 0 or 1; NaN stays */
@@ -227,7 +235,7 @@ CG_DECLARE1(erfcinv);         /* erfc of it is a */
 CG_DECLARE1(gamma);           /* (a - 1)! */
 CG_DECLARE1(lgamma);          /* log |gamma(a)| */
 CG_DECLARE1(digamma);         /* the derivative of lgamma */
-CG_DECLARE1(trigamma);        /* and of that; has no derivative here */
+CG_DECLARE1(trigamma);        /* and of that; its own derivative is undefined here */
 CG_DECLARE1(i0);              /* modified Bessel function of the first kind, order 0 */
 CG_DECLARE1(i1);              /* order 1 */
 /* Comparisons, to bool; NaN is unequal to all */
@@ -274,6 +282,12 @@ CG_DECLARE1(silu);            /* a sigmoid(a) */
 CG_DECLARE1(mish);            /* a tanh(softplus(a)) */
 CG_DECLARE1(gelu);            /* a times the normal distribution function of a */
 CG_DECLARE1(gelu_tanh);       /* its approximation by tanh */
+/* a itself, and another gradient: what cg_grad hands on through it. They are gone once a function is compiled. */
+CG_DECLARE1(zero_grad);         /* zeros: a counts as constant, though connected */
+CG_DECLARE1(disconnected_grad); /* none: a is cut off */
+CG_DECLARE1(undefined_grad);    /* an error, if a variable is reached through it */
+CG_DECLARE3(grad_clip);         /* the gradient within b..c */
+CG_DECLARE2(grad_scale);        /* the gradient times b; -1 reverses it */
 CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
 
 /* ---- Reductions ------------------------------------------------------------------------------------------ */
@@ -381,8 +395,26 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
-/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar. */
+/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.
+ * Where the cost varies with a variable only in steps (by floor, a comparison, an integer) its gradient is zeros. A variable that does not
+ * reach the cost (disconnected; sizes and positions are no path) is an error that names both. So is one that reaches it through an operation
+ * that has no derivative (undefined), which tells the operation and the reason; a path that nobody asked for does no harm. */
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout);
+
+typedef struct cg_known_grad { cg_node *node, *grad; } cg_known_grad;
+typedef enum { CG_DISCONNECTED_ERROR, CG_DISCONNECTED_ZEROS, CG_DISCONNECTED_NULL } cg_disconnected;
+typedef struct cg_grad_spec {
+    size_t struct_size;
+    const cg_known_grad *known; int nknown;       /* the gradient of node is grad, whatever uses it; the cost may then be NULL */
+    cg_node *const *constant; int nconstant;      /* not crossed: what they are made of gets nothing through them */
+    cg_disconnected disconnected;                 /* what stands for the gradient of a variable that does not reach the cost */
+} cg_grad_spec;
+#define CG_GRAD(...)      (&(cg_grad_spec){ .struct_size = sizeof(cg_grad_spec), __VA_ARGS__ })
+#define CG_KNOWN(...)     .known = (const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
+                          .nknown = (int)(sizeof((const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_known_grad)) - 1
+#define CG_CONSTANTS(...) .constant = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .nconstant = CG_COUNT_(cg_node *const, __VA_ARGS__)
+/* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
+CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 
@@ -417,8 +449,8 @@ CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
  * shared variables keep their values and out is untouched.
- * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, a command that
- * fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
+ * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, an integer divided
+ * by zero, a command that fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
  * affected, or by cg_device_wait, whichever comes first. Shared variables and outputs written by the failed call or
  * by calls after it are then poisoned: using them is an error that says so, until cg_array_set or another call gives
  * a shared variable a new value. On the cpu all failures are told by the call itself. */
@@ -427,9 +459,13 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
 CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
-/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us: of the last call. */
-typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;
-CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
+/* Plans memory for inputs of these sizes without a call: a size for each CG_ANY of the inputs, in their order and that of their axes.
+ * cg_function_show then tells the peak with what takes it, cg_function_stats the number. An input that is an integer of rank 0 counts as 0. */
+CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n);
+/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us and peak_bytes: of the last call or cg_function_plan.
+ * peak_bytes: what the call holds on the device, arrays that it reads and gives included. */
+typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; int64_t peak_bytes; } cg_stats;
+CG_API void cg_function_stats(cg_function *f, cg_stats *out);
 
 /* ---- Nets: sugar over the above ------------------------------------------------------------------------------ */
 
@@ -490,7 +526,7 @@ typedef struct cg_optimizer {
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
 CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: there is no such kind */
-/* Differentiates loss by all parameters of n and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
+/* Differentiates loss by all parameters of n, each of which must reach it, and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
  * shared scalar, named rate, that cg_net_set_rate changes between calls. Once a net. */
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
 CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);
@@ -525,6 +561,14 @@ CG_API cg_device *cg_device_open(const char *spec);
 /* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
  * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
+/* How many bytes the device's buffers may take together; 0: as many as there are. It begins as CG_MEM_LIMIT, a number of bytes or of K, M, G, T.
+ * Buffers that nobody uses are kept for reuse, and given back first. What does not fit is CG_ENOMEM: the sentence says what was wanted, what is
+ * held, and the largest buffers by name; nothing has changed, so the same call works once there is room. Counted are arrays,
+ * constants and arenas; not what a driver, a BLAS or an interpreted loop takes for itself. */
+CG_API int cg_device_limit(cg_device *d, size_t bytes);
+/* Bytes in use, kept for reuse, in use at most so far, and the limit. */
+typedef struct cg_memory { size_t held, idle, most, limit; } cg_memory;
+CG_API void cg_device_memory(cg_device *d, cg_memory *out);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */

@@ -484,7 +484,6 @@ static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
         return false;
     find_dead(f, &m, ta, tb, dead);
     sweep(&m, dead);
-    a->node = gathers(&b->loop) ? b->node : a->node;
     if (!keep(f, &m, a))
         return false;
     count(f, ta, -1);

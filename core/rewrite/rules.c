@@ -99,7 +99,7 @@ static CG_RULE_BUILDER(mul_by_inverse)
 static CG_RULE_BUILDER(cast_constant)
 {
     double v = 0;
-    return cg__is_const(b->node[0], &v) && v == (double)(int32_t)v ? cg__splat(n->graph, n->type.dtype, v) : NULL;
+    return cg__is_const(b->node[0], &v) ? cg__splat_as(b->node[0], n->type.dtype) : NULL;
 }
 
 /* g / sum(exp x), stretched, times exp x: g softmax(x), or g exp(x - logsumexp x) over several axes. */
@@ -156,6 +156,9 @@ static const cg_rule rules[] = {
     RULE(idempotent,        CANONICAL, EXACT,  "(@IDEM (@IDEM ?x))",                  "(@IDEM ?x)", .example = "(relu (relu x))"),
     RULE(idempotent_same,   CANONICAL, EXACT,  "(@IDEM ?x ?x)",                       "?x", .example = "(maximum x x)"),
     RULE(idempotent_again,  CANONICAL, ULP,    "(@IDEM ?x (@IDEM ?x ?y))",            "(@IDEM ?x ?y)", .example = "(maximum x (maximum y x))"),
+    RULE(itself,            CANONICAL, EXACT,  "(@SELF ?x)",                          "?x", .example = "(zero_grad x)"),
+    RULE(itself_scaled,     CANONICAL, EXACT,  "(@SELF ?x ?y)",                       "?x", .example = "(grad_scale x y)"),
+    RULE(itself_clipped,    CANONICAL, EXACT,  "(@SELF ?x ?y ?z)",                    "?x", .example = "(grad_clip x y z)"),
     RULE(even_neg,          CANONICAL, EXACT,  "(@EVEN (neg ?x))",                    "(@EVEN ?x)", .when = "has_sign", .example = "(cos (neg x))"),
     RULE(even_abs,          CANONICAL, EXACT,  "(@EVEN (abs ?x))",                    "(@EVEN ?x)", .example = "(square (abs x))"),
     RULE(odd_neg,           CANONICAL, EXACT,  "(@ODD (neg ?x))",                     "(neg (@ODD ?x))",

@@ -31,7 +31,7 @@ static int check_list(const job *j, cg_node *const *list, int n, const char *wha
 {
     for (int i = 0; i < n; i++) {
         if (!list[i])
-            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d is NULL%s%s", what, i, j->from->error.code ? ": " : "", j->from->error.text);
+            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d is NULL", what, i);
         if (list[i]->graph != j->from)
             return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d, %s, belongs to another graph", what, i, cg__label(list[i]));
     }
@@ -73,7 +73,7 @@ static int check_spec(job *j)
     if (s->struct_size != sizeof *s)
         return cg__fail(j->err, CG_EINVAL, "cg_compile: the spec is not made by CG_SPEC of this version");
     if (j->from->error.code)
-        return cg__fail(j->err, j->from->error.code, "%s", j->from->error.text);
+        return cg__graph_errors(j->from, j->err);
     if (check_list(j, s->inputs, s->ninputs, "input") < 0 || check_list(j, s->outputs, s->noutputs, "output") < 0)
         return j->err->code;
     for (int i = 0; i < s->ninputs; i++) {
@@ -173,7 +173,7 @@ static int copy_graph(job *j)
     if (!cg__clone_all(f->g, f->roots, f->roots, nroots, &j->memo))
         return copy_failed(j);
     for (int i = 0; i < j->updates.n; i++)
-        f->targets[i] = j->updates.at[i].var->array;
+        f->targets[i] = (cg_target_var){ j->updates.at[i].var->array, cg__use_of("shared variable", j->updates.at[i].var) };
     f->noutputs = s->noutputs;
     f->nupdates = j->updates.n;
     f->strict = s->strict != 0;
@@ -279,8 +279,10 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
         cg__free(t);
     } else if (stage == CG_STAGE_PLAN) {
         cg__plan_print(v->low.plan, &s);
-        if (v->planned)
-            cg__strb(&s, "; arena of the last call: %zu bytes\n", v->slab);
+        if (cg__call_sizes(f))
+            cg__plan_print_peak(v->low.plan, v->last_n, v->slab, &s);
+        else
+            cg__strb(&s, "; peak memory: known once there are sizes, from a call or cg_function_plan\n");
     } else {
         f->device->backend->kernels(v->low.plan, v->exe, &s);
     }
@@ -288,7 +290,12 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     return cg__text_result(&s, "cg_function_show");
 }
 
-CG_API void cg_function_stats(const cg_function *f, cg_stats *out)
+CG_API void cg_function_stats(cg_function *f, cg_stats *out)
 {
-    *out = f ? f->stats : (cg_stats){ 0 };
+    *out = (cg_stats){ 0 };
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->lock);
+    *out = f->stats;
+    pthread_mutex_unlock(&f->lock);
 }
