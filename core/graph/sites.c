@@ -58,7 +58,7 @@ static bool same_site(const cg_site *a, const cg_site *b)
     return a->addr == b->addr && same_text(a->at, b->at) && same_text(a->scope, b->scope) && !a->of == !b->of;
 }
 
-/* The one list of g that begins with s. */
+/* The one list of g that begins with s; where memory is too short to remember that, there may be two. */
 static const cg_site *share(cg_graph *g, const cg_site *s)
 {
     const uint64_t h = cg__hash(s, sizeof *s, 0);
@@ -67,7 +67,9 @@ static const cg_site *share(cg_graph *g, const cg_site *s)
         if (memcmp((const void *)(uintptr_t)v, s, sizeof *s) == 0)
             return (const cg_site *)(uintptr_t)v;
     const cg_site *kept = cg__arena_copy(&g->arena, s, sizeof *s);
-    return kept && cg__map_put(&g->sites.shared, h, cg__key(kept)) ? kept : NULL;
+    if (kept)
+        (void)cg__map_put(&g->sites.shared, h, cg__key(kept));
+    return kept;
 }
 
 static int unpack(const cg_sited *s, cg_site list[MAX_SITES])
@@ -130,10 +132,10 @@ static bool take(cg_graph *g, const cg_site **list)
     const cg_site *kept = NULL;
     if (copy_text(g, &s.at) && copy_text(g, &s.scope) && copy_text(g, &s.name) && take(g, &s.of) && take(g, &s.next))
         kept = share(g, &s);
-    if (!kept || !cg__map_put(&g->sites.taken, cg__key(*list), cg__key(kept)))
-        return false;
+    if (kept)
+        (void)cg__map_put(&g->sites.taken, cg__key(*list), cg__key(kept));
     *list = kept;
-    return true;
+    return kept != NULL;
 }
 
 static bool take_from(cg_graph *g, const cg_graph *from, const cg_site **list)

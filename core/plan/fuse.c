@@ -445,7 +445,7 @@ static bool keep(fuser *f, const merge *m, cg_step *to)
     cg_loop l = m->loop;
     l.vals = kept(p, to->loop.vals, &room->vals, m->vals, l.nvals, sizeof *l.vals);
     l.operands = kept(p, to->loop.operands, &room->operands, m->operands, l.noperands, sizeof *l.operands);
-    if (p->failed) {                     /* what has moved is found when the loop settles */
+    if (p->failed) {                     /* the loop is lost, but what has moved is freed when it settles */
         to->loop.vals = l.vals;
         to->loop.operands = l.operands;
         return false;
@@ -562,10 +562,11 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     const touched before = touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
-    const bool ok = keep(f, &m, to);
+    if (!keep(f, &m, to))
+        return false;
     const touched now = touched_by(to);
     count(f, &now, 1);
-    return ok;
+    return true;
 }
 
 static bool names(const cg_step *s, int slot)
