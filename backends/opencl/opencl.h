@@ -80,7 +80,7 @@ int cg__cl_wide(cg_cl *d, const cg_plan *p, int step, cg_cl_kernel *k, cg_error 
 int cg__cl_gemm(cg_cl *d, bool native, const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err);
 
 /* ---- run.c */
-int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, cg_error *err);
+int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
 int cg__cl_finish(cg_device *, int64_t call, int *step, cg_error *err);
 
 #endif

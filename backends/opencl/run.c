@@ -242,12 +242,15 @@ static void clear_word(cg_cl *d, int word)
     clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL);
 }
 
-int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
+int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
     const int word = (int)(call % CG_CALLS);
     const launch a = { p, n, place, 0, word };
-    int rc = run_steps(d, e, a, 0, p->steps.n, n, err);
+    int rc = run_steps(d, e, a, 0, p->commit, n, err);
+    *committed = rc == CG_OK && p->commit < p->steps.n;
+    if (*committed)
+        rc = run_steps(d, e, a, p->commit, p->steps.n, n, err);
     if (rc == CG_OK)
         rc = end_call(d, e, word, err);
     if (rc < 0) {

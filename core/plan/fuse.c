@@ -30,64 +30,6 @@ typedef struct merge {
     bool failed;
 } merge;
 
-/* ---- what steps touch */
-
-enum { MOST_TOUCHED = CG_LOOP_OPS * 4 };         /* values of a loop, so its operands too */
-typedef struct touched { int slot[MOST_TOUCHED]; bool written[MOST_TOUCHED]; int n; bool all; } touched;
-
-static void touch(touched *t, int slot, bool written)
-{
-    t->slot[t->n] = slot;
-    t->written[t->n++] = written;
-}
-
-static bool stores(const cg_loop *l, int operand)
-{
-    for (int v = 0; v < l->nvals; v++)
-        if (l->vals[v].kind == CG_V_STORE && l->vals[v].operand == operand)
-            return true;
-    return false;
-}
-
-static touched touched_by(const cg_step *s)
-{
-    touched t;
-    t.n = 0;
-    t.all = false;
-    switch (s->kind) {
-    case CG_STEP_LOOP:
-        for (int k = 0; k < s->loop.noperands; k++)
-            touch(&t, s->loop.operands[k].slot, stores(&s->loop, k));
-        break;
-    case CG_STEP_GEMM:
-        touch(&t, s->gemm.a.slot, false);
-        touch(&t, s->gemm.b.slot, false);
-        touch(&t, s->gemm.c.slot, true);
-        break;
-    case CG_STEP_KERNEL:
-        for (int k = 0; k < s->kernel.nslots; k++)
-            touch(&t, s->kernel.slots[k], true);
-        break;
-    case CG_STEP_COPY:
-        touch(&t, s->copy.from, false);
-        touch(&t, s->copy.to, true);
-        break;
-    default: t.all = true;
-    }
-    return t;
-}
-
-/* Whether the order of two steps matters. */
-static bool ordered(const cg_step *x, const cg_step *y)
-{
-    const touched a = touched_by(x), b = touched_by(y);
-    bool yes = a.all || b.all;
-    for (int i = 0; i < a.n; i++)
-        for (int k = 0; k < b.n; k++)
-            yes |= a.slot[i] == b.slot[k] && (a.written[i] || b.written[k]);
-    return yes;
-}
-
 /* ---- axes: what the guest calls axis g are the host's axes first[g] .. first[g + 1] - 1 */
 
 static bool has_index(const cg_loop *l, int axis)
@@ -200,16 +142,11 @@ static int add_val(merge *m, cg_val v)
 
 /* ---- operands */
 
-static bool same_place(const cg_operand *x, const cg_operand *y)
-{
-    return x->slot == y->slot && x->off == y->off && x->gather == y->gather && !x->nwindows && !y->nwindows && memcmp(x->stride, y->stride, sizeof x->stride) == 0;
-}
-
 static int add_operand(merge *m, cg_operand o)
 {
     cg_loop *l = &m->loop;
     for (int k = 0; k < l->noperands; k++)
-        if (same_place(&m->operands[k], &o))
+        if (cg__same_place(&m->operands[k], &o))
             return k;
     m->numbers += 1 + l->naxes + 2 * (o.gather >= 0) + o.nwindows * (3 + l->naxes);
     if (l->noperands == CG_LOOP_OPERANDS || m->numbers > CG_LOOP_NUMBERS) {
@@ -238,7 +175,7 @@ static int stored(merge *m, const cg_operand *o, cg_dtype d)
         const cg_val *s = &m->vals[v];
         if (s->kind != CG_V_STORE || m->operands[s->operand].slot != o->slot)
             continue;
-        m->failed |= !same_place(&m->operands[s->operand], o) || s->dtype != d || m->vals[s->a[0]].dtype != d;
+        m->failed |= !cg__same_place(&m->operands[s->operand], o) || s->dtype != d || m->vals[s->a[0]].dtype != d;
         found = s->a[0];
     }
     return found;
@@ -317,7 +254,7 @@ static void sweep(merge *m, const bool *dead)
 }
 
 /* Stores to an arena slot that no step but these two names. */
-static void find_dead(const fuser *f, const merge *m, const touched *a, const touched *b, bool *dead)
+static void find_dead(const fuser *f, const merge *m, const cg_touched *a, const cg_touched *b, bool *dead)
 {
     for (int v = 0; v < m->loop.nvals; v++) {
         const int slot = m->vals[v].kind == CG_V_STORE ? m->operands[m->vals[v].operand].slot : -1;
@@ -345,7 +282,7 @@ static bool gathers(const cg_loop *l)
 }
 
 /* They read something in common, or the second reads what the first writes. */
-static bool related(const touched *a, const touched *b)
+static bool related(const cg_touched *a, const cg_touched *b)
 {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++)
@@ -418,7 +355,7 @@ static const char *both(cg_plan *p, const char *x, const char *y)
 }
 
 /* How often the slots of a step are named, once a slot. */
-static void count(const fuser *f, const touched *t, int by)
+static void count(const fuser *f, const cg_touched *t, int by)
 {
     for (int k = 0; k < t->n; k++) {
         bool first = true;
@@ -431,7 +368,7 @@ static void count(const fuser *f, const touched *t, int by)
 static bool fuse(fuser *f, int i, int j)
 {
     cg_step *a = &f->p->steps.at[i], *b = &f->p->steps.at[j];
-    const touched ta = touched_by(a), tb = touched_by(b);
+    const cg_touched ta = cg__touched_by(a), tb = cg__touched_by(b);
     merge m = { .p = f->p, .numbers = CG_AXES_MAX };
     int first_a[CG_AXES_MAX + 1], first_b[CG_AXES_MAX + 1];
     bool dead[CG_LOOP_OPS];
@@ -450,7 +387,7 @@ static bool fuse(fuser *f, int i, int j)
         return false;
     count(f, &ta, -1);
     count(f, &tb, -1);
-    const touched now = touched_by(a);
+    const cg_touched now = cg__touched_by(a);
     count(f, &now, 1);
     f->gone[j] = true;
     return true;
@@ -466,7 +403,7 @@ static void fuse_up(fuser *f, int j)
         seen++;
         if (f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j))
             return;
-        if (ordered(&f->p->steps.at[i], b))
+        if (cg__steps_ordered(&f->p->steps.at[i], b))
             return;
     }
 }
@@ -520,18 +457,18 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     add_loop(&m, &to->loop, axes);
     if (m.failed || f->p->failed || only_try)
         return !m.failed && !f->p->failed;
-    const touched before = touched_by(to);
+    const cg_touched before = cg__touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
     const bool kept = keep(f->p, &m, to);
-    const touched now = touched_by(to);
+    const cg_touched now = cg__touched_by(to);
     count(f, &now, 1);
     return kept;
 }
 
 static bool names(const cg_step *s, int slot)
 {
-    const touched t = touched_by(s);
+    const cg_touched t = cg__touched_by(s);
     bool yes = false;
     for (int k = 0; k < t.n; k++)
         yes |= t.slot[k] == slot;
@@ -557,7 +494,7 @@ static void spread_prologue(fuser *f, int i, int end)
     for (int j = i + 1; j < end; j++)
         if (names(&f->p->steps.at[j], slot) && !put_before(f, &first, &f->p->steps.at[j], false))
             return;
-    const touched t = touched_by(&f->p->steps.at[i]);
+    const cg_touched t = cg__touched_by(&f->p->steps.at[i]);
     count(f, &t, -1);
     f->gone[i] = true;
 }
@@ -614,7 +551,7 @@ void cg__plan_fuse(cg_plan *p)
     p->failed |= !f.gone || !f.readers;
     if (!p->failed) {
         for (int i = 0; i < p->steps.n; i++) {
-            const touched t = touched_by(&p->steps.at[i]);
+            const cg_touched t = cg__touched_by(&p->steps.at[i]);
             count(&f, &t, 1);
         }
         stretches(&f, f.gone + n);

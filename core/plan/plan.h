@@ -38,6 +38,7 @@ typedef struct cg_slot {
     cg_num count;            /* elements */
     int index;               /* INPUT, OUTPUT: position in the call; SHARED: position in the function's variables; CONST: in consts */
     int first, last;         /* ARENA: first writing and last reading top-level step */
+    bool in_place;           /* SHARED: a step writes it, so the call has the buffer to itself or takes a copy */
     const char *label;
 } cg_slot;
 
@@ -120,6 +121,7 @@ typedef struct cg_plan {
     CG_VEC(cg_const) consts;
     CG_VEC(const struct cg_node *) checked;
     int nrepeats;
+    int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
     bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
@@ -148,8 +150,20 @@ void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need);
 
 const char *cg__loop_label(cg_plan *p, const cg_loop *l);
 
+/* ---- touch.c: the slots that a step names */
+enum { CG_TOUCHED = CG_LOOP_OPS * 4 };           /* values of a loop, so its operands too */
+typedef struct cg_touched { int slot[CG_TOUCHED]; bool written[CG_TOUCHED]; int n; bool all; } cg_touched;     /* all: and any other */
+cg_touched cg__touched_by(const cg_step *s);
+bool cg__steps_ordered(const cg_step *x, const cg_step *y);              /* the order of the two matters */
+bool cg__same_place(const cg_operand *x, const cg_operand *y);           /* of one slot, at every point */
+bool cg__step_can_fail(const cg_step *s);                                /* it may set the call's status */
+
 /* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
 void cg__plan_fuse(cg_plan *p);
+
+/* ---- inplace.c: the OUTPUT slot `value` of an update becomes its SHARED slot `var` where that is safe (`done`), and steps move for it */
+typedef struct cg_in_place { int value, var; bool done; } cg_in_place;
+void cg__plan_in_place(cg_plan *p, cg_in_place *updates, int n);
 
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);
