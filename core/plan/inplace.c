@@ -133,12 +133,13 @@ static void move(placer *b, cg_step *to, int *count, int *as)
 
 /* ---- whether a step may */
 
-static bool used_after(const cg_loop *l, int load, int store)
+/* Whether the old value may be asked for when the new one is there. Stores go last in their stage (sink_stores), so only another store can. */
+static bool needed_late(const cg_loop *l, int load, int store)
 {
     bool yes = false;
     for (int v = 0; v < l->nvals; v++)
         for (int k = 0; k < 3; k++)
-            yes |= l->vals[v].a[k] == load && (v > store || l->vals[v].stage > l->vals[store].stage);
+            yes |= l->vals[v].a[k] == load && v != store && (l->vals[v].kind == CG_V_STORE || l->vals[v].stage > l->vals[store].stage);
     for (int k = 0; k < l->noperands; k++)
         yes |= l->operands[k].gather == load;
     return yes;
@@ -164,7 +165,7 @@ static bool loop_may(const cg_loop *l, const cg_in_place *u)
             continue;
         cg_operand to = l->operands[l->vals[store].operand];
         to.slot = u->var;
-        may = x->level < 2 && cg__same_place(&to, &l->operands[x->operand]) && !used_after(l, v, store);
+        may = x->level < 2 && cg__same_place(&to, &l->operands[x->operand]) && !needed_late(l, v, store);
     }
     return may;
 }
@@ -206,6 +207,23 @@ static void join_operands(cg_loop *l)
     }
 }
 
+/* The stores last, each kind in its order: what is computed of an old value is computed before the new one is stored. */
+static void sink_stores(cg_loop *l)
+{
+    cg_val to[CG_TOUCHED];
+    int as[CG_TOUCHED], n = 0;
+    for (int stores = 0; stores < 2; stores++)
+        for (int v = 0; v < l->nvals; v++)
+            if ((l->vals[v].kind == CG_V_STORE) == stores)
+                to[as[v] = n++] = l->vals[v];
+    for (int v = 0; v < n; v++)
+        for (int k = 0; k < 3; k++)
+            to[v].a[k] = to[v].a[k] < 0 ? -1 : as[to[v].a[k]];
+    for (int k = 0; k < l->noperands; k++)
+        l->operands[k].gather = l->operands[k].gather < 0 ? -1 : as[l->operands[k].gather];
+    memcpy(l->vals, to, (size_t)n * sizeof *to);
+}
+
 static void rename_slots(cg_step *s, const int *as)
 {
     bool changed = false;
@@ -216,8 +234,10 @@ static void rename_slots(cg_step *s, const int *as)
             changed |= as[*slot] != *slot;
             *slot = as[*slot];
         }
-        if (changed)
+        if (changed) {
             join_operands(&s->loop);
+            sink_stores(&s->loop);
+        }
         break;
     case CG_STEP_GEMM:
         s->gemm.a.slot = as[s->gemm.a.slot];
