@@ -505,6 +505,8 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         cg__plan_fuse(L.plan);
     if (rc == CG_OK && !L.plan->failed)
         update_in_place(&L, out, targets);
+    if (rc == CG_OK && !L.plan->failed)
+        cg__plan_group(L.plan);
     if (rc == CG_OK && (L.plan->failed || !cg__plan_repeats(L.plan)))
         rc = cg__lower_no_memory(&L);
     if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */

@@ -68,12 +68,10 @@ static void find_writers(placer *b)
 static void want_order(placer *b)
 {
     for (int i = 0; i < b->p->steps.n; i++) {
-        const cg_step *s = &b->p->steps.at[i];
         b->after[i] = i;
         b->writes[i] = false;
-        if (s->kind == CG_STEP_REPEAT && b->free_from < i + 1 + s->repeat.nbody)
-            b->free_from = i + 1 + s->repeat.nbody;
     }
+    b->free_from = cg__after_repeats(b->p);
     for (int k = 0; k < b->n; k++) {
         const int w = b->writer[k], read = b->last[b->u[k].var], until = read > b->last_fail ? read : b->last_fail;
         if (w < b->free_from)
@@ -179,12 +177,9 @@ static bool step_may(const cg_step *s, const cg_in_place *u)
 
 static void decide(placer *b)
 {
-    b->p->commit = b->p->steps.n;
     for (int k = 0; k < b->n; k++) {
         const int w = b->writer[k];
         b->u[k].done = w >= b->free_from && w > b->last_fail && b->last[b->u[k].var] <= w && step_may(&b->p->steps.at[w], &b->u[k]);
-        if (b->u[k].done && w < b->p->commit)
-            b->p->commit = w;
     }
 }
 
@@ -260,7 +255,7 @@ static void rename_slots(cg_step *s, const int *as)
 static void change(placer *b, int *as)
 {
     cg_plan *p = b->p;
-    int kept = 0, commit = p->steps.n;
+    int kept = 0;
     for (int k = 0; k < p->slots.n; k++)
         as[k] = k;
     for (int k = 0; k < b->n; k++)
@@ -274,14 +269,11 @@ static void change(placer *b, int *as)
         bool gone = false;
         for (int k = 0; k < s->loop.noperands && s->kind == CG_STEP_LOOP && i >= b->free_from; k++)
             gone |= as[s->loop.operands[k].slot] != s->loop.operands[k].slot && copies(s, as[s->loop.operands[k].slot], s->loop.operands[k].slot);
-        if (i == p->commit)
-            commit = kept;
         if (gone)
             continue;
         rename_slots(s, as);
         p->steps.at[kept++] = *s;
     }
-    p->commit = commit < p->steps.n ? commit : kept;
     p->steps.n = kept;
 }
 
@@ -289,7 +281,6 @@ void cg__plan_in_place(cg_plan *p, cg_in_place *updates, int n)
 {
     const size_t slots = (size_t)p->slots.n, steps = (size_t)p->steps.n + 1;
     placer b = { .p = p, .u = updates, .n = n };
-    p->commit = p->steps.n;
     if (!n)
         return;
     int *room = cg__zalloc((slots * 3 + (size_t)n + steps * 3) * sizeof *room);

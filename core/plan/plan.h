@@ -106,6 +106,7 @@ typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; i
 typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
 typedef struct cg_step {
     cg_step_kind kind;
+    int group;               /* > 1: so many steps from this one on are alike and independent of each other; < 0: it is that far behind the first of such */
     const char *label;       /* "add_tanh": goes into kernel names */
     const char *origin;      /* "layer1/h (tanh f32[3])": the user's node, for what people read */
     const struct cg_node *node;      /* the same, for call-time messages; opaque here */
@@ -157,6 +158,8 @@ cg_touched cg__touched_by(const cg_step *s);
 bool cg__steps_ordered(const cg_step *x, const cg_step *y);              /* the order of the two matters */
 bool cg__same_place(const cg_operand *x, const cg_operand *y);           /* of one slot, at every point */
 bool cg__step_can_fail(const cg_step *s);                                /* it may set the call's status */
+int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
+void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
 
 /* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
 void cg__plan_fuse(cg_plan *p);
@@ -164,6 +167,9 @@ void cg__plan_fuse(cg_plan *p);
 /* ---- inplace.c: the OUTPUT slot `value` of an update becomes its SHARED slot `var` where that is safe (`done`), and steps move for it */
 typedef struct cg_in_place { int value, var; bool done; } cg_in_place;
 void cg__plan_in_place(cg_plan *p, cg_in_place *updates, int n);
+
+/* ---- group.c: steps that are alike become neighbours; sets `group` */
+void cg__plan_group(cg_plan *p);
 
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);

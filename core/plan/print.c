@@ -136,6 +136,8 @@ int cg__plan_print(const cg_plan *p, cg_strb *out)
     }
     for (int i = 0; i < p->steps.n; i++) {
         const cg_step *s = &p->steps.at[i];
+        if (s->group > 1)
+            cg__strb(out, "  ; a group: the next %d steps\n", s->group);
         cg__strb(out, "  ; %s\n  ", s->origin ? s->origin : "");
         switch (s->kind) {
         case CG_STEP_LOOP: loop(p, s, out); break;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Which slots a step names, and whether it writes them: what all that moves or joins steps goes by. */
+/* Which slots a step names, and whether it writes them: what all that moves or joins steps goes by; and how far steps may move. */
 #include "core/plan/plan.h"
 
 static void touch(cg_touched *t, int slot, bool written)
@@ -65,4 +65,33 @@ bool cg__step_can_fail(const cg_step *s)
     for (int k = 0; s->kind == CG_STEP_LOOP && k < s->loop.noperands; k++)
         yes |= s->loop.operands[k].gather >= 0;
     return yes;
+}
+
+int cg__after_repeats(const cg_plan *p)
+{
+    int from = 0;
+    for (int i = 0; i < p->steps.n; i++) {
+        const cg_step *s = &p->steps.at[i];
+        if (s->kind == CG_STEP_REPEAT && from < i + 1 + s->repeat.nbody)
+            from = i + 1 + s->repeat.nbody;
+    }
+    return from;
+}
+
+static bool commits(const cg_plan *p, const cg_step *s)
+{
+    const cg_touched t = cg__touched_by(s);
+    bool yes = false;
+    for (int k = 0; k < t.n; k++)
+        yes |= t.written[k] && p->slots.at[t.slot[k]].in_place;
+    return yes;
+}
+
+void cg__plan_commit(cg_plan *p)
+{
+    p->commit = 0;
+    while (p->commit < p->steps.n && !commits(p, &p->steps.at[p->commit]))
+        p->commit++;
+    if (p->commit < p->steps.n && p->steps.at[p->commit].group < 0)
+        p->commit += p->steps.at[p->commit].group;           /* a group is one */
 }
