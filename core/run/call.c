@@ -161,19 +161,28 @@ static int env_unequal(void *user, const cg_node *n, int64_t a, int64_t b, cg_er
     return unequal(user, n, a, b);
 }
 
+/* Since the arena was packed: the number of a minibatch, which comes with each call, is no size. */
+static bool sizes_differ(const cg_variant *v)
+{
+    const cg_plan *p = v->low.plan;
+    bool differ = false;
+    for (int i = 0; i < p->slots.n; i++)
+        differ |= v->n[p->slots.at[i].count] != v->last_n[p->slots.at[i].count];
+    return differ;
+}
+
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
     const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
     const double t0 = cg__now_us();
-    const size_t bytes = (size_t)r->v->low.plan->nums.n * sizeof *r->v->n;
     int rc = cg__nums_run(r->v->low.plan, &env, r->v->n, r->err);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
-    if (!r->v->planned || memcmp(r->v->n, r->v->last_n, bytes) != 0) {
+    if (!r->v->planned || sizes_differ(r->v)) {
         rc = cg__plan_memory(r->v->low.plan, r->v->n, r->v->offset, &r->v->slab, r->err);
         r->v->planned = rc == CG_OK;
-        memcpy(r->v->last_n, r->v->n, bytes);
+        memcpy(r->v->last_n, r->v->n, (size_t)r->v->low.plan->nums.n * sizeof *r->v->n);
     }
     f->stats.plan_us = cg__now_us() - t0;
     return rc;
