@@ -43,7 +43,7 @@ static cg_function *compiled(const row *r, cg_graph *g, cg_node **x, int from, i
 }
 
 /* One launch fewer for each member but the first, where they are launches. */
-static void check_launches(const row *r, const cg_function *f, int steps)
+static void check_launches(const row *r, cg_function *f, int steps)
 {
     cg_stats s;
     cg_function_stats(f, &s);

@@ -116,16 +116,14 @@ static bool reserve_room(cg_cpu *d, size_t bytes)
 }
 
 /* What is made of a plan before it runs: the code of each LOOP, by step. */
-typedef struct exe { int n; cg_cpu_code **code; } exe;
+typedef struct exe { cg_arena arena; const cg_cpu_code **code; } exe;
 
 static void cpu_unprepare(cg_device *d, void *made)
 {
     exe *x = made;
     (void)d;
-    for (int i = 0; x && i < x->n; i++)
-        cg__cpu_code_free(x->code[i]);
     if (x)
-        cg__free(x->code);
+        cg__arena_free(&x->arena);
     cg__free(x);
 }
 
@@ -133,12 +131,10 @@ static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *er
 {
     exe *x = cg__zalloc(sizeof *x);
     int rc = CG_OK;
-    if (x && (x->code = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->code)))
-        x->n = p->steps.n;
-    else
+    if (!x || !(x->code = cg__arena(&x->arena, (size_t)(p->steps.n + 1) * sizeof *x->code)))
         rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for a plan");
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
-        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(p, &p->steps.at[i].loop, err)))
+        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, p, &p->steps.at[i].loop, err)))
             rc = CG_ENOMEM;
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
         if (x->code[i] && !reserve_room((cg_cpu *)d, cg__cpu_loop_room((cg_cpu *)d, x->code[i])))

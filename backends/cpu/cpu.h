@@ -35,7 +35,6 @@ typedef struct cg_cpu_list { short *at; int n; } cg_cpu_list;            /* valu
 /* points: once an outer point; inner: along the inner ones, reductions among them; reg: of the inner values, by value */
 typedef struct cg_cpu_stage { cg_cpu_list points, inner, reduces; short *reg; } cg_cpu_stage;
 typedef struct cg_cpu_code {
-    cg_arena arena;
     bool columns, has_inner;
     int width;                           /* elements of a block: what a register holds of the widest value along the vector */
     int nregs, nvals;
@@ -46,8 +45,7 @@ typedef struct cg_cpu_code {
     short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
 } cg_cpu_code;
-cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err);
-void cg__cpu_code_free(cg_cpu_code *c);
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err);     /* in the arena */
 
 /* ---- loop.c and span.c */
 typedef struct cg_cpu_block {

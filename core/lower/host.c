@@ -31,10 +31,10 @@ bool cg__lower_could_be_host(const cg_node *n)
 
 int cg__lower_var(cg_lower *L, const cg_node *n)
 {
-    for (int i = 0; i < L->vars.n; i++)
-        if (L->vars.at[i] == n)
-            return i;
-    return cg__lower_kept(L, CG_PUSH(&L->vars, n)) ? L->vars.n - 1 : -1;
+    uint64_t known;
+    if (cg__map_get(&L->var_index, cg__key(n), &known))
+        return (int)known;
+    return cg__lower_kept(L, CG_PUSH(&L->vars, n) && cg__map_put(&L->var_index, cg__key(n), (uint64_t)L->vars.n - 1)) ? L->vars.n - 1 : -1;
 }
 
 int cg__lower_input(const cg_lower *L, const cg_node *n)

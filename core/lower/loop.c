@@ -262,6 +262,9 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     if (o.slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "reads an array that is not placed");
     address(b, n, cg__lower_off(b->L, n), at, &o);
+    o.window = cg__arena(&p->arena, CG_WINDOWS_MAX * sizeof *o.window);
+    if (!o.window)
+        return fail(b, CG_ENOMEM, "no memory");
     int level = level_of(b, o.stride);
     for (int i = 0; i < n->type.rank; i++) {
         const cg_coord *c = &where->axis[i];

@@ -66,9 +66,13 @@ static bool joins(const cg_plan *p, int from, int n, int j)
     const cg_step *at = p->steps.at;
     const cg_loop *l = &at[j].loop;
     bool yes = (n + 1) * l->noperands <= CG_LOOP_OPERANDS && (n + 1) * numbers(l) <= CG_LOOP_NUMBERS && alike(p, &at[from].loop, l);
-    for (int i = from + n; i <= j && yes; i++)
-        for (int m = from; m < from + n && yes; m++)
-            yes = !cg__steps_ordered(&at[m], &at[i]);
+    for (int m = from; m < from + n && yes; m++) {
+        const cg_touched member = cg__touched_by(&at[m]);
+        for (int i = from + n; i <= j && yes; i++) {
+            const cg_touched other = cg__touched_by(&at[i]);
+            yes = !cg__touched_ordered(&member, &other);
+        }
+    }
     return yes;
 }
 

@@ -44,13 +44,12 @@ cg_touched cg__touched_by(const cg_step *s)
     return t;
 }
 
-bool cg__steps_ordered(const cg_step *x, const cg_step *y)
+bool cg__touched_ordered(const cg_touched *a, const cg_touched *b)
 {
-    const cg_touched a = cg__touched_by(x), b = cg__touched_by(y);
-    bool yes = a.all || b.all;
-    for (int i = 0; i < a.n; i++)
-        for (int k = 0; k < b.n; k++)
-            yes |= a.slot[i] == b.slot[k] && (a.written[i] || b.written[k]);
+    bool yes = a->all || b->all;
+    for (int i = 0; i < a->n; i++)
+        for (int k = 0; k < b->n; k++)
+            yes |= a->slot[i] == b->slot[k] && (a->written[i] || b->written[k]);
     return yes;
 }
 
