@@ -211,10 +211,12 @@ const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l,
         c->spread = room(&m, (size_t)l->nvals * sizeof *c->spread);
         c->direct = room(&m, (size_t)l->nvals * sizeof *c->direct);
         c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
+        c->divides = room(&m, (size_t)l->nvals * sizeof *c->divides);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
     for (int v = 0; v < l->nvals && !m.failed; v++) {
         c->steady[v] = !varies(&m, v);
+        c->divides[v] = cg__loop_divides(p, l, v);
         once[v] = !is_whole(&m, v);
         own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
     }

@@ -33,7 +33,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
     d->vec = &cg__vec_baseline;
 #endif
     d->threads = cg__threads();
-    d->failed_step = -1;
+    d->failed = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
     cg__device_lock_init(&d->super);
     *out = &d->super;
@@ -227,7 +227,7 @@ static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n,
     for (int64_t i = 0; i < count; i++) {
         const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, ti), ti);
         if (r < -rows || r >= rows) {
-            d->failed_step = d->failed_step < 0 ? step : d->failed_step;
+            d->failed = d->failed < 0 ? cg__failure(step, 0) : d->failed;
             continue;
         }
         add_row(at(place, k->slots[0], out + (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], src + i * cols, t), t, cols);
@@ -272,17 +272,17 @@ static int cpu_run(cg_device *dev, void *made, const cg_plan *p, int64_t *n, con
     cg_cpu *d = (cg_cpu *)dev;
     (void)call;
     const int rc = run_steps(d, made, p, 0, p->commit, n, place, err);
-    *committed = rc == CG_OK && d->failed_step < 0 && p->commit < p->steps.n;
+    *committed = rc == CG_OK && d->failed < 0 && p->commit < p->steps.n;
     return *committed ? run_steps(d, made, p, p->commit, p->steps.n, n, place, err) : rc;
 }
 
-static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
+static int cpu_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
     (void)call;
-    *step = d->failed_step;
-    d->failed_step = -1;
-    return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
+    *failed = d->failed;
+    d->failed = -1;
+    return *failed < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *failed / CG_STEP_VALUES);
 }
 
 static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)

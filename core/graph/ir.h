@@ -109,6 +109,7 @@ bool cg__type_same(const cg_type *a, const cg_type *b);
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid);
 cg_node *cg__const_i64(cg_graph *g, int64_t v);
 cg_node *cg__splat(cg_graph *g, cg_dtype d, double v);                  /* rank-0 constant */
+cg_node *cg__splat_as(const cg_node *c, cg_dtype d);                    /* the first element of a constant, cast */
 bool cg__is_const(const cg_node *n, double *value);                     /* all elements equal value */
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* sticky; returns NULL */
 cg_graph *cg__graph_of(cg_node *const *in, int n);                      /* NULL when an operand is NULL or graphs differ (then says so) */

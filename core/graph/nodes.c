@@ -300,6 +300,13 @@ cg_node *cg__splat(cg_graph *g, cg_dtype d, double v)
     return constant(g, &(cg_type){ .dtype = d }, &room, cg__dtypes[d].bytes);
 }
 
+cg_node *cg__splat_as(const cg_node *c, cg_dtype d)
+{
+    int64_t room = 0;
+    cg__cast_element(&room, d, c->attr[0].at, c->type.dtype);
+    return constant(c->graph, &(cg_type){ .dtype = d }, &room, cg__dtypes[d].bytes);
+}
+
 cg_node *cg__const_i64(cg_graph *g, int64_t v)
 {
     return constant(g, &(cg_type){ .dtype = CG_I64 }, &v, sizeof v);

@@ -111,6 +111,13 @@ int cg__loop_elem(cg_loop_builder *b, cg_elem op, cg_dtype d, int x, int y, int 
     return add_val(b, v);
 }
 
+int cg__loop_blame(cg_loop_builder *b, int v, const cg_node *n)
+{
+    if (v >= 0 && !b->vals.at[v].node)
+        b->vals.at[v].node = n;
+    return v;
+}
+
 int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 {
     if (a < 0 || b->vals.at[a].dtype == d)
@@ -122,7 +129,9 @@ int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 
 int cg__loop_literal(cg_loop_builder *b, cg_dtype d, double x)
 {
-    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : (int64_t)x));
+    char held[8] = { 0 };
+    cg__store_f64(held, d, x);
+    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : cg__load_i64(held, d)));
 }
 
 int cg__loop_number(cg_loop_builder *b, cg_num n)

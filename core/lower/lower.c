@@ -269,6 +269,14 @@ int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
     return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
 }
 
+int cg__lower_check_divisor(cg_lower *L, const cg_node *n, cg_num by)
+{
+    cg_plan *p = L->plan;
+    if (by != CG_NUM_NONE && p->nums.at[by].op == CG_N_CONST && p->nums.at[by].imm != 0)
+        return CG_OK;
+    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_DIVISOR, by, 0, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+}
+
 /* The element counts of a reshape agree at each call, unless they are one number. */
 static int check_count(cg_lower *L, const cg_node *n)
 {

@@ -422,7 +422,6 @@ static bool fuse(fuser *f, int i, int j, const cg_touched *ta, const cg_touched 
         return false;
     find_dead(f, &m, ta, tb, dead);
     sweep(&m, dead);
-    a->node = gathers(&b->loop) ? b->node : a->node;
     if (!keep(f, &m, a))
         return false;
     count(f, ta, -1);

@@ -24,14 +24,14 @@ static bool may_join(const cg_plan *p, const cg_step *s)
 {
     const cg_loop *l = &s->loop;
     double points = 1;
-    bool yes = s->kind == CG_STEP_LOOP && (l->naxes == l->nouter || l->columns);
+    bool yes = s->kind == CG_STEP_LOOP && (l->naxes == l->nouter || l->columns) && !cg__step_can_fail(p, s);
     for (int k = 0; k < l->nouter && yes; k++) {
         const cg_num_ins *e = &p->nums.at[l->extent[k]];
         yes = e->op == CG_N_CONST;
         points *= (double)e->imm;
     }
     for (int k = 0; k < l->noperands && yes; k++)
-        yes = l->operands[k].gather < 0 && !l->operands[k].nwindows;
+        yes = !l->operands[k].nwindows;
     return yes && points <= FEW_POINTS;
 }
 

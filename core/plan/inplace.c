@@ -48,7 +48,7 @@ static void survey(placer *b)
         const cg_touched t = cg__touched_by(&b->p->steps.at[i]);
         for (int k = 0; k < t.n; k++)
             note(b, t.slot[k], i);
-        if (cg__step_can_fail(&b->p->steps.at[i]))
+        if (cg__step_can_fail(b->p, &b->p->steps.at[i]))
             b->last_fail = i;
     }
 }

@@ -58,11 +58,13 @@ bool cg__same_place(const cg_operand *x, const cg_operand *y)
     return x->slot == y->slot && x->off == y->off && x->gather == y->gather && !x->nwindows && !y->nwindows && memcmp(x->stride, y->stride, sizeof x->stride) == 0;
 }
 
-bool cg__step_can_fail(const cg_step *s)
+bool cg__step_can_fail(const cg_plan *p, const cg_step *s)
 {
     bool yes = s->kind == CG_STEP_KERNEL;
     for (int k = 0; s->kind == CG_STEP_LOOP && k < s->loop.noperands; k++)
         yes |= s->loop.operands[k].gather >= 0;
+    for (int v = 0; s->kind == CG_STEP_LOOP && v < s->loop.nvals; v++)
+        yes |= cg__loop_divides(p, &s->loop, v);
     return yes;
 }
 
