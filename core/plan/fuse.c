@@ -500,10 +500,11 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     const cg_touched before = cg__touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
-    const bool ok = keep(f, &m, to);
+    if (!keep(f, &m, to))
+        return false;
     const cg_touched now = cg__touched_by(to);
     count(f, &now, 1);
-    return ok;
+    return true;
 }
 
 static bool names(const cg_step *s, int slot)
