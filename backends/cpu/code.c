@@ -127,15 +127,29 @@ static int block_width(const maker *m)
     return (int)((m->c->has_inner && !m->c->columns ? CG_REG_BYTES : CG_REG_BYTES / 2) / widest);
 }
 
-static bool loads_slot(const cg_loop *l, int slot)
+/* Whether the values before v are all that read this load. */
+static bool read_before(const cg_loop *l, int load, int v)
 {
-    bool yes = false;
-    for (int v = 0; v < l->nvals; v++)
-        yes |= l->vals[v].kind == CG_V_LOAD && l->operands[l->vals[v].operand].slot == slot;
+    bool yes = true;
+    for (int k = v; k < l->nvals; k++)
+        for (int i = 0; i < 3; i++)
+            yes &= l->vals[k].a[i] != load;
+    for (int k = 0; k < l->noperands; k++)
+        yes &= l->operands[k].gather != load;
     return yes;
 }
 
-/* The results of operations that are stored as they are, to memory that the loop does not read. */
+/* Whether the value that a store stores may be computed where it goes: what the loop reads of that array, it has read at that place by then. */
+static bool is_free(const cg_loop *l, const cg_val *store)
+{
+    bool yes = true;
+    for (int v = 0; v < l->nvals && yes; v++)
+        if (l->vals[v].kind == CG_V_LOAD && l->operands[l->vals[v].operand].slot == l->operands[store->operand].slot)
+            yes = l->naxes == l->nouter && l->vals[v].operand == store->operand && read_before(l, v, store->a[0]);
+    return yes;
+}
+
+/* The results of operations that are stored as they are. */
 static void find_direct(maker *m)
 {
     const cg_loop *l = m->l;
@@ -144,7 +158,7 @@ static void find_direct(maker *m)
     for (int v = 0; v < l->nvals; v++) {
         const cg_val *x = &l->vals[v], *from = x->kind == CG_V_STORE ? &l->vals[x->a[0]] : NULL;
         if (from && from->kind == CG_V_ELEM && from->level > 0 && from->level == x->level && from->dtype == x->dtype &&
-            cg__dtypes[x->dtype].compute == x->dtype && !loads_slot(l, l->operands[x->operand].slot))
+            cg__dtypes[x->dtype].compute == x->dtype && is_free(l, x))
             m->c->direct[x->a[0]] = (short)v;
     }
 }

@@ -94,15 +94,25 @@ static int cpu_read(cg_device *d, cg_buffer *b, size_t off, void *dst, size_t by
     return CG_OK;
 }
 
-/* A loop's work room stays with the device: fresh memory costs a page fault every 4096 bytes. */
-char *cg__cpu_room(cg_cpu *d, size_t bytes)
+static int cpu_copy(cg_device *d, cg_buffer *to, const cg_buffer *from, size_t bytes, cg_error *err)
 {
-    if (bytes <= d->room_bytes)
-        return d->room;
-    cg__aligned_free(d->room);
-    d->room = cg__aligned(bytes);
-    d->room_bytes = d->room ? bytes : 0;
-    return d->room;
+    (void)d, (void)err;
+    memcpy(to->mem, from->mem, bytes);
+    return CG_OK;
+}
+
+/* A loop's work room stays with the device: fresh memory costs a page fault every 4096 bytes. It is there before a plan runs, for no loop may
+ * fail behind a step that changed a variable. */
+static bool reserve_room(cg_cpu *d, size_t bytes)
+{
+    char *room = bytes > d->room_bytes ? cg__aligned(bytes) : d->room;
+    if (!room)
+        return false;
+    if (room != d->room)
+        cg__aligned_free(d->room);
+    d->room = room;
+    d->room_bytes = bytes > d->room_bytes ? bytes : d->room_bytes;
+    return true;
 }
 
 /* What is made of a plan before it runs: the code of each LOOP, by step. */
@@ -126,6 +136,9 @@ static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *er
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
         if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, p, &p->steps.at[i].loop, err)))
             rc = CG_ENOMEM;
+    for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
+        if (x->code[i] && !reserve_room((cg_cpu *)d, cg__cpu_loop_room((cg_cpu *)d, x->code[i])))
+            rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for the blocks of a loop");
     if (rc == CG_OK)
         *made = x;
     else
@@ -237,7 +250,7 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
     for (int i = from; i < to && rc == CG_OK; i++) {
         const cg_step *s = &p->steps.at[i];
         switch (s->kind) {
-        case CG_STEP_LOOP: rc = cg__cpu_loop(d, p, x->code[i], i, n, place, err); break;
+        case CG_STEP_LOOP: cg__cpu_loop(d, p, x->code[i], i, n, place); break;
         case CG_STEP_GEMM: rc = gemm(&s->gemm, n, place, err); break;
         case CG_STEP_KERNEL: scatter_add(d, p, i, n, place); break;
         case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
@@ -254,10 +267,13 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
     return rc;
 }
 
-static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
+static int cpu_run(cg_device *dev, void *made, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
 {
+    cg_cpu *d = (cg_cpu *)dev;
     (void)call;
-    return run_steps((cg_cpu *)d, made, p, 0, p->steps.n, n, place, err);
+    const int rc = run_steps(d, made, p, 0, p->commit, n, place, err);
+    *committed = rc == CG_OK && d->failed < 0 && p->commit < p->steps.n;
+    return *committed ? run_steps(d, made, p, p->commit, p->steps.n, n, place, err) : rc;
 }
 
 static int cpu_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)
@@ -277,6 +293,6 @@ static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)
 
 const cg_backend cg__cpu_backend = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .describe = cpu_describe, .alloc = cpu_alloc, .release = cpu_release,
-    .write = cpu_write, .read = cpu_read, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .finish = cpu_finish, .immediate = true,
+    .write = cpu_write, .read = cpu_read, .copy = cpu_copy, .prepare = cpu_prepare, .unprepare = cpu_unprepare, .run = cpu_run, .finish = cpu_finish, .immediate = true,
     .kernels = cpu_kernels,
 };

@@ -79,8 +79,8 @@ void cg__cpu_store(cg_cpu_block *b, int v);
 void *cg__cpu_target(cg_cpu_block *b, int store);                        /* where the block's values go, if they lie there as in a register; else NULL */
 int64_t cg__cpu_stride(cg_cpu_block *b, int v);                          /* columns: bytes from a load in memory to that of the next inner point; 0: load anew */
 void cg__cpu_index(cg_cpu_block *b, int v, int reg);
-/* Runs one LOOP; step is its index, for the status. */
-int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err);
-char *cg__cpu_room(cg_cpu *d, size_t bytes);                             /* d->room with at least as many; NULL: no memory */
+size_t cg__cpu_loop_room(const cg_cpu *d, const cg_cpu_code *c);          /* bytes of d->room that it needs */
+/* Runs one LOOP in d->room; step is its index, for the status. */
+void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place);
 
 #endif

@@ -381,7 +381,12 @@ static size_t room_of(const cg_cpu_code *c)
     return (size_t)(c->nregs + 1 + (c->nvals + 1) * 2) * CG_REG_ROOM + ((bests + 63) & ~(size_t)63);
 }
 
-int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err)
+size_t cg__cpu_loop_room(const cg_cpu *d, const cg_cpu_code *c)
+{
+    return room_of(c) * (size_t)d->threads;
+}
+
+void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place)
 {
     const cg_loop *l = &p->steps.at[step].loop;
     const cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .failed = INT_MAX, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
@@ -392,9 +397,7 @@ int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, co
     const size_t one = room_of(c);
     int failed = INT_MAX;
     if (nblocks == 0)
-        return CG_OK;
-    if (!cg__cpu_room(d, one * (size_t)teams))
-        return cg__fail(err, CG_ENOMEM, "no memory for the blocks of a loop");
+        return;
     if (teams == 1)
         failed = run_blocks(b, d->room, rows, 0, nblocks);
     else {
@@ -408,5 +411,4 @@ int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, co
     }
     if (failed < INT_MAX && d->failed < 0)
         d->failed = cg__failure(step, failed);
-    return CG_OK;
 }

@@ -346,8 +346,18 @@ static int cl_read(cg_device *dev, cg_buffer *b, size_t off, void *dst, size_t b
     return rc;
 }
 
+static int cl_copy(cg_device *dev, cg_buffer *to, const cg_buffer *from, size_t bytes, cg_error *err)
+{
+    cg_cl *d = (cg_cl *)dev;
+    cl_event e;
+    if (!bytes)
+        return CG_OK;
+    CL_TRY(err, clEnqueueCopyBuffer(d->queue, cg__cl_mem(from), cg__cl_mem(to), 0, 0, bytes, 0, NULL, &e));
+    return cg__cl_sent(d, e, err);
+}
+
 const cg_backend cg__opencl_backend = {
     .name = "opencl", .open = cl_open, .close = cl_close, .describe = cl_describe, .alloc = cl_alloc, .release = cl_release,
-    .write = cl_write, .read = cl_read, .prepare = cg__cl_prepare, .unprepare = cg__cl_unprepare, .run = cg__cl_run, .finish = cg__cl_finish,
+    .write = cl_write, .read = cl_read, .copy = cl_copy, .prepare = cg__cl_prepare, .unprepare = cg__cl_unprepare, .run = cg__cl_run, .finish = cg__cl_finish,
     .kernels = cg__cl_kernels,
 };

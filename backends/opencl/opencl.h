@@ -28,8 +28,9 @@ typedef struct cg_cl_text {
 } cg_cl_text;
 typedef struct cg_cl_kernel { cg_cl_text text; cl_kernel k; } cg_cl_kernel;
 typedef struct cg_cl_program { uint64_t hash; cl_program program; char *text; } cg_cl_program;
-/* A prepared plan: for each step its kernels, that for 32-bit indices built at once, the wide one when a call first needs it. */
-typedef struct cg_cl_exe { cg_cl_kernel (*at)[2]; int n; bool native, can_fail; } cg_cl_exe;
+/* A prepared plan: for each step its kernels, that for 32-bit indices built at once, the wide one when a call first needs it. A group is run by
+ * the kernel of its first member; of the others only the numbers are here. */
+typedef struct cg_cl_exe { cg_cl_kernel (*at)[2]; int n, *group /* by step: how many it runs */; bool native, can_fail; } cg_cl_exe;
 
 /* ---- the device */
 
@@ -71,8 +72,8 @@ typedef struct cg_cl_cache { char path[CG_CL_CACHE_PATH]; bool cut; const char *
 void cg__cl_cache(cg_cl_cache *c);
 int cg__cl_cache_try(const cg_cl_cache *c, cg_error *err);               /* makes it; an error names it if PoCL could not use it */
 
-/* ---- text.c: the text of a LOOP or KERNEL step into out, unless it is there; other steps have none */
-int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg_cl_text *out, cg_error *err);
+/* ---- text.c: the text of a LOOP or KERNEL step, for so many like it, into out, unless it is there; other steps have none */
+int cg__cl_step_text(const cg_plan *p, const cg_step *s, int group, bool gpu, bool wide, cg_cl_text *out, cg_error *err);
 /* A program: prelude, the math that the kernels use, the kernels. */
 void cg__cl_source(const char *kernels, cg_strb *out);
 bool cg__cl_needs_f64(const char *kernels);
@@ -81,13 +82,13 @@ bool cg__cl_needs_f64(const char *kernels);
 int cg__cl_prepare(cg_device *, const cg_plan *, void **exe, cg_error *err);
 void cg__cl_unprepare(cg_device *, void *exe);
 void cg__cl_kernels(const cg_plan *, void *exe, cg_strb *out);
-int cg__cl_wide(cg_cl *d, const cg_plan *p, int step, cg_cl_kernel *k, cg_error *err);       /* makes the wide kernel */
+int cg__cl_wide(cg_cl *d, const cg_plan *p, const cg_cl_exe *x, int step, cg_error *err);    /* makes the wide kernel */
 
 /* ---- gemm.c: enqueues the products of a step; native: by the host's BLAS */
 int cg__cl_gemm(cg_cl *d, bool native, const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err);
 
 /* ---- run.c */
-int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, cg_error *err);
+int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
 int cg__cl_finish(cg_device *, int64_t call, int *failed, cg_error *err);
 
 #endif

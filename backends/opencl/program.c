@@ -113,10 +113,53 @@ static int make_kernels(cg_cl *d, cg_cl_kernel *const *k, int n, cg_error *err)
     return rc;
 }
 
-int cg__cl_wide(cg_cl *d, const cg_plan *p, int step, cg_cl_kernel *k, cg_error *err)
+/* ---- texts */
+
+static void drop_text(cg_cl_text *t)
 {
-    const int rc = cg__cl_step_text(p, &p->steps.at[step], d->gpu, true, &k->text, err);
+    cg__free(t->name);
+    cg__free(t->text);
+    t->name = t->text = NULL;
+}
+
+/* The texts of a group's members. They are one text, unless numbers that are equal in one member differ in another: *same. */
+static int group_text(const cg_cl *d, const cg_plan *p, const cg_cl_exe *x, int step, int n, bool wide, bool *same, cg_error *err)
+{
+    const cg_cl_text *first = &x->at[step][wide].text;
+    int rc = CG_OK;
+    *same = true;
+    for (int m = 0; m < n && rc == CG_OK; m++) {
+        cg_cl_text *t = &x->at[step + m][wide].text;
+        rc = cg__cl_step_text(p, &p->steps.at[step + m], n, d->gpu, wide, t, err);
+        *same = *same && rc == CG_OK && (!first->text || strcmp(t->text, first->text) == 0);
+    }
+    for (int m = 1; m < n; m++)
+        drop_text(&x->at[step + m][wide].text);
+    return rc;
+}
+
+int cg__cl_wide(cg_cl *d, const cg_plan *p, const cg_cl_exe *x, int step, cg_error *err)
+{
+    cg_cl_kernel *k = &x->at[step][1];
+    bool same;
+    const int rc = group_text(d, p, x, step, x->group[step], true, &same, err);
     return rc < 0 ? rc : make_kernels(d, &k, 1, err);
+}
+
+/* Of the step, and of the group that it begins. */
+static int texts(const cg_cl *d, const cg_plan *p, cg_cl_exe *x, int step, cg_error *err)
+{
+    const int n = p->steps.at[step].group > 1 ? p->steps.at[step].group : 1;
+    bool same;
+    int rc = group_text(d, p, x, step, n, false, &same, err);
+    x->group[step] = same ? n : 1;
+    if (!same)
+        drop_text(&x->at[step][0].text);
+    for (int m = 0; m < n && !same && rc == CG_OK; m++) {
+        x->group[step + m] = 1;
+        rc = cg__cl_step_text(p, &p->steps.at[step + m], 1, d->gpu, false, &x->at[step + m][0].text, err);
+    }
+    return rc;
 }
 
 /* ---- plans */
@@ -144,7 +187,7 @@ static int prepare_steps(cg_cl *d, const cg_plan *p, cg_cl_exe *x, cg_error *err
     int rc = all ? choose_gemm(d, &x->native, err) : cg__fail(err, CG_ENOMEM, "opencl: no memory for kernels");
     for (int i = 0; i < x->n && rc == CG_OK; i++) {
         all[i] = &x->at[i][0];
-        rc = cg__cl_step_text(p, &p->steps.at[i], d->gpu, false, &all[i]->text, err);
+        rc = x->group[i] || p->steps.at[i].group < 0 ? CG_OK : texts(d, p, x, i, err);
         if (rc == CG_OK)
             rc = check_f64(d, &p->steps.at[i], all[i]->text.text, err);
         x->can_fail = x->can_fail || all[i]->text.can_fail;
@@ -158,9 +201,13 @@ static int prepare_steps(cg_cl *d, const cg_plan *p, cg_cl_exe *x, cg_error *err
 int cg__cl_prepare(cg_device *dev, const cg_plan *p, void **out, cg_error *err)
 {
     cg_cl_exe *x = cg__zalloc(sizeof *x);
-    if (x)
+    if (x) {
         x->at = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->at);
-    if (!x || !x->at) {
+        x->group = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->group);
+    }
+    if (!x || !x->at || !x->group) {
+        cg__free(x ? x->at : NULL);
+        cg__free(x ? x->group : NULL);
         cg__free(x);
         return cg__fail(err, CG_ENOMEM, "opencl: no memory for kernels");
     }
@@ -181,10 +228,10 @@ void cg__cl_unprepare(cg_device *dev, void *p)
         cg_cl_kernel *k = &x->at[i / 2][i % 2];
         if (k->k)
             clReleaseKernel(k->k);
-        cg__free(k->text.name);
-        cg__free(k->text.text);
+        drop_text(&k->text);
     }
     cg__free(x->at);
+    cg__free(x->group);
     cg__free(x);
 }
 
@@ -193,5 +240,6 @@ void cg__cl_kernels(const cg_plan *p, void *e, cg_strb *out)
     const cg_cl_exe *x = e;
     for (int i = 0; i < x->n; i++)
         if (x->at[i][0].text.text)
-            cg__strb(out, "// step %d: %s\n%s\n", i, p->steps.at[i].origin, x->at[i][0].text.text);
+            for (int m = 0; m < x->group[i]; m++)
+                cg__strb(out, "// step %d: %s\n%s%s", i + m, p->steps.at[i + m].origin, m + 1 < x->group[i] ? "" : x->at[i][0].text.text, m + 1 < x->group[i] ? "" : "\n");
 }

@@ -10,6 +10,7 @@ enum { SMALL = 1 << 30 };
 
 typedef struct launch {
     const cg_plan *p;
+    const cg_cl_exe *x;
     const int64_t *n;
     const cg_place *place;
     int step, word;                      /* word: the call's status word */
@@ -61,26 +62,41 @@ static int64_t number(const launch *a, cg_cl_number q)
 
 /* ---- launches */
 
-static int set_arguments(cg_cl *d, const cg_cl_kernel *k, const launch *a, cg_error *err)
+typedef union packed { int32_t narrow[CG_CL_NUMBERS + 2]; int64_t wide[CG_CL_NUMBERS + 2]; } packed;
+
+/* The numbers of a member at place `from` of the struct; how many there are then. */
+static int pack(const launch *a, const cg_cl_text *t, packed *v, int from)
 {
-    union { int32_t narrow[CG_CL_NUMBERS + 2]; int64_t wide[CG_CL_NUMBERS + 2]; } v;
-    const cg_cl_text *t = &k->text;
-    const cg_step *s = &a->p->steps.at[a->step];
-    const int n = t->n + (t->can_fail ? 2 : 0), pointers = noperands(s);
+    const int n = t->n + (t->can_fail ? 2 : 0);
     for (int i = 0; i < n; i++) {
         const int64_t x = i < t->n ? number(a, t->num[i]) : i == t->n ? cg__failure(a->step, 0) : a->word;
         if (t->wide)
-            v.wide[i] = x;
+            v->wide[from + i] = x;
         else
-            v.narrow[i] = (int32_t)x;
+            v->narrow[from + i] = (int32_t)x;
     }
-    CL_TRY(err, clSetKernelArg(k->k, 0, (size_t)n * (t->wide ? 8 : 4), &v));
-    for (int i = 0; i < pointers; i++) {
-        const cl_mem mem = cg__cl_mem(a->place[operand_slot(s, i)].buffer);
-        CL_TRY(err, clSetKernelArg(k->k, (cl_uint)i + 1, sizeof mem, &mem));
+    return from + n;
+}
+
+static int set_arguments(cg_cl *d, cl_kernel k, const launch *a, bool wide, cg_error *err)
+{
+    const cg_cl_text *t = &a->x->at[a->step][wide].text;
+    packed v;
+    cl_uint next = 1;
+    int n = 0;
+    for (int m = 0; m < a->x->group[a->step]; m++) {
+        launch one = *a;
+        one.step += m;
+        const cg_step *s = &a->p->steps.at[one.step];
+        n = pack(&one, &a->x->at[one.step][wide].text, &v, n);
+        for (int i = 0; i < noperands(s); i++) {
+            const cl_mem mem = cg__cl_mem(a->place[operand_slot(s, i)].buffer);
+            CL_TRY(err, clSetKernelArg(k, next++, sizeof mem, &mem));
+        }
     }
+    CL_TRY(err, clSetKernelArg(k, 0, (size_t)n * (wide ? 8 : 4), &v));
     if (t->can_fail)
-        CL_TRY(err, clSetKernelArg(k->k, (cl_uint)pointers + 1, sizeof d->status, &d->status));
+        CL_TRY(err, clSetKernelArg(k, next, sizeof d->status, &d->status));
     return CG_OK;
 }
 
@@ -96,13 +112,14 @@ static size_t items_for(const cg_cl *d, bool groups, double points, double work)
     return (size_t)(n > 1 ? n : 1) * (d->gpu ? GROUP : 1);
 }
 
-static int enqueue(cg_cl *d, cg_cl_kernel pair[2], const launch *a, bool groups, double outer, double work, double most, cg_error *err)
+static int enqueue(cg_cl *d, const launch *a, bool groups, double outer, double work, double most, cg_error *err)
 {
     const size_t local = d->gpu ? GROUP : 1, global = items_for(d, groups, outer, work);
-    cg_cl_kernel *k = &pair[most > SMALL];
-    int rc = k->k ? CG_OK : cg__cl_wide(d, a->p, a->step, k, err);
+    const bool wide = most > SMALL;
+    const cg_cl_kernel *k = &a->x->at[a->step][wide];
+    int rc = k->k ? CG_OK : cg__cl_wide(d, a->p, a->x, a->step, err);
     if (rc == CG_OK)
-        rc = set_arguments(d, k, a, err);
+        rc = set_arguments(d, k->k, a, wide, err);
     if (rc < 0)
         return rc;
     cl_event e;
@@ -111,28 +128,44 @@ static int enqueue(cg_cl *d, cg_cl_kernel pair[2], const launch *a, bool groups,
     return cg__cl_sent(d, e, err);
 }
 
-static int run_loop(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *err)
+/* What decides how a loop is launched; for a group the largest number and member, and the work of all. */
+typedef struct extents { double outer, work, most; } extents;
+
+static void add_member(const launch *a, extents *e)
 {
     const cg_loop *l = &a->p->steps.at[a->step].loop;
+    const cg_cl_text *t = &a->x->at[a->step][0].text;
     double outer = 1, inner = 1, most = greatest(a, l);
     for (int i = 0; i < l->naxes; i++)
         *(i < l->nouter ? &outer : &inner) *= (double)a->n[l->extent[i]];
-    if (outer < 1)
-        return CG_OK;
-    for (int i = 0; i < pair[0].text.n; i++)
-        most = larger(most, magnitude(number(a, pair[0].text.num[i])));
-    most = larger(most, larger(outer, inner));
-    return enqueue(d, pair, a, l->naxes > l->nouter && !l->columns, outer, outer * (inner > 1 ? inner : 1) * l->nvals, most, err);
+    for (int i = 0; i < t->n && outer >= 1; i++)
+        most = larger(most, magnitude(number(a, t->num[i])));
+    e->most = larger(e->most, larger(most, larger(outer, inner)));
+    e->outer = larger(e->outer, outer);
+    e->work += outer * (inner > 1 ? inner : 1) * l->nvals;
 }
 
-static int run_scatter(cg_cl *d, cg_cl_kernel pair[2], const launch *a, cg_error *err)
+static int run_loop(cg_cl *d, const launch *a, cg_error *err)
 {
+    const cg_loop *l = &a->p->steps.at[a->step].loop;
+    extents e = { 0 };
+    for (int m = 0; m < a->x->group[a->step]; m++) {
+        launch one = *a;
+        one.step += m;
+        add_member(&one, &e);
+    }
+    return e.outer < 1 ? CG_OK : enqueue(d, a, l->naxes > l->nouter && !l->columns, e.outer, e.work, e.most, err);
+}
+
+static int run_scatter(cg_cl *d, const launch *a, cg_error *err)
+{
+    const cg_cl_text *t = &a->x->at[a->step][0].text;
     const cg_kernel *s = &a->p->steps.at[a->step].kernel;
     const double rows = (double)a->n[s->nums[0]], cols = (double)a->n[s->nums[1]], count = (double)a->n[s->nums[2]];
     double most = 0;
-    for (int i = 0; i < pair[0].text.n; i++)
-        most += magnitude(number(a, pair[0].text.num[i]));
-    return cols < 1 ? CG_OK : enqueue(d, pair, a, false, cols, cols * (rows + count), most + cols * (rows + count), err);
+    for (int i = 0; i < t->n; i++)
+        most += magnitude(number(a, t->num[i]));
+    return cols < 1 ? CG_OK : enqueue(d, a, false, cols, cols * (rows + count), most + cols * (rows + count), err);
 }
 
 static int run_copy(cg_cl *d, const launch *a, cg_error *err)
@@ -149,21 +182,24 @@ static int run_copy(cg_cl *d, const launch *a, cg_error *err)
 
 /* ---- steps */
 
-static int run_steps(cg_cl *d, const cg_cl_exe *x, launch a, int from, int to, int64_t *n, cg_error *err)
+static int run_steps(cg_cl *d, launch a, int from, int to, int64_t *n, cg_error *err)
 {
     int rc = CG_OK;
     for (int i = from; i < to && rc == CG_OK; i++) {
         const cg_step *s = &a.p->steps.at[i];
         a.step = i;
         switch (s->kind) {
-        case CG_STEP_LOOP: rc = run_loop(d, x->at[i], &a, err); break;
-        case CG_STEP_GEMM: rc = cg__cl_gemm(d, x->native, &s->gemm, n, a.place, err); break;
-        case CG_STEP_KERNEL: rc = run_scatter(d, x->at[i], &a, err); break;
+        case CG_STEP_LOOP:
+            rc = run_loop(d, &a, err);
+            i += a.x->group[i] - 1;
+            break;
+        case CG_STEP_GEMM: rc = cg__cl_gemm(d, a.x->native, &s->gemm, n, a.place, err); break;
+        case CG_STEP_KERNEL: rc = run_scatter(d, &a, err); break;
         case CG_STEP_COPY: rc = run_copy(d, &a, err); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
                 cg__nums_step(a.p, n, &s->repeat, t);
-                rc = run_steps(d, x, a, i + 1, i + 1 + s->repeat.nbody, n, err);
+                rc = run_steps(d, a, i + 1, i + 1 + s->repeat.nbody, n, err);
             }
             i += s->repeat.nbody;
             break;
@@ -242,12 +278,15 @@ static void clear_word(cg_cl *d, int word)
     clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL);
 }
 
-int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, cg_error *err)
+int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
     const int word = (int)(call % CG_CALLS);
-    const launch a = { p, n, place, 0, word };
-    int rc = run_steps(d, e, a, 0, p->steps.n, n, err);
+    const launch a = { p, e, n, place, 0, word };
+    int rc = run_steps(d, a, 0, p->commit, n, err);
+    *committed = rc == CG_OK && p->commit < p->steps.n;
+    if (*committed)
+        rc = run_steps(d, a, p->commit, p->steps.n, n, err);
     if (rc == CG_OK)
         rc = end_call(d, e, word, err);
     if (rc < 0) {

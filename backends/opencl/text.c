@@ -28,6 +28,39 @@ static void base_name(const cg_cl_writer *w, cg_strb *out)
 
 typedef struct pointer { const char *type, *name; bool read; } pointer;
 
+/* What takes a struct of numbers and the operands: all of a kernel but its beginning. prefix: of the operands' names. */
+static void parameters(const cg_cl_writer *w, cg_strb *out, const char *prefix, const pointer *at, int n)
+{
+    for (int i = 0; i < n; i++)
+        cg__strb(out, ", __global %s%s *%s%s", at[i].read ? "const " : "", at[i].type, prefix, at[i].name);
+    cg__strb(out, w->k->can_fail ? ", __global int *status" : "");
+}
+
+static void kernel_begin(const cg_cl_writer *w, cg_strb *out, const char *name, const char *numbers)
+{
+    cg__strb(out, "__kernel __attribute__((reqd_work_group_size(%d, 1, 1)))\nvoid %s(const %s_%s n", w->gpu ? 64 : 1, name, name, numbers);
+}
+
+/* The kernel of a group: the loop is a function, which every work-item calls for its share of each member. */
+static void group_kernel(const cg_cl_writer *w, cg_strb *out, const char *name, const pointer *at, int n)
+{
+    char prefix[CG_CL_NAME];
+    cg__strb(out, "typedef struct { %s_numbers of[%d]; } %s_group;\n", name, w->group, name);
+    kernel_begin(w, out, name, "group");
+    for (int m = 0; m < w->group; m++) {
+        snprintf(prefix, sizeof prefix, "m%d_", m);
+        parameters(w, out, prefix, at, n);
+    }
+    cg__strb(out, ")\n{\n");
+    for (int m = 0; m < w->group; m++) {
+        cg__strb(out, "    %s_one(n.of[%d]", name, m);
+        for (int i = 0; i < n; i++)
+            cg__strb(out, ", m%d_%s", m, at[i].name);
+        cg__strb(out, ");\n");
+    }
+    cg__strb(out, "}\n");
+}
+
 /* Names the kernel by its text, and puts the numbers, the signature and the body together. */
 static int finish(cg_cl_writer *w, const char *base, const char *head, const char *code, const pointer *at, int n)
 {
@@ -37,17 +70,23 @@ static int finish(cg_cl_writer *w, const char *base, const char *head, const cha
         cg__strb(&sign, "%s%s", i ? ", " : "", w->number[i]);
     cg__strb(&sign, w->k->can_fail ? ", step, call;\n}" : ";\n}");
     char *numbers = cg__strb_take(&sign);
-    for (int i = 0; i < n; i++)
-        cg__strb(&sign, ", __global %s%s *%s", at[i].read ? "const " : "", at[i].type, at[i].name);
-    cg__strb(&sign, "%s)\n{\n%s}\n", w->k->can_fail ? ", __global int *status" : "", code);
+    parameters(w, &sign, "", at, n);
+    cg__strb(&sign, ")\n{\n%s}\n", code);
     char *rest = cg__strb_take(&sign);
     if (numbers && rest) {
         const uint64_t h = cg__hash(rest, strlen(rest), cg__hash(numbers, strlen(numbers), 3 + w->gpu));
-        cg__strb(&name, "%s_%08x", base, (unsigned)h);
+        cg__strb(&name, w->group > 1 ? "%s_%08x_x%d" : "%s_%08x", base, (unsigned)h, w->group);
         w->k->name = cg__strb_take(&name);
-        cg__strb(&out, "%stypedef struct {\n%s %s_numbers;\n", head, numbers, w->k->name ? w->k->name : "");
-        cg__strb(&out, "__kernel __attribute__((reqd_work_group_size(%d, 1, 1)))\nvoid %s(const %s_numbers n%s", w->gpu ? 64 : 1, w->k->name ? w->k->name : "",
-                 w->k->name ? w->k->name : "", rest);
+    }
+    if (w->k->name) {
+        cg__strb(&out, "%stypedef struct {\n%s %s_numbers;\n", head, numbers, w->k->name);
+        if (w->group > 1)
+            cg__strb(&out, "static void %s_one(const %s_numbers n", w->k->name, w->k->name);
+        else
+            kernel_begin(w, &out, w->k->name, "numbers");
+        cg__strb(&out, "%s", rest);
+        if (w->group > 1)
+            group_kernel(w, &out, w->k->name, at, n);
         w->k->text = cg__strb_take(&out);
     }
     cg__free(numbers);
@@ -137,7 +176,7 @@ static int scatter_text(cg_cl_writer *w, const cg_kernel *s)
 
 /* ---- */
 
-int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg_cl_text *out, cg_error *err)
+int cg__cl_step_text(const cg_plan *p, const cg_step *s, int group, bool gpu, bool wide, cg_cl_text *out, cg_error *err)
 {
     const bool loop = s->kind == CG_STEP_LOOP;
     if ((!loop && s->kind != CG_STEP_KERNEL) || out->text)
@@ -147,8 +186,9 @@ int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg
     cg_cl_writer *w = cg__zalloc(sizeof *w);
     if (!w)
         return cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");
-    *w = (cg_cl_writer){ .p = p, .l = &s->loop, .k = out, .index = wide ? "long" : "int", .gpu = gpu };
+    *w = (cg_cl_writer){ .p = p, .l = &s->loop, .k = out, .index = wide ? "long" : "int", .gpu = gpu, .group = group };
     out->wide = wide;
+    out->n = 0;
     int rc = loop ? loop_text(w) : scatter_text(w, &s->kernel);
     if (rc < 0)
         rc = cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");

@@ -15,6 +15,7 @@ typedef struct cg_cl_writer {
     int depth;                           /* of indentation */
     const char *index;                   /* "int", or "long" for the wide variant */
     bool gpu;
+    int group;                           /* members that the kernel runs */
     bool bare;                           /* in the head: the next expression stands alone between commas or brackets */
     bool overflow;                       /* more numbers or operands than arguments may have */
     char number[CG_CL_NUMBERS][CG_CL_NAME], operand[CG_CL_OPERANDS][CG_CL_NAME], local[CG_CL_VALUES][CG_CL_NAME];

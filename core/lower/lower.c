@@ -399,21 +399,9 @@ static void touch(cg_plan *p, int slot, int step)
 
 static void touch_all(cg_plan *p, int i)
 {
-    const cg_step *s = &p->steps.at[i];
-    if (s->kind == CG_STEP_LOOP)
-        for (int k = 0; k < s->loop.noperands; k++)
-            touch(p, s->loop.operands[k].slot, i);
-    else if (s->kind == CG_STEP_GEMM) {
-        touch(p, s->gemm.a.slot, i);
-        touch(p, s->gemm.b.slot, i);
-        touch(p, s->gemm.c.slot, i);
-    } else if (s->kind == CG_STEP_KERNEL)
-        for (int k = 0; k < s->kernel.nslots; k++)
-            touch(p, s->kernel.slots[k], i);
-    else if (s->kind == CG_STEP_COPY) {
-        touch(p, s->copy.from, i);
-        touch(p, s->copy.to, i);
-    }
+    const cg_touched t = cg__touched_by(&p->steps.at[i]);
+    for (int k = 0; k < t.n; k++)
+        touch(p, t.slot[k], i);
 }
 
 /* What a loop shares with the steps around it is alive through all of the loop; inner loops come first. */
@@ -474,7 +462,55 @@ static int finish_roots(cg_lower *L, cg_lowered *out)
     return rc;
 }
 
-int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, cg_lowered *out, cg_error *err)
+/* ---- updates in place */
+
+/* The one slot of that variable; -1 if there is none, or another node is the same array. */
+static int slot_of_var(const cg_lower *L, const struct cg_array *a)
+{
+    int found = -1;
+    for (int i = 0; i < L->vars.n; i++)
+        if (L->vars.at[i]->array == a) {
+            if (found >= 0)
+                return -1;
+            const node_info *at = cg__lower_info(L, L->vars.at[i]);
+            found = at ? at->slot : -1;
+        }
+    return found;
+}
+
+/* Root i as an update of a variable that the plan reads, if the two could be one buffer as far as roots tell. */
+static bool as_update(const cg_lower *L, const cg_lowered *out, const int *roots, const struct cg_array *target, int i, cg_in_place *u)
+{
+    const cg_root *r = &out->roots[i];
+    const cg_slot *slots = L->plan->slots.at;
+    if (!target || r->host || slots[r->slot].kind != CG_SLOT_OUTPUT || roots[r->slot] != 1)
+        return false;
+    *u = (cg_in_place){ .value = r->slot, .var = slot_of_var(L, target) };
+    return u->var >= 0 && !roots[u->var] && slots[u->var].dtype == slots[u->value].dtype && slots[u->var].count == slots[u->value].count;
+}
+
+static void update_in_place(cg_lower *L, cg_lowered *out, struct cg_array *const *targets)
+{
+    const int n = L->top->nroots;
+    cg_in_place *u = cg__zalloc((size_t)(n + 1) * sizeof *u);
+    int *roots = cg__zalloc((size_t)(L->plan->slots.n + 1) * sizeof *roots), count = 0;          /* by slot: how many roots it is */
+    L->plan->failed |= !u || !roots;
+    for (int i = 0; i < n && !L->plan->failed; i++)
+        if (out->roots[i].slot >= 0)
+            roots[out->roots[i].slot]++;
+    for (int i = 0; i < n && targets && !L->plan->failed; i++)
+        count += as_update(L, out, roots, targets[i], i, &u[count]);
+    if (!L->plan->failed)
+        cg__plan_in_place(L->plan, u, count);
+    for (int k = 0; k < count; k++)
+        for (int i = 0; i < n; i++)
+            if (u[k].done && out->roots[i].slot == u[k].value)
+                out->roots[i].slot = u[k].var;
+    cg__free(u);
+    cg__free(roots);
+}
+
+int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, struct cg_array *const *targets, cg_lowered *out, cg_error *err)
 {
     cg_lower L = { .g = g, .plan = cg__zalloc(sizeof(cg_plan)), .err = err, .inputs = inputs, .ninputs = ninputs };
     int rc = L.plan ? cg__lower_frame(&L, roots, NULL, nroots) : cg__lower_no_memory(&L);
@@ -484,6 +520,10 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = finish_roots(&L, out);
     if (rc == CG_OK)
         cg__plan_fuse(L.plan);
+    if (rc == CG_OK && !L.plan->failed)
+        update_in_place(&L, out, targets);
+    if (rc == CG_OK && !L.plan->failed)
+        cg__plan_group(L.plan);
     if (rc == CG_OK && (L.plan->failed || !cg__plan_repeats(L.plan)))
         rc = cg__lower_no_memory(&L);
     if (rc == CG_OK && g->error.code)            /* sizes are nodes too, and could not be made */

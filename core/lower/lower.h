@@ -95,7 +95,7 @@ typedef struct cg_lowered {
     CG_VEC(const cg_node *) vars;        /* SHARED slot index -> variable node */
     cg_root *roots;
 } cg_lowered;
-/* Lowers roots of g; inputs[i] is call input i. */
-int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, cg_lowered *out, cg_error *err);
+/* Lowers roots of g; inputs[i] is call input i; targets[i]: the variable whose new value root i is, or NULL. */
+int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, struct cg_array *const *targets, cg_lowered *out, cg_error *err);
 
 #endif

@@ -32,63 +32,6 @@ typedef struct merge {
     bool failed;
 } merge;
 
-/* ---- what steps touch */
-
-enum { MOST_TOUCHED = CG_LOOP_OPS * 4 };         /* values of a loop, so its operands too */
-typedef struct touched { int slot[MOST_TOUCHED]; bool written[MOST_TOUCHED]; int n; bool all; } touched;
-
-static void touch(touched *t, int slot, bool written)
-{
-    t->slot[t->n] = slot;
-    t->written[t->n++] = written;
-}
-
-static bool stores(const cg_loop *l, int operand)
-{
-    for (int v = 0; v < l->nvals; v++)
-        if (l->vals[v].kind == CG_V_STORE && l->vals[v].operand == operand)
-            return true;
-    return false;
-}
-
-static touched touched_by(const cg_step *s)
-{
-    touched t;
-    t.n = 0;
-    t.all = false;
-    switch (s->kind) {
-    case CG_STEP_LOOP:
-        for (int k = 0; k < s->loop.noperands; k++)
-            touch(&t, s->loop.operands[k].slot, stores(&s->loop, k));
-        break;
-    case CG_STEP_GEMM:
-        touch(&t, s->gemm.a.slot, false);
-        touch(&t, s->gemm.b.slot, false);
-        touch(&t, s->gemm.c.slot, true);
-        break;
-    case CG_STEP_KERNEL:
-        for (int k = 0; k < s->kernel.nslots; k++)
-            touch(&t, s->kernel.slots[k], true);
-        break;
-    case CG_STEP_COPY:
-        touch(&t, s->copy.from, false);
-        touch(&t, s->copy.to, true);
-        break;
-    default: t.all = true;
-    }
-    return t;
-}
-
-/* Whether the order of two steps matters. */
-static bool ordered(const touched *a, const touched *b)
-{
-    bool yes = a->all || b->all;
-    for (int i = 0; i < a->n; i++)
-        for (int k = 0; k < b->n; k++)
-            yes |= a->slot[i] == b->slot[k] && (a->written[i] || b->written[k]);
-    return yes;
-}
-
 /* ---- axes: what the guest calls axis g are the host's axes first[g] .. first[g + 1] - 1 */
 
 static bool has_index(const cg_loop *l, int axis)
@@ -201,18 +144,13 @@ static int add_val(merge *m, cg_val v)
 
 /* ---- operands */
 
-static bool same_place(const cg_operand *x, const cg_operand *y)
-{
-    return x->slot == y->slot && x->off == y->off && x->gather == y->gather && !x->nwindows && !y->nwindows && memcmp(x->stride, y->stride, sizeof x->stride) == 0;
-}
-
 static int numbers_of(const cg_loop *l, const cg_operand *o) { return 1 + l->naxes + 2 * (o->gather >= 0) + o->nwindows * (3 + l->naxes); }
 
 static int add_operand(merge *m, cg_operand o)
 {
     cg_loop *l = &m->loop;
     for (int k = 0; k < l->noperands; k++)
-        if (same_place(&m->operands[k], &o))
+        if (cg__same_place(&m->operands[k], &o))
             return k;
     m->numbers += numbers_of(l, &o);
     if (l->noperands == CG_LOOP_OPERANDS || m->numbers > CG_LOOP_NUMBERS) {
@@ -245,7 +183,7 @@ static int stored(merge *m, const cg_operand *o, cg_dtype d)
         const cg_val *s = &m->vals[v];
         if (s->kind != CG_V_STORE || m->operands[s->operand].slot != o->slot)
             continue;
-        m->failed |= !same_place(&m->operands[s->operand], o) || s->dtype != d || m->vals[s->a[0]].dtype != d;
+        m->failed |= !cg__same_place(&m->operands[s->operand], o) || s->dtype != d || m->vals[s->a[0]].dtype != d;
         found = s->a[0];
     }
     return found;
@@ -338,7 +276,7 @@ static void sweep(merge *m, const bool *dead)
 }
 
 /* Stores to an arena slot that no step but these two names. */
-static void find_dead(const fuser *f, const merge *m, const touched *a, const touched *b, bool *dead)
+static void find_dead(const fuser *f, const merge *m, const cg_touched *a, const cg_touched *b, bool *dead)
 {
     for (int v = 0; v < m->loop.nvals; v++) {
         const int slot = m->vals[v].kind == CG_V_STORE ? m->operands[m->vals[v].operand].slot : -1;
@@ -366,7 +304,7 @@ static bool gathers(const cg_loop *l)
 }
 
 /* They read something in common, or the second reads what the first writes. */
-static bool related(const touched *a, const touched *b)
+static bool related(const cg_touched *a, const cg_touched *b)
 {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++)
@@ -455,7 +393,7 @@ static bool keep(fuser *f, const merge *m, cg_step *to)
 }
 
 /* How often the slots of a step are named, once a slot. */
-static void count(const fuser *f, const touched *t, int by)
+static void count(const fuser *f, const cg_touched *t, int by)
 {
     for (int k = 0; k < t->n; k++) {
         bool first = true;
@@ -466,7 +404,7 @@ static void count(const fuser *f, const touched *t, int by)
 }
 
 /* Loop j into loop i; ta and tb are what they touch. */
-static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
+static bool fuse(fuser *f, int i, int j, const cg_touched *ta, const cg_touched *tb)
 {
     cg_step *a = &f->p->steps.at[i], *b = &f->p->steps.at[j];
     merge m = { .p = f->p, .numbers = CG_AXES_MAX };
@@ -488,7 +426,7 @@ static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
         return false;
     count(f, ta, -1);
     count(f, tb, -1);
-    const touched now = touched_by(a);
+    const cg_touched now = cg__touched_by(a);
     count(f, &now, 1);
     f->gone[j] = true;
     *f->last[i] = j;
@@ -499,13 +437,13 @@ static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
 /* Loop j into one before it in the stretch. */
 static void fuse_up(fuser *f, int j)
 {
-    const touched tb = touched_by(&f->p->steps.at[j]);
+    const cg_touched tb = cg__touched_by(&f->p->steps.at[j]);
     for (int i = j - 1, seen = 0; i >= f->from && seen < REACH; i--) {
         if (f->gone[i])
             continue;
         seen++;
-        const touched ta = touched_by(&f->p->steps.at[i]);
-        if ((f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb)) || ordered(&ta, &tb))
+        const cg_touched ta = cg__touched_by(&f->p->steps.at[i]);
+        if ((f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb)) || cg__touched_ordered(&ta, &tb))
             return;
     }
 }
@@ -559,19 +497,19 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     add_loop(&m, &to->loop, axes);
     if (m.failed || f->p->failed || only_try)
         return !m.failed && !f->p->failed;
-    const touched before = touched_by(to);
+    const cg_touched before = cg__touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
     if (!keep(f, &m, to))
         return false;
-    const touched now = touched_by(to);
+    const cg_touched now = cg__touched_by(to);
     count(f, &now, 1);
     return true;
 }
 
 static bool names(const cg_step *s, int slot)
 {
-    const touched t = touched_by(s);
+    const cg_touched t = cg__touched_by(s);
     bool yes = false;
     for (int k = 0; k < t.n; k++)
         yes |= t.slot[k] == slot;
@@ -597,7 +535,7 @@ static void spread_prologue(fuser *f, int i, int end)
     for (int j = i + 1; j < end; j++)
         if (names(&f->p->steps.at[j], slot) && !put_before(f, &first, &f->p->steps.at[j], false))
             return;
-    const touched t = touched_by(&f->p->steps.at[i]);
+    const cg_touched t = cg__touched_by(&f->p->steps.at[i]);
     count(f, &t, -1);
     f->gone[i] = true;
 }
@@ -684,7 +622,7 @@ void cg__plan_fuse(cg_plan *p)
             f.last[i] = &f.next[i];
         }
         for (int i = 0; i < p->steps.n; i++) {
-            const touched t = touched_by(&p->steps.at[i]);
+            const cg_touched t = cg__touched_by(&p->steps.at[i]);
             count(&f, &t, 1);
         }
         stretches(&f, f.gone + n);

@@ -39,6 +39,7 @@ typedef struct cg_slot {
     cg_num count;            /* elements */
     int index;               /* INPUT, OUTPUT: position in the call; SHARED: position in the function's variables; CONST: in consts */
     int first, last;         /* ARENA: first writing and last reading top-level step */
+    bool in_place;           /* SHARED: a step writes it, so the call has the buffer to itself or takes a copy */
     const char *label;
     const struct cg_node *node;      /* what it holds, for call-time messages, or NULL; opaque here */
 } cg_slot;
@@ -108,6 +109,7 @@ typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; i
 typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
 typedef struct cg_step {
     cg_step_kind kind;
+    int group;               /* > 1: so many steps from this one on are alike and independent of each other; < 0: it is that far behind the first of such */
     const char *label;       /* "add_tanh": goes into kernel names */
     const char *origin;      /* "layer1/h (tanh f32[3])": the user's node, for what people read */
     const struct cg_node *node;      /* the same, for call-time messages; opaque here */
@@ -123,6 +125,7 @@ typedef struct cg_plan {
     CG_VEC(cg_const) consts;
     CG_VEC(const struct cg_node *) checked;
     int nrepeats;
+    int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
     bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
@@ -159,8 +162,25 @@ bool cg__loop_divides(const cg_plan *p, const cg_loop *l, int v);
 enum { CG_STEP_VALUES = CG_LOOP_OPS * 4 };
 static inline int cg__failure(int step, int value) { return step * CG_STEP_VALUES + value; }
 
+/* ---- touch.c: the slots that a step names */
+enum { CG_TOUCHED = CG_LOOP_OPS * 4 };           /* values of a loop, so its operands too */
+typedef struct cg_touched { int slot[CG_TOUCHED]; bool written[CG_TOUCHED]; int n; bool all; } cg_touched;     /* all: and any other */
+cg_touched cg__touched_by(const cg_step *s);
+bool cg__touched_ordered(const cg_touched *a, const cg_touched *b);      /* the order of the two steps matters */
+bool cg__same_place(const cg_operand *x, const cg_operand *y);           /* of one slot, at every point */
+bool cg__step_can_fail(const cg_plan *p, const cg_step *s);              /* it may set the call's status */
+int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
+void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
+
 /* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
 void cg__plan_fuse(cg_plan *p);
+
+/* ---- inplace.c: the OUTPUT slot `value` of an update becomes its SHARED slot `var` where that is safe (`done`), and steps move for it */
+typedef struct cg_in_place { int value, var; bool done; } cg_in_place;
+void cg__plan_in_place(cg_plan *p, cg_in_place *updates, int n);
+
+/* ---- group.c: steps that are alike become neighbours; sets `group` */
+void cg__plan_group(cg_plan *p);
 
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);

@@ -132,10 +132,12 @@ int cg__plan_print(const cg_plan *p, cg_strb *out)
         const cg_slot *s = &p->slots.at[i];
         cg__strb(out, "  s%d %s %s count ", i, slot_kinds[s->kind], cg__dtypes[s->dtype].name);
         num(p, s->count, out);
-        cg__strb(out, " \"%s\"\n", s->label);
+        cg__strb(out, " \"%s\"%s\n", s->label, s->in_place ? " written in place" : "");
     }
     for (int i = 0; i < p->steps.n; i++) {
         const cg_step *s = &p->steps.at[i];
+        if (s->group > 1)
+            cg__strb(out, "  ; a group: the next %d steps\n", s->group);
         cg__strb(out, "  ; %s\n  ", s->origin ? s->origin : "");
         switch (s->kind) {
         case CG_STEP_LOOP: loop(p, s, out); break;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* cg_call: inputs to the device, numbers, memory, steps, results.
  *
- * Nothing that outlives the call changes before all steps are enqueued: updates go to fresh buffers and pointers are exchanged at the end, so
- * swaps and errors found by then leave no mixture. What fails later is calls.c's: results carry the number of their call.
+ * Nothing that outlives the call changes before all that can be refused has been had: updates go to fresh buffers and pointers are exchanged at
+ * the end, or they are in place (core/plan/inplace.c), in the plan's last steps. So swaps and errors found by then leave no mixture; should one
+ * of those last steps be refused, their variables are poisoned. What fails later is calls.c's: results carry the number of their call.
  */
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ typedef struct run {
     cg_place *place;
     cg_buffer **fresh;           /* of each slot, if this call made it */
     cg_buffer *slab;
+    cg_array **results;          /* of each root, until they are handed out */
     int64_t call;                /* its number on the device */
     cg_error *err;
     cg_arena words;              /* of messages */
@@ -163,19 +165,28 @@ static int env_broken(void *user, const cg_node *n, cg_num_op check, int64_t a, 
     return check == CG_N_CHECK_EQ ? unequal(r, n, a, b) : cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an integer is divided by zero in %s", r->f->name, label(r, n));
 }
 
+/* Since the arena was packed: the number of a minibatch, which comes with each call, is no size. */
+static bool sizes_differ(const cg_variant *v)
+{
+    const cg_plan *p = v->low.plan;
+    bool differ = false;
+    for (int i = 0; i < p->slots.n; i++)
+        differ |= v->n[p->slots.at[i].count] != v->last_n[p->slots.at[i].count];
+    return differ;
+}
+
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
     const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_broken };
     const double t0 = cg__now_us();
-    const size_t bytes = (size_t)r->v->low.plan->nums.n * sizeof *r->v->n;
     int rc = cg__nums_run(r->v->low.plan, &env, r->v->n);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
-    if (!r->v->planned || memcmp(r->v->n, r->v->last_n, bytes) != 0) {
+    if (!r->v->planned || sizes_differ(r->v)) {
         rc = cg__plan_memory(r->v->low.plan, r->v->n, r->v->offset, &r->v->slab, r->err);
         r->v->planned = rc == CG_OK;
-        memcpy(r->v->last_n, r->v->n, bytes);
+        memcpy(r->v->last_n, r->v->n, (size_t)r->v->low.plan->nums.n * sizeof *r->v->n);
     }
     if (rc == CG_OK)
         f->stats.peak_bytes = (int64_t)cg__plan_bytes(r->v->low.plan, r->v->n, r->v->slab, NULL);
@@ -224,6 +235,23 @@ static int make_places(run *r)
     return r->place && r->fresh ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
 }
 
+/* Whether others would see it if the variable's buffer were written: an array that an earlier call gave, or an input of this one. */
+static bool held_elsewhere(const run *r, const cg_array *a)
+{
+    bool held = __atomic_load_n(&a->buffer->refs, __ATOMIC_ACQUIRE) > 1;
+    for (int i = 0; i < r->f->ninputs; i++)
+        held |= r->inputs[i]->buffer == a->buffer;
+    return held;
+}
+
+static int place_copy(run *r, int i, const cg_array *a)
+{
+    cg_device *d = r->f->device;
+    const int rc = new_buffer(r, a->bytes, &r->v->use[i], &r->fresh[i]);
+    r->place[i].buffer = r->fresh[i];
+    return rc == CG_OK ? d->backend->copy(d, r->fresh[i], a->buffer, a->bytes, r->err) : rc;
+}
+
 static cg_array *array_of(const run *r, const cg_slot *s)
 {
     return s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array;
@@ -246,8 +274,9 @@ static int place_slot(run *r, int i)
         r->place[i] = (cg_place){ r->fresh[i], 0 };
         return rc;
     }
-    r->place[i] = (cg_place){ array_of(r, s)->buffer, 0 };
-    return CG_OK;
+    cg_array *a = array_of(r, s);
+    r->place[i] = (cg_place){ a->buffer, 0 };
+    return s->in_place && held_elsewhere(r, a) ? place_copy(r, i, a) : CG_OK;
 }
 
 static int upload(run *r)
@@ -262,23 +291,6 @@ static int upload(run *r)
             return no_room(r, rc, &why);
     }
     return CG_OK;
-}
-
-static int enqueue(run *r)
-{
-    cg_function *f = r->f;
-    cg_device *d = f->device;
-    const int64_t before = d->launches, built = d->kernels_built;
-    int rc = CG_OK;
-    for (int i = 0; i < r->v->low.plan->slots.n && rc == CG_OK; i++)
-        rc = place_slot(r, i);
-    if (rc == CG_OK)
-        rc = d->backend->run(d, r->v->exe, r->v->low.plan, r->v->n, r->place, r->call = cg__calls_next(d), r->err);
-    f->stats.launches = d->launches - before;
-    f->stats.kernels_built += d->kernels_built - built;
-    if (rc == CG_OK)
-        rc = cg__calls_sent(d, r->v, r->err);
-    return rc;
 }
 
 /* ---- results */
@@ -303,24 +315,32 @@ static void mark(const run *r, cg_array *a)
     a->written = a->writer->backend->immediate ? 0 : r->call;
 }
 
-/* All arrays are made first, so that a failure changes nothing; then values move. */
-static int deliver(run *r, cg_array **out)
+/* All arrays are made before anything runs, so that a failure changes nothing. */
+static int make_results(run *r)
 {
-    cg_function *f = r->f;
+    const cg_function *f = r->f;
     const int nroots = cg__nroots(f);
-    cg_array **made = cg__zalloc((size_t)(nroots + 1) * sizeof(cg_array *));
-    int rc = made ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
+    int rc = (r->results = cg__zalloc((size_t)(nroots + 1) * sizeof(cg_array *))) ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
     for (int i = 0; i < nroots && rc == CG_OK; i++) {
-        if (!(made[i] = root_array(r, i)))
+        if (!(r->results[i] = root_array(r, i)))
             rc = cg__fail(r->err, CG_ENOMEM, "cg_call: no memory for a result");
-        else if (i >= f->noutputs && made[i]->bytes != f->targets[i - f->noutputs].array->bytes)
+        else if (i >= f->noutputs && r->results[i]->bytes != f->targets[i - f->noutputs].array->bytes)
             rc = cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': the update of a shared variable has another size", f->name);
     }
-    for (int i = 0; i < nroots; i++) {
-        cg_array *a = made ? made[i] : NULL;
-        if (a)
-            mark(r, a);
-        if (rc == CG_OK && i >= f->noutputs) {
+    return rc;
+}
+
+/* Values move: nothing here can fail. */
+static void deliver(run *r, cg_array **out)
+{
+    const cg_function *f = r->f;
+    for (int i = 0; i < cg__nroots(f); i++) {
+        cg_array *a = r->results[i];
+        mark(r, a);
+        if (i < f->noutputs && out) {
+            out[i] = a;
+            r->results[i] = NULL;
+        } else if (i >= f->noutputs) {
             cg_array *t = f->targets[i - f->noutputs].array;
             if (a->buffer) {
                 a->buffer->use = f->targets[i - f->noutputs].use;
@@ -330,13 +350,49 @@ static int deliver(run *r, cg_array **out)
                 cg_array_set(t, a->host, a->bytes);
             mark(r, t);
         }
-        if (rc == CG_OK && i < f->noutputs && out)
-            out[i] = a;
-        else
-            cg_array_free(a);
     }
-    cg__free(made);
+}
+
+/* The call broke off where it changes variables: those hold neither the old nor the new. */
+static void spoil(run *r)
+{
+    const cg_plan *p = r->v->low.plan;
+    const int64_t call = cg__calls_spoiled(r->f->device, r->err);
+    for (int i = 0; i < p->slots.n; i++)
+        if (p->slots.at[i].in_place && !r->fresh[i]) {
+            cg_array *a = r->v->low.vars.at[p->slots.at[i].index]->array;
+            a->writer = r->f->device;
+            a->written = call;
+        }
+}
+
+/* ---- sending */
+
+static int send(run *r)
+{
+    cg_function *f = r->f;
+    cg_device *d = f->device;
+    const int64_t before = d->launches, built = d->kernels_built;
+    bool committed = false;
+    r->call = cg__calls_next(d);
+    int rc = d->backend->run(d, r->v->exe, r->v->low.plan, r->v->n, r->place, r->call, &committed, r->err);
+    f->stats.launches = d->launches - before;
+    f->stats.kernels_built += d->kernels_built - built;
+    if (rc == CG_OK)
+        rc = cg__calls_sent(d, r->v, r->err);
+    else if (committed)
+        spoil(r);
     return rc;
+}
+
+static int enqueue(run *r)
+{
+    int rc = CG_OK;
+    for (int i = 0; i < r->v->low.plan->slots.n && rc == CG_OK; i++)
+        rc = place_slot(r, i);
+    if (rc == CG_OK)
+        rc = make_results(r);
+    return rc == CG_OK ? send(r) : rc;
 }
 
 static void release(run *r)
@@ -345,6 +401,9 @@ static void release(run *r)
     for (int i = 0; r->fresh && i < r->v->low.plan->slots.n; i++)
         cg__buffer_drop(r->fresh[i]);
     cg__buffer_drop(r->slab);
+    for (int i = 0; r->results && i < cg__nroots(f); i++)
+        cg_array_free(r->results[i]);
+    cg__free(r->results);
     for (int i = 0; r->made && i < f->ninputs; i++)
         if (r->made[i])
             cg_array_free(r->inputs[i]);
@@ -449,7 +508,7 @@ static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
         rc = enqueue(r);
     f->stats.calls++;
     if (rc == CG_OK)
-        rc = deliver(r, out);
+        deliver(r, out);
     pthread_mutex_unlock(&f->device->lock);
     return rc;
 }

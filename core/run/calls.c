@@ -119,6 +119,16 @@ int cg__calls_sent(cg_device *d, const cg_variant *v, cg_error *err)
     return CG_OK;
 }
 
+int64_t cg__calls_spoiled(cg_device *d, const cg_error *why)
+{
+    cg_calls *c = d->calls;
+    cg__calls_settle(d);
+    c->failure = *why;
+    c->ended = c->next;
+    poison(c, c->next, c->next);
+    return c->next++;
+}
+
 void cg__calls_forget(cg_device *d, const cg_variant *v)
 {
     for (int64_t call = d->calls->ended + 1; call < d->calls->next; call++)

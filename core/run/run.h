@@ -44,6 +44,7 @@ void cg__calls_close(cg_device *d);
 int cg__calls_ready(cg_device *d, cg_error *err);        /* waits for the call before last; an earlier failure that nobody was told of is an error */
 int64_t cg__calls_next(const cg_device *d);              /* the number of the call to come */
 int cg__calls_sent(cg_device *d, const cg_variant *v, cg_error *err);    /* that call runs; an error if it has ended, and badly */
+int64_t cg__calls_spoiled(cg_device *d, const cg_error *why);    /* a call that broke off while it changed variables: the number that poisons them */
 void cg__calls_settle(cg_device *d);                     /* waits for all */
 void cg__calls_forget(cg_device *d, const cg_variant *v);        /* v is about to be freed: waits if a call of it is under way */
 int cg__calls_check(const cg_device *d, int64_t call, cg_error *err);    /* an error if that call, or one before it since the last good check, failed */

@@ -322,7 +322,12 @@ static void name_uses(cg_variant *v)
 static int lower(maker *m)
 {
     cg_variant *v = m->v;
-    const int rc = cg__lower(v->g, v->inputs, m->f->ninputs, v->roots, cg__nroots(m->f), &v->low, m->err);
+    cg_array **targets = cg__arena(&v->g->arena, (size_t)(cg__nroots(m->f) + 1) * sizeof *targets);
+    if (!targets)
+        return no_memory(m);
+    for (int i = 0; i < cg__nroots(m->f); i++)
+        targets[i] = i < m->f->noutputs ? NULL : m->f->targets[i - m->f->noutputs].array;
+    const int rc = cg__lower(v->g, v->inputs, m->f->ninputs, v->roots, cg__nroots(m->f), targets, &v->low, m->err);
     if (rc < 0)
         return rc;
     const cg_plan *p = v->low.plan;
