@@ -10,52 +10,19 @@
 #include <string.h>
 #include "core/rewrite/rewrite.h"
 
-typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
-typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
-#include "golden.h"
+#include "tests/golden_rows.h"
 #include "tests/verified.h"
 
-enum { ROWS = (int)(sizeof golden / sizeof golden[0]), MAX_VARS = 3 };
-static const double ULPS = 8, F32_EPS = 1.2e-7;
-
-static int64_t count_of(const golden_array *a)
-{
-    int64_t n = 1;
-    for (int i = 0; i < a->rank; i++)
-        n *= a->shape[i];
-    return n;
-}
-
-static void put(void *p, cg_dtype d, int64_t i, double v)
-{
-    switch (d) {
-    case CG_F32: ((float *)p)[i] = (float)v; break;
-    case CG_F64: ((double *)p)[i] = v; break;
-    case CG_I64: ((int64_t *)p)[i] = (int64_t)v; break;
-    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d);
-    }
-}
-
-static double get(const void *p, cg_dtype d, int64_t i)
-{
-    switch (d) {
-    case CG_F32: return (double)((const float *)p)[i];
-    case CG_F64: return ((const double *)p)[i];
-    case CG_I64: return (double)((const int64_t *)p)[i];
-    case CG_I32: return ((const int32_t *)p)[i];
-    case CG_BOOL: return ((const uint8_t *)p)[i];
-    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d); return 0;
-    }
-}
+enum { ROWS = CG_LEN(golden_rows), MAX_VARS = GOLDEN_VARS };
+static const double TOLERANCE = 8 * 1.2e-7;
 
 static cg_array *array_of(const golden_array *a, cg_dtype d, double h, unsigned *seed)
 {
-    const int64_t n = count_of(a);
+    const int64_t n = golden_count(a);
     cg_array *out = cg_array_new(d, a->shape, a->rank, NULL);
-    void *p = (void *)(uintptr_t)cg_array_data(out);
     for (int64_t i = 0; i < n; i++) {
         const double v = seed ? rand_r(seed) / (double)RAND_MAX - 0.5 : 0;
-        put(p, d, i, a->data[i] + h * v);
+        golden_put(out, i, a->data[i] + h * v);
     }
     return out;
 }
@@ -66,7 +33,7 @@ static void build(bench *b, cg_dtype floats, int only_grad)
 {
     b->g = cg_graph_new();
     for (int r = 0; r < ROWS; r++) {
-        const golden_row *row = &golden[r];
+        const golden_row *row = &golden_rows[r];
         if (only_grad && !row->grad)
             continue;
         for (int k = 0; k < row->nvars; k++) {
@@ -78,42 +45,17 @@ static void build(bench *b, cg_dtype floats, int only_grad)
     }
 }
 
-static void free_all(cg_array **a, int n)
-{
-    for (int i = 0; i < n; i++)
-        cg_array_free(a[i]);
-}
-
-static void compare(const golden_row *row, cg_array *got)
-{
-    const golden_array *w = &row->want;
-    ck_assert_msg(cg_array_dtype(got) == w->dtype, "%s: dtype %s, not %s", row->expr, cg_dtype_name(cg_array_dtype(got)), cg_dtype_name(w->dtype));
-    ck_assert_msg(cg_array_rank(got) == w->rank, "%s: rank %d, not %d", row->expr, cg_array_rank(got), w->rank);
-    for (int i = 0; i < w->rank; i++)
-        ck_assert_msg(cg_array_shape(got)[i] == w->shape[i], "%s: size %lld on axis %d", row->expr, (long long)cg_array_shape(got)[i], i);
-    const void *p = cg_array_data(got);
-    ck_assert_msg(p != NULL, "%s: %s", row->expr, cg_last_error()->text);
-    double scale = 0;          /* sums and products of rounded terms are compared against the largest element */
-    for (int64_t i = 0; i < count_of(w); i++)
-        scale = isfinite(w->data[i]) && fabs(w->data[i]) < 1e6 && fabs(w->data[i]) > scale ? fabs(w->data[i]) : scale;
-    for (int64_t i = 0; i < count_of(w); i++) {
-        const double a = get(p, w->dtype, i), e = w->dtype == CG_F32 ? (double)(float)w->data[i] : w->data[i];
-        const double tol = w->dtype == CG_F32 ? ULPS * F32_EPS * (fabs(e) > scale ? fabs(e) : scale) + 1e-37 : 0;
-        const int same = (isnan(a) && isnan(e)) || a == e || fabs(a - e) <= tol;
-        ck_assert_msg(same, "%s: element %lld is %.9g, not %.9g", row->expr, (long long)i, a, e);
-    }
-}
-
 /* All rows as one function: their values are NumPy's. */
 static void check_values(const bench *b, cg_array *const *in, int plain)
 {
     cg_array *out[ROWS];
-    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "golden", .inputs = b->in, .ninputs = b->nin, .outputs = b->value, .noutputs = ROWS, .no_rewrites = plain));
+    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "golden", .inputs = b->in, .ninputs = b->nin, .outputs = b->value, .noutputs = ROWS, .no_rewrites = plain,
+                                             .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     ck_assert_msg(cg_call(f, in, b->nin, out) == CG_OK, "%s", cg_last_error()->text);
     for (int r = 0; r < ROWS; r++)
-        compare(&golden[r], out[r]);
-    free_all(out, ROWS);
+        golden_compare(&golden_rows[r], out[r], TOLERANCE);
+    golden_free(out, ROWS);
     cg_function_free(f);
 }
 
@@ -122,8 +64,8 @@ static void inputs_of(bench *b, cg_array **in)
     int n = 0;
     build(b, CG_F32, 0);
     for (int r = 0; r < ROWS; r++)
-        for (int k = 0; k < golden[r].nvars; k++)
-            in[n++] = array_of(&golden[r].var[k], golden[r].var[k].dtype, 0, NULL);
+        for (int k = 0; k < golden_rows[r].nvars; k++)
+            in[n++] = array_of(&golden_rows[r].var[k], golden_rows[r].var[k].dtype, 0, NULL);
 }
 
 START_TEST(values_are_numpys)
@@ -133,7 +75,7 @@ START_TEST(values_are_numpys)
     inputs_of(&b, in);
     for (int plain = 0; plain < 2; plain++)
         check_values(&b, in, plain);
-    free_all(in, b.nin);
+    golden_free(in, b.nin);
     cg_graph_free(b.g);
 }
 END_TEST
@@ -157,7 +99,7 @@ START_TEST(each_rule_may_be_off)
         }
     cg__rewrite_how(NULL);
     free(fired);
-    free_all(in, b.nin);
+    golden_free(in, b.nin);
     cg_graph_free(b.g);
 }
 END_TEST
@@ -187,15 +129,15 @@ START_TEST(gradients_are_differences)
         cg_node *wrt[MAX_VARS], *d[MAX_VARS] = { 0 }, **where[MAX_VARS];
         int n = 0;
         at[r] = nout;
-        if (!golden[r].grad)
+        if (!golden_rows[r].grad)
             continue;
-        for (int k = 0; k < golden[r].nvars; k++)
-            if (golden[r].var[k].dtype == CG_F32) {
+        for (int k = 0; k < golden_rows[r].nvars; k++)
+            if (golden_rows[r].var[k].dtype == CG_F32) {
                 where[n] = &d[n];
                 wrt[n++] = b.vars[r][k];
             }
         outs[nout++] = cost_of(b.value[r]);
-        ck_assert_msg(cg_grad(outs[nout - 1], wrt, n, where, n) == CG_OK, "%s: %s", golden[r].expr, cg_graph_error(b.g)->text);
+        ck_assert_msg(cg_grad(outs[nout - 1], wrt, n, where, n) == CG_OK, "%s: %s", golden_rows[r].expr, cg_graph_error(b.g)->text);
         for (int k = 0; k < n; k++)
             outs[nout++] = d[k];
     }
@@ -206,26 +148,26 @@ START_TEST(gradients_are_differences)
     for (int c = 0; c < 3; c++) {
         int n = 0;
         for (int r = 0; r < ROWS; r++)
-            for (int k = 0; golden[r].grad && k < golden[r].nvars; k++) {
+            for (int k = 0; golden_rows[r].grad && k < golden_rows[r].nvars; k++) {
                 unsigned seed = (unsigned)(r * 10 + k);
-                const int is_float = golden[r].var[k].dtype == CG_F32;
-                in[c][n++] = array_of(&golden[r].var[k], is_float ? CG_F64 : CG_I64, is_float ? step[c] : 0, &seed);
+                const int is_float = golden_rows[r].var[k].dtype == CG_F32;
+                in[c][n++] = array_of(&golden_rows[r].var[k], is_float ? CG_F64 : CG_I64, is_float ? step[c] : 0, &seed);
             }
         ck_assert_msg(cg_call(f, in[c], n, out[c]) == CG_OK, "%s", cg_last_error()->text);
-        free_all(in[c], n);
+        golden_free(in[c], n);
     }
     for (int r = 0; r < ROWS; r++) {
-        if (!golden[r].grad)
+        if (!golden_rows[r].grad)
             continue;
         double along = 0, scale = 1;
         int o = at[r] + 1;
-        for (int k = 0; k < golden[r].nvars; k++) {
+        for (int k = 0; k < golden_rows[r].nvars; k++) {
             unsigned seed = (unsigned)(r * 10 + k);
-            if (golden[r].var[k].dtype != CG_F32)
+            if (golden_rows[r].var[k].dtype != CG_F32)
                 continue;
             const double *g = cg_array_data(out[0][o++]);
-            ck_assert_msg(g != NULL, "%s: %s", golden[r].expr, cg_last_error()->text);
-            for (int64_t i = 0; i < count_of(&golden[r].var[k]); i++) {
+            ck_assert_msg(g != NULL, "%s: %s", golden_rows[r].expr, cg_last_error()->text);
+            for (int64_t i = 0; i < golden_count(&golden_rows[r].var[k]); i++) {
                 const double v = rand_r(&seed) / (double)RAND_MAX - 0.5;
                 along += g[i] * v;
                 scale += fabs(g[i] * v);
@@ -233,10 +175,10 @@ START_TEST(gradients_are_differences)
         }
         const double up = *(const double *)cg_array_data(out[1][at[r]]), down = *(const double *)cg_array_data(out[2][at[r]]);
         const double diff = (up - down) / (2 * h);
-        ck_assert_msg(fabs(diff - along) <= 1e-8 * scale, "%s: gradient along v is %.12g, differences say %.12g", golden[r].expr, along, diff);
+        ck_assert_msg(fabs(diff - along) <= 1e-8 * scale, "%s: gradient along v is %.12g, differences say %.12g", golden_rows[r].expr, along, diff);
     }
     for (int c = 0; c < 3; c++)
-        free_all(out[c], nout);
+        golden_free(out[c], nout);
     cg_function_free(f);
     cg_graph_free(b.g);
 }
