@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
+#include "skipped.h"
 #include "verified.h"
 
 enum { BATCH = 3, IN = 4, HIDDEN = 5, MAX_OUT = 4, MAX_STATE = 2 };
