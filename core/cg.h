@@ -127,8 +127,13 @@ CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: 
 CG_API cg_node *cg_name(cg_node *n, const char *name);
 CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
 /* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
- * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+ * Bindings of other languages say it themselves: the site of all that is built from now on; file NULL: the caller again. */
 CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* The first statement of a function that builds for its caller, as every builder here does: until it returns, what is built belongs to the
+ * line that called it. Inside another such function it does nothing. g may be NULL. For gcc and clang; the function must not be inlined. */
+#define CG_BUILDER(g) cg_graph *const cg_builder_ __attribute__((cleanup(cg_builder_leave), unused)) = cg_builder_enter((g), __builtin_return_address(0))
+CG_API cg_graph *cg_builder_enter(cg_graph *g, const void *caller);
+CG_API void cg_builder_leave(cg_graph *const *g);
 /* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
 CG_API void cg_scope_push(cg_graph *g, const char *name);
 CG_API void cg_scope_pop(cg_graph *g);
@@ -282,6 +287,7 @@ CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an em
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
 CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_std(cg_node *a, const cg_reduce *o);       /* its square root */
 CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
 CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
 CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
@@ -305,6 +311,12 @@ CG_API cg_node *cg_squeeze(cg_node *a, int axis);                               
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
+CG_API cg_node *cg_zeros_like(cg_node *a);
+CG_API cg_node *cg_ones_like(cg_node *a);
+CG_API cg_node *cg_shape(cg_node *a);                                            /* the sizes as an i64 vector; never computes a */
+/* before[i] and after[i] elements more along axis i of rank axes: value (a scalar), or 0 where it is NULL. */
+CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
+CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
 /* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
@@ -327,6 +339,7 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 

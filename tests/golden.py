@@ -118,20 +118,55 @@ with np.errstate(all="ignore"):
     for a, b, st in [(None, None, 2), (None, None, -1), (4, 0, -2), (1, 4, 2), (-1, None, -3)]:
         t = lambda v: "none" if v is None else str(v)
         row(f"(slice x :start [none {t(a)}] :stop [none {t(b)}] :step [-1 {st}])", X[::-1, a:b:st], grad=True, x=X)
+    # forms: names for what is made of other operations
+    ST = np.stack
+    for ax in (0, 1, 2, -1):
+        row(f"(stack x (exp y) x :axis {ax})", ST([X, np.exp(Y), X], ax), grad=True, x=X, y=Y)
+    row("(stack x x)", ST([np.array(2.5)] * 2), grad=True, x=np.array(2.5))
+    for k, part in enumerate(np.split(Z, 7, 2)[:3]):
+        row(f"(get (split x :indices_or_sections 7 :axis -1) :output {k})", part, grad=True, x=Z)
+    for k, part in enumerate(np.split(X, [1, 4], 1)):
+        row(f"(get (split x :indices_or_sections [1 4] :axis 1) :output {k})", part, grad=True, x=X)
+    O = X[None, :, None, :, None]
+    row("(squeeze x)", O.squeeze(), grad=True, x=O); row("(squeeze x :axis [0 -1])", O.squeeze((0, -1)), x=O)
+    row("(flip x)", np.flip(X), grad=True, x=X); row("(flip x :axis [1])", np.flip(X, 1), x=X); row("(flip x :axis [2 0])", np.flip(Z, (2, 0)), x=Z)
+    row("(pad x :pad_width 2)", np.pad(X, 2), grad=True, x=X)
+    row("(pad x :pad_width [1 0])", np.pad(X, (1, 0)), x=X)
+    row("(pad x :pad_width [[0 2] [3 1]])", np.pad(X, ((0, 2), (3, 1))), grad=True, x=X)
+    row("(pad (exp x) -1.5 :pad_width [[1 2] [0 0]])", np.pad(np.exp(X), ((1, 2), (0, 0)), constant_values=-1.5), grad=True, x=X)
+    row("(pad x y :pad_width [[1 0] [2 1]])", np.pad(X, ((1, 0), (2, 1)), constant_values=0.25), grad=True, x=X, y=np.array(0.25))
+    row("(max (pad x -inf :pad_width 1) :axis [1])", np.pad(X, 1, constant_values=-inf).max(1), x=X)
+    row("(pad x 3 :pad_width 1)", np.full((2, 5), 3.0), x=np.zeros((0, 3)))
+    row("(pad x 7 :pad_width [0 2])", np.pad(INT, (0, 2), constant_values=7), x=i64(INT))
+    row("(full 1.5 :shape [2 3])", np.full((2, 3), 1.5)); row("(mul x (full y :shape [5]))", X * 0.5, grad=True, x=X, y=np.array(0.5))
+    row("(full y :shape [])", np.array(0.5), y=np.array(0.5))
+    row("(add x (mul 2 (ones_like x)))", X + 2, x=X); row("(add x (zeros_like x))", INT, x=i64(INT))
+    row("(shape x)", np.array(Z.shape), x=Z); row("(shape x)", np.zeros(0, np.int64), x=np.array(2.5)); row("(mul (shape x) 2)", np.array([6, 10]), x=X)
+    def added(a, rows, src): a = a.copy(); np.add.at(a, rows, src); return a
+    IJ = np.array([[2, 0], [-1, 2]]); SRC = R.standard_normal((2, 2, 5))
+    row("(scatter_add x i y)", added(X, IDX, Y[[0, 1, 2, 0]]), grad=True, x=X, i=i64(IDX), y=Y[[0, 1, 2, 0]])
+    row("(scatter_add x i y)", added(X, IJ, SRC), grad=True, x=X, i=i64(IJ), y=SRC)
+    row("(scatter_add x i 2)", added(X, IDX, 2), grad=True, x=X, i=i64(IDX))
+    row("(scatter_add x i y)", added(ROW, IDX, ROW[0]), grad=True, x=ROW, i=i64(IDX), y=np.array(ROW[0]))
+    row("(scatter_add x i y)", X, x=X, i=i64(np.zeros(0, np.int64)), y=np.zeros((0, 5)))
+    row("(segment_sum x i 4)", added(np.zeros((4, 5)), np.array([3, 0, 3]), X), grad=True, x=X, i=i64(np.array([3, 0, 3])))
+    row("(unslice x :start [1 0] :shape [4 9] :step [1 2])", np.pad(np.insert(X, [1, 2, 3, 4], 0, 1), ((1, 0), (0, 0))), grad=True, x=X)
+    row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
+    row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 
     # Every operation has a row, and one of few elements for check_short; what else only gradients and rewriting make.
     for name in "sum mean max min argmax".split():
         row(f"({name} x :axis [0])", getattr(np, name)(X, axis=0), grad=name != "argmax", x=X)
     row("(log_softmax x :axis 1)", log_softmax(X, 1), grad=True, x=X)
+    row("(get (tuple x y) :output 1)", Y, x=X, y=Y)
     row("(dim x :axis -1)", np.array(5), x=X)
     row("(broadcast_dim (dim x :axis 0) (dim y :axis 0))", np.array(3), x=X, y=np.array([2.5]))
     row("(mul x (const f32 [1 5] [1 2 3 4 0.5]))", X * [[1, 2, 3, 4, 0.5]], x=X)
     row("(sum_to x :shape [1 5])", X.sum(0, keepdims=True), grad=True, x=X); row("(sum_to x :shape [])", X.sum(), grad=True, x=X)
-    row("(pad x :start [1 0] :shape [5 8])", np.pad(X, ((1, 1), (0, 3))), grad=True, x=X)
+    row("(unslice x :start [1 0] :shape [5 8])", np.pad(X, ((1, 1), (0, 3))), grad=True, x=X)
     spread = np.zeros((3, 9)); spread[:, ::2] = X
-    row("(pad x :start [0 0] :shape [3 9] :step [1 2])", spread, grad=True, x=X)
-    added = np.zeros((5, 5)); np.add.at(added, [3, 0, 3], X)
-    row("(scatter_add x i 5)", added, grad=True, x=X, i=i64(np.array([3, 0, 3])))
+    row("(unslice x :start [0 0] :shape [3 9] :step [1 2])", spread, grad=True, x=X)
+    row("(segment_sum x i 5)", added(np.zeros((5, 5)), [3, 0, 3], X), grad=True, x=X, i=i64(np.array([3, 0, 3])))
     row("(gemm x y (const f32 [] [0.5]) z)", 0.5 * M @ N + M[:, :4], x=M, y=N, z=M[:, :4])
     summed = np.zeros((3, 7))
     for k in range(3): summed[:, k:k + 5] += B1[0, 0, k] * X
@@ -155,13 +190,13 @@ with np.errstate(all="ignore"):
     row("(expand_dims x :axis 0)", E[None], grad=True, x=E); row("(broadcast_to x :shape [2 0 3])", np.zeros((2, 0, 3)), grad=True, x=E)
     row("(sum_to x :shape [1 3])", np.zeros((1, 3)), grad=True, x=E)
     row("(slice x :start [none 1] :stop [none 3] :step [-1 2])", np.zeros((0, 1)), grad=True, x=E)
-    row("(pad x :start [1 0] :shape [2 3])", np.zeros((2, 3)), grad=True, x=E); row("(scatter_add x i 2)", np.zeros((2, 3)), grad=True, x=E, i=NONE)
+    row("(unslice x :start [1 0] :shape [2 3])", np.zeros((2, 3)), grad=True, x=E); row("(segment_sum x i 2)", np.zeros((2, 3)), grad=True, x=E, i=NONE)
     row("(take x i)", np.zeros((0, 5)), grad=True, x=X, i=NONE); row("(one_hot i :depth [4])", np.zeros((0, 4)), i=NONE)
     row("(eye 0 3)", E); row("(uniform c :seed 1 :draw 9 :shape [0 3])", E, c=CALL)
     row("(window_sum x :shape [2] :axis [0] :dilation [1] :before [0])", np.zeros(2), grad=True, x=np.zeros((0, 3)))
     row("(reshape x :shape [1 1])", S.reshape(1, 1), grad=True, x=S); row("(reshape x :shape [])", S, grad=True, x=S.reshape(1, 1)); row("(transpose x)", S, grad=True, x=S)
     row("(expand_dims x :axis 0)", S.reshape(1), grad=True, x=S); row("(broadcast_to x :shape [2 3])", np.full((2, 3), S), grad=True, x=S)
-    row("(sum_to x :shape [])", S, grad=True, x=S); row("(slice x :start [] :stop [] :step [])", S, grad=True, x=S); row("(pad x :start [] :shape [])", S, grad=True, x=S)
+    row("(sum_to x :shape [])", S, grad=True, x=S); row("(slice x :start [] :stop [] :step [])", S, grad=True, x=S); row("(unslice x :start [] :shape [])", S, grad=True, x=S)
     row("(take x i)", X[1], grad=True, x=X, i=i64(np.array(1))); row("(one_hot i :depth [4])", np.eye(4)[2], i=i64(np.array(2))); row("(cast x :dtype i32)", np.array(2, dtype=np.int32), x=S)
 
 DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32", np.dtype("uint32"): "U32"}

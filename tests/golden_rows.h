@@ -10,7 +10,7 @@
 #include "tests/skipped.h"
 
 enum { GOLDEN_VARS = 3 };
-typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
+typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[5]; const double *data; } golden_array;
 typedef struct golden_row { const char *expr; int nvars; golden_array var[GOLDEN_VARS]; golden_array want; int grad; } golden_row;
 #include "golden.h"
 
