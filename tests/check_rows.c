@@ -3,6 +3,7 @@
  * stretched. Elementwise operations have the same in check_elemwise, and check_devices compares devices: the cpu tells for all. */
 #include "core/graph/build.h"
 #include "tests/golden_rows.h"
+#include "tests/suite.h"
 #include "tests/verified.h"
 
 enum { ROWS = CG_LEN(golden_rows) };
@@ -274,19 +275,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rows");
-    TCase *t = tcase_create("rows");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, every_operation_claims_its_dtypes);
-    tcase_add_test(t, claimed_dtypes_work_and_others_are_refused);
-    tcase_add_test(t, strided_operands_are_as_good_as_dense_ones);
-    tcase_add_test(t, stretched_operands_are_as_good_as_dense_ones);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("rows", every_operation_claims_its_dtypes, claimed_dtypes_work_and_others_are_refused, strided_operands_are_as_good_as_dense_ones,
+                     stretched_operands_are_as_good_as_dense_ones);
 }

@@ -7,6 +7,7 @@
 #include "core/graph/build.h"
 #include "tests/golden_elems.h"
 #include "tests/golden_rows.h"
+#include "tests/suite.h"
 
 enum { ROWS = CG_LEN(golden_rows), ELEMENTS = 300, OUTS = ROWS > CG_EL_COUNT ? ROWS : CG_EL_COUNT };
 
@@ -176,19 +177,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("short");
-    TCase *t = tcase_create("short");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, every_operation_has_a_small_row);
-    tcase_add_test(t, every_structural_row_once);
-    tcase_add_test(t, every_float_row_once);
-    tcase_add_test(t, every_integer_row_once);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("short", every_operation_has_a_small_row, every_structural_row_once, every_float_row_once, every_integer_row_once);
 }
