@@ -579,6 +579,8 @@ CG_API void cg_text_free(char *text);
 /* Sizes that a file claims are compared with its bytes before memory is taken. Writers fill a temporary file beside
  * the path, sync and rename it: the old file or the new one is there, never a mixture. */
 CG_API cg_array *cg_idx_load(const char *path);               /* IDX, plain or .gz */
+/* The folder of the data sets that come with libcg: digits (8 x 8 pixels of 0 to 16) and mnist5k, in files named as MNIST's. */
+CG_API const char *cg_data_dir(void);
 /* NPY 1.0 to 3.0, plain or .gz, either byte order, rows or columns first; objects and records are refused.
  * bf16 is stored as NumPy stores it, as two opaque bytes ('<V2'). */
 CG_API cg_array *cg_npy_load(const char *path);

@@ -11,11 +11,7 @@
 #include <stdio.h>
 #include "backends/cpu/cpu.h"
 #include "core/graph/build.h"
-#include "tests/elem_bounds.h"
-
-typedef struct golden_elem { cg_elem elem; const double *want; const double (*grad)[6]; } golden_elem;
-typedef struct golden_int { cg_elem elem; cg_dtype dtype; int n; const int64_t *in, *want; } golden_int;
-#include "golden_elem.h"
+#include "tests/golden_elems.h"
 
 enum { ROWS = CG_LEN(golden), GROUP = 12, GROUPS = CG_EL_COUNT, POINTS = 6 };
 
@@ -158,22 +154,10 @@ static uint64_t random_bits(uint64_t *s)
 
 /* ---- values */
 
-static const double *const golden_in[4][3] = { { NULL }, { in1_a, in1_a, in1_a }, { in2_a, in2_b, in2_a }, { in3_a, in3_b, in3_c } };
-static const int golden_count[4] = { 0, CG_LEN(in1_a), CG_LEN(in2_a), CG_LEN(in3_a) };
-
-static const golden_elem *golden_of(cg_elem elem)
-{
-    for (int r = 0; r < ROWS; r++)
-        if (golden[r].elem == elem)
-            return &golden[r];
-    return NULL;
-}
-
 START_TEST(every_row_has_golden_values)
 {
     for (int e = 0; e < CG_EL_COUNT; e++) {
-        const bool whole = cg__elems[e].cls == CG_CLS_INT || cg__elems[e].cls == CG_CLS_BIT;
-        bool found = !whole && golden_of((cg_elem)e);
+        bool found = !of_integers_only((cg_elem)e) && golden_of((cg_elem)e);
         for (int i = 0; i < CG_LEN(golden_ints); i++)
             found = found || golden_ints[i].elem == (cg_elem)e;
         ck_assert_msg(found, "%s has no golden values: add it to tests/golden_elem.py", cg__elems[e].name);
@@ -181,31 +165,12 @@ START_TEST(every_row_has_golden_values)
 }
 END_TEST
 
-/* Of two zeros, either: NumPy itself does not say which. */
-static bool any_zero(cg_elem e)
-{
-    return cg__elems[e].algebra & A_IDEM || e == CG_EL_clip || e == CG_EL_where;
-}
-
-static void compare_f32(const chorus *c, int v, const double *want)
-{
-    const elem_bound bound = bound_of(voice_name(c, v));
-    const int arity = cg__elems[c->v[v].elem].arity;
-    for (int64_t i = 0; i < voice_count(c, v); i++) {
-        const double got = voice_f64(c, v, i), w = voice_dtype(c, v) == CG_F32 ? (double)(float)want[i] : want[i];
-        const double a = golden_in[arity][0][i], b = golden_in[arity][1][i], operand = arity > 1 ? fmax(fabs(a), fabs(b)) : a;
-        const bool same = isnan(w) ? isnan(got) : w == 0 && got == 0 ? !signbit(w) == !signbit(got) || any_zero(c->v[v].elem)
-                        : isinf(w) ? got == w : isfinite(got) && ulps_between(&bound, operand, got, w) <= bound.ulps;
-        ck_assert_msg(same, "%s of %.9g %.9g is %.9g, not %.9g", voice_name(c, v), a, b, got, w);
-    }
-}
-
 START_TEST(values_are_numpys)
 {
     for (int arity = 1; arity <= 3; arity++) {
         cg_array *in[3];
         chorus c;
-        const int64_t n = golden_count[arity];
+        const int64_t n = golden_points[arity];
         for (int i = 0; i < 3; i++)
             in[i] = numbers(CG_F32, &n, 1, golden_in[arity][i], n);
         chorus_start(&c, in);
@@ -213,7 +178,8 @@ START_TEST(values_are_numpys)
         chorus_run(&c, in, NULL);
         for (int v = 0; v < c.n; v++)
             if (cg__elems[c.v[v].elem].arity == arity)
-                compare_f32(&c, v, golden_of(c.v[v].elem)->want);
+                for (int64_t i = 0; i < n; i++)
+                    golden_elem_check(c.v[v].elem, voice_dtype(&c, v), i, voice_f64(&c, v, i));
         chorus_free(&c);
         free_arrays(in, 3);
     }
@@ -225,7 +191,7 @@ START_TEST(values_in_f64_are_scipys)
 {
     cg_array *in[3];
     chorus c;
-    const int64_t n = golden_count[1];
+    const int64_t n = golden_points[1];
     for (int i = 0; i < 3; i++)
         in[i] = numbers(CG_F64, &n, 1, in1_a, n);
     chorus_start(&c, in);
@@ -251,29 +217,20 @@ START_TEST(integers_wrap_and_are_defined_everywhere)
 {
     for (int r = 0; r < CG_LEN(golden_ints);) {
         const golden_int *row = &golden_ints[r];
-        const int64_t n = row->n, shapes[2][2] = { { n, 1 }, { 1, n } };
         cg_array *in[3];
         chorus c;
         int last = r;
-        for (int i = 0; i < 3; i++) {
-            in[i] = cg_array_new(row->dtype, shapes[i & 1], 2, NULL);
-            for (int64_t k = 0; k < n; k++)
-                cg__store_i64((char *)(uintptr_t)cg_array_data(in[i]) + (size_t)k * cg_dtype_bytes(row->dtype), row->dtype, row->in[k]);
-        }
+        for (int i = 0; i < 3; i++)
+            in[i] = golden_int_operand(row, i);
         chorus_start(&c, in);
         cg_node *const safe[3] = { c.in[1], cg_where(cg_equal(c.in[2], cg_weak(c.g, 0)), cg_weak(c.g, 1), c.in[2]), c.in[3] };       /* check_division has the others */
         for (; last < CG_LEN(golden_ints) && golden_ints[last].dtype == row->dtype; last++)
             chorus_add(&c, golden_ints[last].elem, divides(golden_ints[last].elem) ? safe : NULL);
         chorus_run(&c, in, NULL);
-        for (int v = 0; v < c.n; v++) {
-            const bool unary = cg__elems[c.v[v].elem].arity == 1;
-            for (int64_t i = 0; i < voice_count(&c, v); i++) {
-                const int64_t a = voice_count(&c, v) == n ? i : i / n, b = i % n, want = golden_ints[r + v].want[unary ? a : i];
-                const int64_t got = cg__load_i64(voice_at(&c, v, i), voice_dtype(&c, v));
-                ck_assert_msg(got == want || (divides(c.v[v].elem) && row->in[b] == 0), "%s of %s %lld %lld is %lld, not %lld", voice_name(&c, v), cg_dtype_name(row->dtype), (long long)row->in[a],
-                              (long long)row->in[b], (long long)got, (long long)want);
-            }
-        }
+        for (int v = 0; v < c.n; v++)
+            for (int64_t i = 0; i < voice_count(&c, v); i++)
+                if (!divides(c.v[v].elem) || row->in[i % row->n] != 0)
+                    golden_int_check(&golden_ints[r + v], i, voice_count(&c, v), cg__load_i64(voice_at(&c, v, i), voice_dtype(&c, v)));
         chorus_free(&c);
         free_arrays(in, 3);
         r = last;
@@ -462,7 +419,7 @@ static void algebra_of(cg_elem e, float a, float b)
 START_TEST(declared_algebra_holds)
 {
     for (int e = 0; e < CG_EL_COUNT; e++)
-        for (int i = 0; claims(&cg__elems[e], CG_F32) && cg__elems[e].res == CG_RES_SAME && i < golden_count[2]; i++)
+        for (int i = 0; claims(&cg__elems[e], CG_F32) && cg__elems[e].res == CG_RES_SAME && i < golden_points[2]; i++)
             algebra_of((cg_elem)e, (float)in2_a[i], (float)in2_b[i]);
 }
 END_TEST

@@ -11,52 +11,19 @@
 #include "core/ops/ops.h"
 #include "core/rewrite/rewrite.h"
 
-typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[5]; const double *data; } golden_array;
-typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
-#include "golden.h"
+#include "tests/golden_rows.h"
 #include "tests/verified.h"
 
-enum { ROWS = (int)(sizeof golden / sizeof golden[0]), MAX_VARS = 3 };
-static const double ULPS = 8, F32_EPS = 1.2e-7;
-
-static int64_t count_of(const golden_array *a)
-{
-    int64_t n = 1;
-    for (int i = 0; i < a->rank; i++)
-        n *= a->shape[i];
-    return n;
-}
-
-static void put(void *p, cg_dtype d, int64_t i, double v)
-{
-    switch (d) {
-    case CG_F32: ((float *)p)[i] = (float)v; break;
-    case CG_F64: ((double *)p)[i] = v; break;
-    case CG_I64: ((int64_t *)p)[i] = (int64_t)v; break;
-    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d);
-    }
-}
-
-static double get(const void *p, cg_dtype d, int64_t i)
-{
-    switch (d) {
-    case CG_F32: return (double)((const float *)p)[i];
-    case CG_F64: return ((const double *)p)[i];
-    case CG_I64: return (double)((const int64_t *)p)[i];
-    case CG_I32: return ((const int32_t *)p)[i];
-    case CG_BOOL: return ((const uint8_t *)p)[i];
-    default: ck_abort_msg("dtype %d is not used by golden rows", (int)d); return 0;
-    }
-}
+enum { ROWS = CG_LEN(golden_rows), MAX_VARS = GOLDEN_VARS };
+static const double TOLERANCE = 8 * 1.2e-7;
 
 static cg_array *array_of(const golden_array *a, cg_dtype d, double h, unsigned *seed)
 {
-    const int64_t n = count_of(a);
+    const int64_t n = golden_count(a);
     cg_array *out = cg_array_new(d, a->shape, a->rank, NULL);
-    void *p = (void *)(uintptr_t)cg_array_data(out);
     for (int64_t i = 0; i < n; i++) {
         const double v = seed ? rand_r(seed) / (double)RAND_MAX - 0.5 : 0;
-        put(p, d, i, a->data[i] + h * v);
+        golden_put(out, i, a->data[i] + h * v);
     }
     return out;
 }
@@ -67,7 +34,7 @@ static void build(bench *b, cg_dtype floats, int only_grad)
 {
     b->g = cg_graph_new();
     for (int r = 0; r < ROWS; r++) {
-        const golden_row *row = &golden[r];
+        const golden_row *row = &golden_rows[r];
         if (only_grad && !row->grad)
             continue;
         for (int k = 0; k < row->nvars; k++) {
@@ -79,42 +46,17 @@ static void build(bench *b, cg_dtype floats, int only_grad)
     }
 }
 
-static void free_all(cg_array **a, int n)
-{
-    for (int i = 0; i < n; i++)
-        cg_array_free(a[i]);
-}
-
-static void compare(const golden_row *row, cg_array *got)
-{
-    const golden_array *w = &row->want;
-    ck_assert_msg(cg_array_dtype(got) == w->dtype, "%s: dtype %s, not %s", row->expr, cg_dtype_name(cg_array_dtype(got)), cg_dtype_name(w->dtype));
-    ck_assert_msg(cg_array_rank(got) == w->rank, "%s: rank %d, not %d", row->expr, cg_array_rank(got), w->rank);
-    for (int i = 0; i < w->rank; i++)
-        ck_assert_msg(cg_array_shape(got)[i] == w->shape[i], "%s: size %lld on axis %d", row->expr, (long long)cg_array_shape(got)[i], i);
-    const void *p = cg_array_data(got);
-    ck_assert_msg(p != NULL, "%s: %s", row->expr, cg_last_error()->text);
-    double scale = 0;          /* sums and products of rounded terms are compared against the largest element */
-    for (int64_t i = 0; i < count_of(w); i++)
-        scale = isfinite(w->data[i]) && fabs(w->data[i]) < 1e6 && fabs(w->data[i]) > scale ? fabs(w->data[i]) : scale;
-    for (int64_t i = 0; i < count_of(w); i++) {
-        const double a = get(p, w->dtype, i), e = w->dtype == CG_F32 ? (double)(float)w->data[i] : w->data[i];
-        const double tol = w->dtype == CG_F32 ? ULPS * F32_EPS * (fabs(e) > scale ? fabs(e) : scale) + 1e-37 : 0;
-        const int same = (isnan(a) && isnan(e)) || a == e || fabs(a - e) <= tol;
-        ck_assert_msg(same, "%s: element %lld is %.9g, not %.9g", row->expr, (long long)i, a, e);
-    }
-}
-
 /* All rows as one function: their values are NumPy's. */
 static void check_values(const bench *b, cg_array *const *in, int plain)
 {
     cg_array *out[ROWS];
-    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "golden", .inputs = b->in, .ninputs = b->nin, .outputs = b->value, .noutputs = ROWS, .no_rewrites = plain, .unused = CG_UNUSED_IGNORE));
+    cg_function *f = cg_compile(b->g, CG_SPEC(.name = "golden", .inputs = b->in, .ninputs = b->nin, .outputs = b->value, .noutputs = ROWS, .no_rewrites = plain,
+                                             .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     ck_assert_msg(cg_call(f, in, b->nin, out) == CG_OK, "%s", cg_last_error()->text);
     for (int r = 0; r < ROWS; r++)
-        compare(&golden[r], out[r]);
-    free_all(out, ROWS);
+        golden_compare(&golden_rows[r], out[r], TOLERANCE);
+    golden_free(out, ROWS);
     cg_function_free(f);
 }
 
@@ -123,8 +65,8 @@ static void inputs_of(bench *b, cg_array **in)
     int n = 0;
     build(b, CG_F32, 0);
     for (int r = 0; r < ROWS; r++)
-        for (int k = 0; k < golden[r].nvars; k++)
-            in[n++] = array_of(&golden[r].var[k], golden[r].var[k].dtype, 0, NULL);
+        for (int k = 0; k < golden_rows[r].nvars; k++)
+            in[n++] = array_of(&golden_rows[r].var[k], golden_rows[r].var[k].dtype, 0, NULL);
 }
 
 START_TEST(values_are_numpys)
@@ -134,7 +76,7 @@ START_TEST(values_are_numpys)
     inputs_of(&b, in);
     for (int plain = 0; plain < 2; plain++)
         check_values(&b, in, plain);
-    free_all(in, b.nin);
+    golden_free(in, b.nin);
     cg_graph_free(b.g);
 }
 END_TEST
@@ -158,7 +100,7 @@ START_TEST(each_rule_may_be_off)
         }
     cg__rewrite_how(NULL);
     free(fired);
-    free_all(in, b.nin);
+    golden_free(in, b.nin);
     cg_graph_free(b.g);
 }
 END_TEST
@@ -192,12 +134,12 @@ static void add_cost(slopes *s, int r, int level, cg_node *cost)
     int n = 0;
     s->at[level][r] = s->nout;
     s->out[s->nout++] = cost;
-    for (int k = 0; k < golden[r].nvars; k++)
-        if (is_float(&golden[r], k)) {
+    for (int k = 0; k < golden_rows[r].nvars; k++)
+        if (is_float(&golden_rows[r], k)) {
             where[n] = &s->out[s->nout++];
             wrt[n++] = s->b.vars[r][k];
         }
-    ck_assert_msg(cg_grad_with(cost, wrt, n, where, n, level ? CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS) : NULL) == CG_OK, "%s: %s", golden[r].expr, cg_last_error()->text);
+    ck_assert_msg(cg_grad_with(cost, wrt, n, where, n, level ? CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS) : NULL) == CG_OK, "%s: %s", golden_rows[r].expr, cg_last_error()->text);
 }
 
 static void add_costs(slopes *s, int r)
@@ -215,31 +157,31 @@ static void call_moved(const slopes *s, cg_function *f, double h, cg_array **out
     cg_array *in[ROWS * MAX_VARS];
     int n = 0;
     for (int r = 0; r < ROWS; r++)
-        for (int k = 0; golden[r].grad && k < golden[r].nvars; k++) {
+        for (int k = 0; golden_rows[r].grad && k < golden_rows[r].nvars; k++) {
             unsigned seed = (unsigned)(r * 10 + k);
-            in[n++] = array_of(&golden[r].var[k], is_float(&golden[r], k) ? CG_F64 : CG_I64, is_float(&golden[r], k) ? h : 0, &seed);
+            in[n++] = array_of(&golden_rows[r].var[k], is_float(&golden_rows[r], k) ? CG_F64 : CG_I64, is_float(&golden_rows[r], k) ? h : 0, &seed);
         }
     ck_assert_msg(cg_call(f, in, n, out) == CG_OK, "%s", cg_last_error()->text);
-    free_all(in, s->b.nin);
+    golden_free(in, s->b.nin);
 }
 
 static void check_cost(int r, int level, double h, cg_array **here, cg_array *up, cg_array *down)
 {
     double along = 0, scale = 1;
     const double diff = (*(const double *)cg_array_data(up) - *(const double *)cg_array_data(down)) / (2 * h);
-    for (int k = 0; k < golden[r].nvars; k++) {
+    for (int k = 0; k < golden_rows[r].nvars; k++) {
         unsigned seed = (unsigned)(r * 10 + k);
-        if (!is_float(&golden[r], k))
+        if (!is_float(&golden_rows[r], k))
             continue;
         const double *g = cg_array_data(*++here);
-        ck_assert_msg(g != NULL, "%s: %s", golden[r].expr, cg_last_error()->text);
-        for (int64_t i = 0; i < count_of(&golden[r].var[k]); i++) {
+        ck_assert_msg(g != NULL, "%s: %s", golden_rows[r].expr, cg_last_error()->text);
+        for (int64_t i = 0; i < golden_count(&golden_rows[r].var[k]); i++) {
             const double v = rand_r(&seed) / (double)RAND_MAX - 0.5;
             along += g[i] * v;
             scale += fabs(g[i] * v);
         }
     }
-    ck_assert_msg(fabs(diff - along) <= 1e-8 * scale, "%s: gradient %d along v is %.12g, differences say %.12g", golden[r].expr, level + 1, along, diff);
+    ck_assert_msg(fabs(diff - along) <= 1e-8 * scale, "%s: gradient %d along v is %.12g, differences say %.12g", golden_rows[r].expr, level + 1, along, diff);
 }
 
 /* Operations that have a gradient to tell, and stand in no row: it would be tested nowhere. */
@@ -265,20 +207,20 @@ START_TEST(gradients_are_differences_and_so_are_theirs)
     const double h = 1e-5, step[3] = { 0, h, -h };
     build(&s.b, CG_F64, 1);
     for (int r = 0; r < ROWS; r++)
-        if (golden[r].grad)
+        if (golden_rows[r].grad)
             add_costs(&s, r);
     check_all_met(&s);
-    cg_function *f = cg_compile(s.b.g, CG_SPEC(.name = "grads", .inputs = s.b.in, .ninputs = s.b.nin, .outputs = s.out, .noutputs = s.nout));
+    cg_function *f = cg_compile(s.b.g, CG_SPEC(.name = "grads", .inputs = s.b.in, .ninputs = s.b.nin, .outputs = s.out, .noutputs = s.nout, .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     for (int c = 0; c < 3; c++)
         call_moved(&s, f, step[c], out[c]);
     for (int r = 0; r < ROWS; r++)
-        for (int level = 0; level < LEVELS && golden[r].grad; level++) {
+        for (int level = 0; level < LEVELS && golden_rows[r].grad; level++) {
             const int o = s.at[level][r];
             check_cost(r, level, h, &out[0][o], out[1][o], out[2][o]);
         }
     for (int c = 0; c < 3; c++)
-        free_all(out[c], s.nout);
+        golden_free(out[c], s.nout);
     cg_function_free(f);
     cg_graph_free(s.b.g);
 }
@@ -319,6 +261,25 @@ static const struct { const char *expr, *says; } wrong[] = {
     { "(take a b)", "cg_take: indices must be integers" },
     { "(softmax a :axis 5)", "cg_softmax: f32[3,5] has no axis 5" },
     { "(cross_entropy a b)", "cg_cross_entropy: needs float logits and integer classes" },
+    { "(max (slice a :stop [0]) :axis [0])", "is empty and has no max" },
+    { "(expand_dims a :axis 4)", "cg_expand_dims: f32[3,5] cannot get an axis 4" },
+    { "(broadcast_to a :shape [3 6])", "cg_broadcast_to: axis 1 of f32[3,5] does not stretch to 6" },
+    { "(sum_to a :shape [2 5])", "cg_sum_to: axis 0 of f32[3,5] does not sum to 2" },
+    { "(concatenate a b :axis 0)", "does not go beside f32[3,5] along axis 0" },
+    { "(arange a)", "cg_arange: operand 1 must be an i64 scalar" },
+    { "(eye a 3)", "cg_eye: rows and columns must be i64 scalars" },
+    { "(one_hot a :depth [3])", "cg_one_hot: needs integers and a depth" },
+    { "(uniform a :shape [2])", "cg_uniform: the call's number must be an i64 scalar" },
+    { "(normal 1 :shape [2] :dtype i32)", "cg_normal: gives floats, not i32" },
+    { "(sliding_window_view a :window_shape [2] :axis [3])", "cg_sliding_window_view: f32[3,5] has no axis 3" },
+    { "(unslice a :start [0] :shape [3 5])", "unslice: needs 2 starts and sizes for f32[3,5]" },
+    { "(gemm a a)", "cg_gemm: takes two matrices, a factor and an addend, got 2 operands" },
+    { "(split a :indices_or_sections 4 :axis 1)", "cg_split: axis 1 of f32[3,5] does not divide into 4 parts" },
+    { "(squeeze a :axis [0])", "cg_squeeze: axis 0 of f32[3,5] is not known to have size 1" },
+    { "(flip a :axis [2])", "has no axis 2" },
+    { "(dim a :axis 2)", "has no axis 2" },
+    { "(scatter_add a b a)", "must be integers" },
+    { "(log_softmax a :axis 2)", "cg_log_softmax: f32[3,5] has no axis 2" },
     { "(frobnicate a)", "frobnicate" },
 };
 

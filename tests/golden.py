@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Golden values for tests/check_ops.c, computed by NumPy in f64: run `tests/golden.py > tests/golden.h`.
+"""Golden values for tests/golden_rows.h, computed by NumPy in f64: run `tests/golden.py > tests/golden.h`.
 
 A row: expression in libcg's printed form, inputs, expected value, whether its gradient is tested by differences.
 NumPy is the independent source; where it has no such function the formula is written out here. Elementwise operations by
 themselves are golden_elem.py's.
 """
+from statistics import NormalDist
 import numpy as np
+from philox import philox
 
 class Rounded:                       # short decimals keep golden.h small
     r = np.random.default_rng(7)
@@ -152,7 +154,52 @@ with np.errstate(all="ignore"):
     row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
     row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 
-DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32"}
+    # Every operation has a row, and one of few elements for check_short; what else only gradients and rewriting make.
+    for name in "sum mean max min argmax".split():
+        row(f"({name} x :axis [0])", getattr(np, name)(X, axis=0), grad=name != "argmax", x=X)
+    row("(log_softmax x :axis 1)", log_softmax(X, 1), grad=True, x=X)
+    row("(get (tuple x y) :output 1)", Y, x=X, y=Y)
+    row("(dim x :axis -1)", np.array(5), x=X)
+    row("(broadcast_dim (dim x :axis 0) (dim y :axis 0))", np.array(3), x=X, y=np.array([2.5]))
+    row("(mul x (const f32 [1 5] [1 2 3 4 0.5]))", X * [[1, 2, 3, 4, 0.5]], x=X)
+    row("(sum_to x :shape [1 5])", X.sum(0, keepdims=True), grad=True, x=X); row("(sum_to x :shape [])", X.sum(), grad=True, x=X)
+    row("(unslice x :start [1 0] :shape [5 8])", np.pad(X, ((1, 1), (0, 3))), grad=True, x=X)
+    spread = np.zeros((3, 9)); spread[:, ::2] = X
+    row("(unslice x :start [0 0] :shape [3 9] :step [1 2])", spread, grad=True, x=X)
+    row("(segment_sum x i 5)", added(np.zeros((5, 5)), [3, 0, 3], X), grad=True, x=X, i=i64(np.array([3, 0, 3])))
+    row("(gemm x y (const f32 [] [0.5]) z)", 0.5 * M @ N + M[:, :4], x=M, y=N, z=M[:, :4])
+    summed = np.zeros((3, 7))
+    for k in range(3): summed[:, k:k + 5] += B1[0, 0, k] * X
+    row("(window_sum (mul (expand_dims x :axis 2) y) :shape [3 7] :axis [1] :dilation [1] :before [0])", summed, grad=True, x=X, y=B1[0, 0, :3])
+    row("(get (scan (dim x :axis 0) :seq [x] :init [(const f32 [5] [0 0 0 0 0])] :capture [] :body [(add (arg :index 0 :dtype f32 :shape [5])"
+        " (arg :index 1 :dtype f32 :shape [5]))] :back [0] :outs [0 0 0]) :output 0)", X.cumsum(0), x=X)
+    WORDS = np.array([philox(e // 4, (5 << 40) + 11, 42, e % 4) for e in range(10)], dtype=np.uint32).reshape(2, 5); CALL = i64(np.array(11))
+    row("(random_bits c :seed 42 :draw 5 :shape [2 5])", WORDS, c=CALL)
+    row("(uniform c :seed 42 :draw 5 :shape [2 5])", (WORDS >> 8) * 2.0 ** -24, c=CALL)
+    row("(normal c :seed 42 :draw 5 :shape [2 5])", np.vectorize(lambda w: (2 * int(w & 1) - 1) * NormalDist().inv_cdf((int(w >> 1) + 0.5) * 2.0 ** -32))(WORDS), c=CALL)
+
+    # nothing, and scalars
+    E, S, NONE = np.zeros((0, 3)), np.array(2.5), i64(np.zeros(0, dtype=np.int64))
+    for name, want in dict(sum=0.0, mean=nan, logsumexp=-inf).items(): row(f"({name} x :axis [0])", np.full(3, want), x=E)
+    for name in "max min mean var logsumexp prod".split(): row(f"({name} x :axis [1])", np.zeros(0), grad=True, x=E)
+    for name in "argmax argmin any all".split(): row(f"({name} x :axis [1])", np.zeros(0, dtype=bool if name[1] in "nl" else int), x=E)
+    for name in "softmax log_softmax".split(): row(f"({name} x :axis 0)", E, grad=True, x=E); row(f"({name} x :axis 1)", E, grad=True, x=E)
+    row("(cross_entropy x y)", np.zeros(0), grad=True, x=E, y=NONE)
+    row("(matmul x y)", np.zeros((0, 4)), grad=True, x=E, y=B1[0]); row("(matmul y x)", np.zeros((2, 0)), x=np.zeros((3, 0)), y=X[:2, :3])
+    row("(reshape x :shape [3 0 2])", np.zeros((3, 0, 2)), grad=True, x=E); row("(transpose x)", E.T, grad=True, x=E); row("(cast x :dtype i32)", E.astype(np.int32), x=E)
+    row("(expand_dims x :axis 0)", E[None], grad=True, x=E); row("(broadcast_to x :shape [2 0 3])", np.zeros((2, 0, 3)), grad=True, x=E)
+    row("(sum_to x :shape [1 3])", np.zeros((1, 3)), grad=True, x=E)
+    row("(slice x :start [none 1] :stop [none 3] :step [-1 2])", np.zeros((0, 1)), grad=True, x=E)
+    row("(unslice x :start [1 0] :shape [2 3])", np.zeros((2, 3)), grad=True, x=E); row("(segment_sum x i 2)", np.zeros((2, 3)), grad=True, x=E, i=NONE)
+    row("(take x i)", np.zeros((0, 5)), grad=True, x=X, i=NONE); row("(one_hot i :depth [4])", np.zeros((0, 4)), i=NONE)
+    row("(eye 0 3)", E); row("(uniform c :seed 1 :draw 9 :shape [0 3])", E, c=CALL)
+    row("(window_sum x :shape [2] :axis [0] :dilation [1] :before [0])", np.zeros(2), grad=True, x=np.zeros((0, 3)))
+    row("(reshape x :shape [1 1])", S.reshape(1, 1), grad=True, x=S); row("(reshape x :shape [])", S, grad=True, x=S.reshape(1, 1)); row("(transpose x)", S, grad=True, x=S)
+    row("(expand_dims x :axis 0)", S.reshape(1), grad=True, x=S); row("(broadcast_to x :shape [2 3])", np.full((2, 3), S), grad=True, x=S)
+    row("(sum_to x :shape [])", S, grad=True, x=S); row("(slice x :start [] :stop [] :step [])", S, grad=True, x=S); row("(unslice x :start [] :shape [])", S, grad=True, x=S)
+    row("(take x i)", X[1], grad=True, x=X, i=i64(np.array(1))); row("(one_hot i :depth [4])", np.eye(4)[2], i=i64(np.array(2))); row("(cast x :dtype i32)", np.array(2, dtype=np.int32), x=S)
+
+DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32", np.dtype("uint32"): "U32"}
 def num(v):
     v = float(v)
     return "NAN" if v != v else "INFINITY" if v == inf else "-INFINITY" if v == -inf else repr(v)
@@ -161,7 +208,7 @@ def array(name, dtype, v):
     shape = ", ".join(map(str, v.shape)) or "0"
     return f'{{ "{name}", CG_{dtype}, {v.ndim}, {{ {shape} }}, (const double[]){{ {data} }} }}'
 print("// Written by tests/golden.py with NumPy: do not edit.\n// clang-format off")
-print("static const golden_row golden[] = {")
+print("static const golden_row golden_rows[] = {")
 for expr, vs, want, grad in rows:
     want = np.asarray(want)
     ins = ", ".join(array(k, d.upper(), v) for k, (d, v) in vs.items()) or "{ 0 }"

@@ -10,6 +10,7 @@ import math
 import mpmath
 import numpy as np
 import scipy.special as sp
+from philox import philox
 
 inf, nan = math.inf, math.nan
 f32 = lambda v: np.asarray(v, np.float32).astype(np.float64)
@@ -73,13 +74,6 @@ ints = dict(
     equal=lambda a, b, w: a == b, not_equal=lambda a, b, w: a != b,
     neg=lambda a, b, w: -a, abs=lambda a, b, w: abs(a), sign=lambda a, b, w: (a > 0) - (a < 0), square=lambda a, b, w: a * a, invert=lambda a, b, w: ~a,
     floor=lambda a, b, w: a, ceil=lambda a, b, w: a, trunc=lambda a, b, w: a, round=lambda a, b, w: a, relu=lambda a, b, w: max(a, 0))
-def philox(low, high, key, w):
-    x, k, m = [low, low >> 32, high, high >> 32], [key, key >> 32], 0xFFFFFFFF
-    x, k = [v & m for v in x], [v & m for v in k]
-    for _ in range(10):
-        p, q = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57
-        x, k = [q >> 32 ^ x[1] ^ k[0], q & m, p >> 32 ^ x[3] ^ k[1], p & m], [k[0] + 0x9E3779B9 & m, k[1] + 0xBB67AE85 & m]
-    return x[w]
 L = (1 << 64) - 1
 ints["philox"] = lambda a, b, w: philox((a & L) >> 2, b & L, a & L, a & 3)      # the third operand is the first
 INT_TYPES = dict(i8=(8, True), u8=(8, False), i32=(32, True), u32=(32, False), i64=(64, True), u64=(64, False))

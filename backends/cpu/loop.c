@@ -349,10 +349,10 @@ static void run_once(cg_cpu_block *b, int most)
     }
 }
 
-/* Elements of the largest block. */
+/* Elements of the largest block; rows without columns still have a value each. */
 static int most_elements(const cg_cpu_block *b, int rows)
 {
-    const int64_t outer = b->outer < rows ? b->outer : rows, most = b->c->has_inner && !b->c->columns ? outer * b->inner : outer;
+    const int64_t outer = b->outer < rows ? b->outer : rows, most = b->c->has_inner && !b->c->columns && b->inner > 0 ? outer * b->inner : outer;
     return most < b->c->width ? (int)most : b->c->width;
 }
 

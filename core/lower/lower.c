@@ -195,7 +195,7 @@ static reading reads(const cg_node *user, int k)
         return cg__scan_reads_dense(user, k) ? READ_DENSE : READ_EMIT;
     if (cg__is(user, CG_OP_reshape))
         return k == 0 ? READ_DENSE : READ_EMIT;
-    return cg__is(user, CG_OP_scatter_add) || ((user->op->props & CG_DENSE) && k == 0) ? READ_WHOLE : READ_EMIT;
+    return cg__is(user, CG_OP_segment_sum) || ((user->op->props & CG_DENSE) && k == 0) ? READ_WHOLE : READ_EMIT;
 }
 
 static void mark_placed(cg_lower *L, const cg_node *n)
