@@ -119,7 +119,7 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
-CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
+CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);     /* value as cg_cast gives it */
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
 /* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
@@ -127,8 +127,13 @@ CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: 
 CG_API cg_node *cg_name(cg_node *n, const char *name);
 CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
 /* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
- * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+ * Bindings of other languages say it themselves: the site of all that is built from now on; file NULL: the caller again. */
 CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* The first statement of a function that builds for its caller, as every builder here does: until it returns, what is built belongs to the
+ * line that called it. Inside another such function it does nothing. g may be NULL. For gcc and clang; the function must not be inlined. */
+#define CG_BUILDER(g) cg_graph *const cg_builder_ __attribute__((cleanup(cg_builder_leave), unused)) = cg_builder_enter((g), __builtin_return_address(0))
+CG_API cg_graph *cg_builder_enter(cg_graph *g, const void *caller);
+CG_API void cg_builder_leave(cg_graph *const *g);
 /* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
 CG_API void cg_scope_push(cg_graph *g, const char *name);
 CG_API void cg_scope_pop(cg_graph *g);
@@ -153,19 +158,23 @@ CG_API char *cg_list_ops(void);
  * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
  * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
+/* Floats become integers by truncation; what is beyond the range of d is its nearest end, and NaN 0. Integers become narrower ones modulo their
+ * width. Floats take the nearest number, halves to even, rounded once whatever a is. To bool: whether a is not 0, which NaN is not. */
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
 #define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)
 #define CG_DECLARE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c)
-/* Arithmetic. + and * of two bools are or and and. */
+/* Arithmetic. + and * of two bools are or and and. An integer divided by 0 gives 0 and fails the call, which names the node; -x and x / -1
+ * of the least integer wrap. cg_where computes both its values, so it is the divisor that must be safe:
+ * cg_floor_divide(a, cg_where(cg_equal(b, zero), one, b)). */
 CG_DECLARE2(add);             /* a + b */
 CG_DECLARE2(sub);             /* a - b */
 CG_DECLARE2(mul);             /* a * b */
 CG_DECLARE2(div);             /* a / b; of integers in f32 */
-CG_DECLARE2(floor_divide);    /* rounded down; an integer by 0 gives 0 */
+CG_DECLARE2(floor_divide);    /* rounded down */
 CG_DECLARE2(mod);             /* a - b floor_divide(a, b): of b's sign */
 CG_DECLARE2(fmod);            /* a - b trunc(a / b): of a's sign */
-CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated) */
+CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated; of 0 it is 0) */
 CG_DECLARE1(neg);             /* -a */
 CG_DECLARE1(abs);             /* its distance from 0 */
 CG_DECLARE1(sign);            /* -1, 0 or 1; NaN stays */
@@ -282,6 +291,7 @@ CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an em
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
 CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_std(cg_node *a, const cg_reduce *o);       /* its square root */
 CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
 CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
 CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
@@ -305,6 +315,12 @@ CG_API cg_node *cg_squeeze(cg_node *a, int axis);                               
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
+CG_API cg_node *cg_zeros_like(cg_node *a);
+CG_API cg_node *cg_ones_like(cg_node *a);
+CG_API cg_node *cg_shape(cg_node *a);                                            /* the sizes as an i64 vector; never computes a */
+/* before[i] and after[i] elements more along axis i of rank axes: value (a scalar), or 0 where it is NULL. */
+CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
+CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
 /* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
@@ -327,6 +343,7 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 
@@ -404,8 +421,8 @@ CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
  * shared variables keep their values and out is untouched.
- * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, a command that
- * fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
+ * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, an integer divided
+ * by zero, a command that fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
  * affected, or by cg_device_wait, whichever comes first. Shared variables and outputs written by the failed call or
  * by calls after it are then poisoned: using them is an error that says so, until cg_array_set or another call gives
  * a shared variable a new value. On the cpu all failures are told by the call itself. */
@@ -414,9 +431,13 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
 CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
-/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us: of the last call. */
-typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;
-CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
+/* Plans memory for inputs of these sizes without a call: a size for each CG_ANY of the inputs, in their order and that of their axes.
+ * cg_function_show then tells the peak with what takes it, cg_function_stats the number. An input that is an integer of rank 0 counts as 0. */
+CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n);
+/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us and peak_bytes: of the last call or cg_function_plan.
+ * peak_bytes: what the call holds on the device, arrays that it reads and gives included. */
+typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; int64_t peak_bytes; } cg_stats;
+CG_API void cg_function_stats(cg_function *f, cg_stats *out);
 
 /* ---- Nets: sugar over the above ------------------------------------------------------------------------------ */
 
@@ -512,6 +533,14 @@ CG_API cg_device *cg_device_open(const char *spec);
 /* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
  * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
+/* How many bytes the device's buffers may take together; 0: as many as there are. It begins as CG_MEM_LIMIT, a number of bytes or of K, M, G, T.
+ * Buffers that nobody uses are kept for reuse, and given back first. What does not fit is CG_ENOMEM: the sentence says what was wanted, what is
+ * held, and the largest buffers by name; nothing has changed, so the same call works once there is room. Counted are arrays,
+ * constants and arenas; not what a driver, a BLAS or an interpreted loop takes for itself. */
+CG_API int cg_device_limit(cg_device *d, size_t bytes);
+/* Bytes in use, kept for reuse, in use at most so far, and the limit. */
+typedef struct cg_memory { size_t held, idle, most, limit; } cg_memory;
+CG_API void cg_device_memory(cg_device *d, cg_memory *out);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */

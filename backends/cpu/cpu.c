@@ -14,6 +14,17 @@ enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
 
+const cg_vec *cg__cpu_vec(void)
+{
+#ifdef CG_HAVE_AVX2
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return &cg__vec_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return &cg__vec_avx2;
+#endif
+    return &cg__vec_baseline;
+}
+
 static int cpu_open(cg_device **out, const char *spec, cg_error *err)
 {
     const char *mode = secure_getenv("CG_CPU");
@@ -24,16 +35,9 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
     cg_cpu *d = cg__zalloc(sizeof *d);
     if (!d)
         return cg__fail(err, CG_ENOMEM, "no memory for a device");
-    bool avx2 = false;
-#ifdef CG_HAVE_AVX2
-    avx2 = !mode && __builtin_cpu_supports("avx2");
-    d->vec = avx2 ? &cg__vec_avx2 : &cg__vec_baseline;
-#else
-    (void)avx2;
-    d->vec = &cg__vec_baseline;
-#endif
+    d->vec = mode ? &cg__vec_baseline : cg__cpu_vec();
     d->threads = cg__threads();
-    d->failed_step = -1;
+    d->failed = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
     cg__device_lock_init(&d->super);
     *out = &d->super;
@@ -59,11 +63,11 @@ static const char *blas_flavour(void)
 
 static void cpu_describe(cg_strb *out, bool json)
 {
-    const bool avx2 = __builtin_cpu_supports("avx2");
+    const char *vec = cg__cpu_vec()->name;
     if (json)
-        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"avx2\": %s, \"blas\": \"%s\"}", cg__threads(), avx2 ? "true" : "false", blas_flavour());
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"vectors\": \"%s\", \"blas\": \"%s\"}", cg__threads(), vec, blas_flavour());
     else
-        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), avx2 ? "AVX2" : "baseline", blas_flavour());
+        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), vec, blas_flavour());
 }
 
 static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)
@@ -106,16 +110,14 @@ char *cg__cpu_room(cg_cpu *d, size_t bytes)
 }
 
 /* What is made of a plan before it runs: the code of each LOOP, by step. */
-typedef struct exe { int n; cg_cpu_code **code; } exe;
+typedef struct exe { cg_arena arena; const cg_cpu_code **code; } exe;
 
 static void cpu_unprepare(cg_device *d, void *made)
 {
     exe *x = made;
     (void)d;
-    for (int i = 0; x && i < x->n; i++)
-        cg__cpu_code_free(x->code[i]);
     if (x)
-        cg__free(x->code);
+        cg__arena_free(&x->arena);
     cg__free(x);
 }
 
@@ -123,12 +125,10 @@ static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *er
 {
     exe *x = cg__zalloc(sizeof *x);
     int rc = CG_OK;
-    if (x && (x->code = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->code)))
-        x->n = p->steps.n;
-    else
+    if (!x || !(x->code = cg__arena(&x->arena, (size_t)(p->steps.n + 1) * sizeof *x->code)))
         rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for a plan");
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
-        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(p, &p->steps.at[i].loop, err)))
+        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, p, &p->steps.at[i].loop, err)))
             rc = CG_ENOMEM;
     if (rc == CG_OK)
         *made = x;
@@ -218,7 +218,7 @@ static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n,
     for (int64_t i = 0; i < count; i++) {
         const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, ti), ti);
         if (r < -rows || r >= rows) {
-            d->failed_step = d->failed_step < 0 ? step : d->failed_step;
+            d->failed = d->failed < 0 ? cg__failure(step, 0) : d->failed;
             continue;
         }
         add_row(at(place, k->slots[0], out + (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], src + i * cols, t), t, cols);
@@ -264,13 +264,13 @@ static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const
     return run_steps((cg_cpu *)d, made, p, 0, p->steps.n, n, place, err);
 }
 
-static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
+static int cpu_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
     (void)call;
-    *step = d->failed_step;
-    d->failed_step = -1;
-    return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
+    *failed = d->failed;
+    d->failed = -1;
+    return *failed < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *failed / CG_STEP_VALUES);
 }
 
 static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)

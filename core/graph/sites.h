@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Where the user built a node, and what he calls it: a side table, never identity.
  *
- * Each call of a public builder adds its site to every node it makes or finds, up to four different ones a node; a name goes
+ * Each call of a public builder (CG_BUILDER is its first statement) adds its site to every node it makes or finds, up to four different ones a node; a name goes
  * to the latest. A site is the builder's return address (1.4 ns to take; a backtrace of three frames costs 500 ns, more
  * than the node itself), made readable only when a message is shown, or the text that cg_at gave. Nodes that the library
  * builds for another node (its gradient, its rewritten form, its copy in a function) inherit the sites of that node.
@@ -18,16 +18,19 @@ typedef struct cg_site {
     const char *scope, *name;        /* "layer1", "h"; or NULL */
     const char *op;                  /* of the node that the call built */
     const struct cg_site *of;        /* set: the node is a derivative of what was built there */
-    struct cg_site *next;            /* of the same node */
+    const struct cg_site *next;      /* of the same node */
 } cg_site;
-typedef struct cg_sited { cg_site *first, *latest; int n; } cg_sited;       /* of one node; latest NULL: no room was left for it */
-typedef CG_VEC(cg_sited) cg_sited_vec;                                      /* by node id */
-
-/* The first statement of every public builder: until it returns, nodes and errors of g belong to the line that called it.
- * Inside another builder, or while the library builds for a node, it does nothing. g may be NULL. */
-#define CG_BUILDER(g) cg_graph *const builder_ __attribute__((cleanup(cg__site_leave), unused)) = cg__site_enter(g, __builtin_return_address(0))
-cg_graph *cg__site_enter(cg_graph *g, const void *caller);
-void cg__site_leave(cg_graph *const *g);
+/* A line in a loop builds a million nodes: equal lists of sites are one list, which never changes (a node that gets a site or a name gets
+ * another list). Lists taken from another graph are remembered while that graph is the one they come from. */
+typedef struct cg_sited { const cg_site *first; int latest; } cg_sited;     /* of one node; latest: a position, or -1: no room was left for it */
+typedef struct cg_sites {
+    CG_VEC(cg_sited) of;             /* by node id */
+    cg_map shared;                   /* hash -> list */
+    cg_map taken; uint64_t from;     /* list of the graph of that number -> the same in this one */
+    uint64_t number;                 /* of this graph, among all of the process */
+} cg_sites;
+void cg__sites_begin(cg_sites *s);
+void cg__sites_free(cg_sites *s);
 
 bool cg__site_note(cg_graph *g, const cg_node *n);                  /* n was built, or found: false: no memory */
 void cg__site_forget(const cg_node *n);                             /* n, the youngest, is not entered after all */

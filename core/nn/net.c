@@ -70,6 +70,7 @@ static bool is_new(const cg_net *n, const char *name)
 
 CG_API cg_node *cg_net_param(cg_net *n, const char *name, const int64_t *shape, int rank, cg_init how)
 {
+    CG_BUILDER(n->g);
     uint64_t state = n->seed + (uint64_t)n->vars.n;
     return is_new(n, name) ? add(n, name, cg_array_init(shape, rank, how, cg__nn_bits(&state)), true) : NULL;
 }
@@ -82,7 +83,7 @@ static cg_array *filled(cg_dtype d, const int64_t *shape, int rank, double value
     if (!a || value == 0 || !count)
         return a;
     for (size_t i = 0; data && i < count; i++)
-        cg__is_float(d) ? cg__store_f64(data + i * width, d, value) : cg__store_i64(data + i * width, d, (int64_t)value);
+        cg__store_f64(data + i * width, d, value);
     if (!data || cg_array_set(a, data, count * width) < 0) {
         cg__nn_fail(CG_ENOMEM, "cg_net_state: no memory");
         cg_array_free(a);
@@ -94,6 +95,7 @@ static cg_array *filled(cg_dtype d, const int64_t *shape, int rank, double value
 
 CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int64_t *shape, int rank, double value)
 {
+    CG_BUILDER(n->g);
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
