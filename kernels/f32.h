@@ -32,93 +32,86 @@ CG_FN float cg_nextafter_f32(float a, float b)
 /* The upper half of the digits: products of two such are exact. */
 CG_FN float cg_high_f32(float x) { return cg_from_bits(cg_bits(x) & 0xfffff000u); }
 //@ cg_exp2i_f32
-/* 2^n for integers -126 <= n <= 127 held in a float */
-CG_FN float cg_exp2i_f32(float n) { return cg_from_bits((cg_u32)((cg_i32)n + 127) << 23); }
+/* 2^(n + k), -126 <= n + k <= 127, of m = n + CG_MAGIC */
+CG_FN float cg_exp2i_f32(float m, cg_u32 k) { return cg_from_bits((cg_bits(m) - 127u + k) << 23); }
 //@ cg_scale2_f32
-/* p 2^n, -252 <= n <= 254, in two steps so that denormals come out right */
-CG_FN float cg_scale2_f32(float p, float n)
+/* p 2^n, -252 <= n <= 254, of m = n + CG_MAGIC: by 2^floor(n / 2), then by the rest, so that denormals come out right. A NaN p stays one,
+ * whatever m is. */
+CG_FN float cg_scale2_f32(float p, float m)
 {
-    const float h = (n * 0.5f + CG_MAGIC) - CG_MAGIC;
-    return p * cg_exp2i_f32(h) * cg_exp2i_f32(n - h);
+    const cg_u32 n = cg_bits(m), h = n >> 1;
+    return p * cg_from_bits(h << 23) * cg_from_bits((n - h) << 23);
 }
 //@ cg_exp_parts_f32
-/* e^x = p 2^n: x = n ln2 + r, Taylor to r^7. Beyond the clamps all is infinite or 0. */
-CG_FN float cg_exp_parts_f32(float x, float *n)
+/* e^x = (1 + p) 2^n: x = n ln2 + r, p = e^r - 1 = r + r^2 (1/2 + ...) is the result, *m is n + CG_MAGIC. Of NaN p is NaN and m anything. */
+CG_FN float cg_exp_parts_f32(float x, float *m)
 {
-    const float a = x > 96.0f ? 96.0f : x < -110.0f ? -110.0f : x != x ? 0.0f : x;
-    *n = (a * 1.44269504f + CG_MAGIC) - CG_MAGIC;
-    const float r = (a - *n * 0.693145751953125f) - *n * 1.42860677e-6f;
-    return 1.0f + r * (1.0f + r * (0.5f + r * (0.16666667f + r * (0.041666668f + r * (0.0083333338f + r * (0.0013888889f + r * 0.00019841270f))))));
-}
-//@ cg_exp_f32
-CG_FN float cg_exp_f32(float x)
-{
-    float n;
-    const float p = cg_exp_parts_f32(x, &n), y = cg_scale2_f32(p, n);
-    return x != x ? x : y;
+    *m = x * 1.44269504f + CG_MAGIC;
+    const float n = *m - CG_MAGIC, r = (x - n * 0.693145751953125f) - n * 1.42860677e-6f, z = r * r;
+    return r + z * ((0.5f + r * 0.16666577f) + z * ((0.0416665546f + r * 0.00836317905f) + z * 0.00139261836f));
 }
 //@ cg_exps_f32
-/* e^x 2^k, k small */
+/* e^x 2^k, k small. Beyond the clamps all is infinite or 0; they let NaN through, and are one instruction each. */
 CG_FN float cg_exps_f32(float x, float k)
 {
-    float n;
-    const float p = cg_exp_parts_f32(x, &n), y = cg_scale2_f32(p, n + k);
-    return x != x ? x : y;
+    const float a = 96.0f < x ? 96.0f : x, b = -110.0f > a ? -110.0f : a;
+    float m;
+    const float p = cg_exp_parts_f32(b, &m);
+    return cg_scale2_f32(1.0f + p, m + k);
 }
+//@ cg_exp_f32
+CG_FN float cg_exp_f32(float x) { return cg_exps_f32(x, 0.0f); }
 //@ cg_exp2_sum_f32
 /* 2^(hi + lo + k), hi + lo within -160..210 or clamped to it, |k| <= 64 */
 CG_FN float cg_exp2_sum_f32(float hi, float lo, float k)
 {
-    const float a = hi > 210.0f ? 210.0f : hi < -160.0f ? -160.0f : hi != hi ? 0.0f : hi;
-    const float n = (a + CG_MAGIC) - CG_MAGIC;
+    const float b = 210.0f < hi ? 210.0f : hi, a = -160.0f > b ? -160.0f : b;
+    const float m = a + CG_MAGIC, n = m - CG_MAGIC;
     const float r = (a - n) + (a == hi ? lo : 0.0f);
     const float p = 1.0f + r * (0.69314718f + r * (0.240226507f + r * (0.0555041087f + r * (0.00961812911f + r * (0.00133335581f + r * (0.000154035304f + r * 1.52527338e-5f))))));
-    const float y = cg_scale2_f32(p, n + k);
-    return hi != hi ? hi : y;
+    return cg_scale2_f32(p, m + k);
 }
 //@ cg_exp2_f32
 CG_FN float cg_exp2_f32(float x) { return cg_exp2_sum_f32(x, 0.0f, 0.0f); }
 //@ cg_expm1_f32
-/* 2^n (e^r - 1) + (2^n - 1), halved so that 2^n stays finite */
+/* 2^n p + (2^n - 1), halved so that 2^n stays finite; x itself where it is that small, denormals and -0 too */
 CG_FN float cg_expm1_f32(float x)
 {
-    const float a = x > 89.0f ? 89.0f : x < -20.0f ? -20.0f : x != x ? 0.0f : x;
-    const float n = (a * 1.44269504f + CG_MAGIC) - CG_MAGIC;
-    const float r = (a - n * 0.693145751953125f) - n * 1.42860677e-6f;
-    const float p = r + r * r * (0.5f + r * (0.16666667f + r * (0.041666668f + r * (0.0083333338f + r * (0.0013888889f + r * 0.00019841270f)))));
-    const float s = cg_exp2i_f32(n - 1.0f), y = 2.0f * (s * p + (s - 0.5f));
-    return x != x || cg_abs_f32(x) < 5.9604645e-8f ? x : y;
+    const float b = 89.0f < x ? 89.0f : x, a = -20.0f > b ? -20.0f : b;
+    float m;
+    const float p = cg_exp_parts_f32(a, &m), s = cg_exp2i_f32(m, 0xffffffffu), y = 2.0f * (s * p + (s - 0.5f));
+    return cg_abs_f32(x) < 5.9604645e-8f ? x : y;
 }
 //@ cg_log_parts_f32
-/* x = 2^e m, m in sqrt(1/2)..sqrt(2); x positive, denormals too */
-CG_FN float cg_log_parts_f32(float x, float *m)
+/* x = 2^e (1 + f), 1 + f in sqrt(1/2)..sqrt(2); x positive, denormals too */
+CG_FN float cg_log_parts_f32(float x, float *f)
 {
     const float big = x < 1.17549435e-38f ? x * 8388608.0f : x;
     const cg_u32 u = cg_bits(big) - 0x3f3504f3u;
-    *m = cg_from_bits((u & 0x007fffffu) + 0x3f3504f3u);
+    *f = cg_from_bits((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
     return (float)((cg_i32)u >> 23) - (x < 1.17549435e-38f ? 23.0f : 0.0f);
 }
 //@ cg_log_mantissa_f32
-/* log(m) = 2 atanh(s), s = (m - 1) / (m + 1) */
-CG_FN float cg_log_mantissa_f32(float m)
+/* log(1 + f) = 2 atanh(s), s = f / (2 + f), in s^2 on 0..0.0295 */
+CG_FN float cg_log_mantissa_f32(float f)
 {
-    const float f = m - 1.0f, s = f / (m + 1.0f), z = s * s, h = 0.5f * f * f;
-    const float t = z * (0.66666667f + z * (0.4f + z * (0.28571429f + z * 0.22222222f)));
+    const float s = f / (2.0f + f), z = s * s, h = 0.5f * f * f;
+    const float t = z * (0.666666851f + z * (0.399887577f + z * 0.295809859f));
     return f - (h - s * (h + t));
 }
 //@ cg_log_special_f32
 /* y, or what every logarithm gives for 0, infinity, NaN and negative x */
 CG_FN float cg_log_special_f32(float x, float y)
 {
-    const float r = x == CG_INF || x != x ? x : y;
-    return x < 0 ? CG_NAN_F32 : x == 0 ? -CG_INF : r;
+    const float r = x < CG_INF ? y : x, edge = x == 0 ? -CG_INF : CG_NAN_F32;
+    return x > 0 ? r : edge;
 }
 //@ cg_log_f32
 CG_FN float cg_log_f32(float x)
 {
-    float m;
-    const float e = cg_log_parts_f32(x, &m);
-    return cg_log_special_f32(x, e * 0.693145751953125f + (cg_log_mantissa_f32(m) + e * 1.42860677e-6f));
+    float f;
+    const float e = cg_log_parts_f32(x, &f);
+    return cg_log_special_f32(x, e * 0.693145751953125f + (cg_log_mantissa_f32(f) + e * 1.42860677e-6f));
 }
 //@ cg_log2_f32
 CG_FN float cg_log2_f32(float x)
@@ -135,18 +128,25 @@ CG_FN float cg_log10_f32(float x)
     return cg_log_special_f32(x, e * 0.301025390625f + (m * 0.434294492f + (e * 4.60503898e-6f - m * 1.010305e-8f)));
 }
 //@ cg_log1p_f32
+/* 1 + x rounded is u = 2^e (1 + f), and what the rounding lost is added to f. It is halved and 2^-e doubled, for that is a float up to e = 128. */
 CG_FN float cg_log1p_f32(float x)
 {
-    const float u = 1.0f + x;
-    const float y = cg_log_f32(u) + (x - (u - 1.0f)) / u;
-    return u == 1.0f || x == CG_INF || x != x ? x : x == -1.0f ? -CG_INF : y;
+    const float u = 1.0f + x, lost = x - (u - 1.0f);
+    const cg_u32 b = cg_bits(u) - 0x3f3504f3u;
+    const float e = (float)((cg_i32)b >> 23), scale = cg_from_bits(0x40000000u - (b & 0xff800000u));
+    const float f = (cg_from_bits((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f) + 0.5f * lost * scale;
+    const float y = e * 0.693145751953125f + (cg_log_mantissa_f32(f) + e * 1.42860677e-6f);
+    const float small = u == 1.0f ? x : y, r = x < CG_INF ? small : x, edge = x == -1.0f ? -CG_INF : CG_NAN_F32;
+    return x > -1.0f ? r : edge;
 }
 //@ cg_tanh_f32
+/* e / (e + 2), e = e^2|x| - 1 = 2^n p + (2^n - 1) */
 CG_FN float cg_tanh_f32(float x)
 {
-    const float a = cg_abs_f32(x), b = a > 10.0f ? 10.0f : a;
-    const float e = cg_expm1_f32(2.0f * b), y = e / (e + 2.0f);
-    return x != x ? x : cg_copysign_f32(y, x);
+    const float a = cg_abs_f32(x), b = 10.0f < a ? 10.0f : a;
+    float m;
+    const float p = cg_exp_parts_f32(b + b, &m), s = cg_exp2i_f32(m, 0u), e = s * p + (s - 1.0f);
+    return cg_from_bits(cg_bits(e / (e + 2.0f)) | (cg_bits(x) & 0x80000000u));
 }
 //@ cg_sinh_f32
 /* Taylor below 1; above, e^a/2 - e^-a/2 with the first half as one number, so that it overflows where sinh does */
@@ -331,8 +331,8 @@ CG_FN float cg_arctan2_f32(float y, float x)
  * log(m) = 2/3 s (3 + s^2 + s^4 (3/5 + 3/7 s^2 + ...)), whose factors are split so that the leading products are exact. */
 CG_FN float cg_log2_sum_f32(float x, float *low)
 {
-    float m;
-    const float e = cg_log_parts_f32(x, &m), f = m - 1.0f, d = m + 1.0f, v = 1.0f / d;
+    float f;
+    const float e = cg_log_parts_f32(x, &f), d = 2.0f + f, v = 1.0f / d;
     const float s = f * v, sh = cg_high_f32(s), dh = cg_high_f32(d), dl = f - (dh - 2.0f);
     const float sl = v * ((f - sh * dh) - sh * dl);
     const float z = s * s, z2 = sh * sh;

@@ -39,7 +39,7 @@ CG_FN double cg_lgamma_r(double x) { int sign; return lgamma_r(x, &sign); }     
 #define CG_INF_F64 ((double)INFINITY)
 #define CG_NAN_F64 ((double)NAN)
 #define CG_NAN_F32 (CG_INF - CG_INF)
-#define CG_MAGIC 12582912.0f            /* 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold */
+#define CG_MAGIC 12583166.0f            /* 1.5 * 2^23 + 254: adding it rounds to an integer n, and the low bits then hold n + 254 */
 //@ end
 #ifndef __OPENCL_VERSION__
 #include "kernels/f32.h"

@@ -602,10 +602,9 @@ START_TEST(every_device_gives_the_same_bits_as_cpu)
 }
 END_TEST
 
-#ifdef CG_HAVE_AVX2
-START_TEST(baseline_gives_the_same_bits_as_avx2)
+static void gives_the_bits_of_baseline(const cg_vec *vec)
 {
-    for (int t = 0; t < CG_LEN(compute_types) && __builtin_cpu_supports("avx2"); t++) {
+    for (int t = 0; t < CG_LEN(compute_types); t++) {
         const cg_dtype d = compute_types[t];
         const size_t bytes = cg_dtype_bytes(d);
         cg_array *in[3];
@@ -615,18 +614,26 @@ START_TEST(baseline_gives_the_same_bits_as_avx2)
             if (!cg__vec_baseline.elem[e][d])
                 continue;
             cg__vec_baseline.elem[e][d](x, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
-            cg__vec_avx2.elem[e][d](y, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
+            vec->elem[e][d](y, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
             for (int i = 0; i < RANDOM; i++) {
                 const char *p = (const char *)x + (size_t)i * bytes, *q = (const char *)y + (size_t)i * bytes;
-                ck_assert_msg(memcmp(p, q, bytes) == 0 || (isnan(cg__load_f64(p, d)) && isnan(cg__load_f64(q, d))), "%s of %s: element %d is %.17g by baseline, %.17g by avx2",
-                              cg__elems[e].name, cg_dtype_name(d), i, cg__load_f64(p, d), cg__load_f64(q, d));
+                ck_assert_msg(memcmp(p, q, bytes) == 0 || (isnan(cg__load_f64(p, d)) && isnan(cg__load_f64(q, d))), "%s of %s: element %d is %.17g by baseline, %.17g by %s",
+                              cg__elems[e].name, cg_dtype_name(d), i, cg__load_f64(p, d), cg__load_f64(q, d), vec->name);
             }
         }
         free_arrays(in, 3);
     }
 }
-END_TEST
+
+START_TEST(every_build_of_the_rows_gives_the_same_bits)
+{
+#ifdef CG_HAVE_AVX2
+    if (__builtin_cpu_supports("avx2"))
+        gives_the_bits_of_baseline(&cg__vec_avx2);
 #endif
+    gives_the_bits_of_baseline(cg__cpu_vec());
+}
+END_TEST
 
 int main(void)
 {
@@ -644,9 +651,7 @@ int main(void)
     tcase_add_test(t, derivatives_are_differences_and_so_are_theirs);
     tcase_add_test(t, derivatives_at_kinks_are_the_stated_ones);
     tcase_add_test(t, every_device_gives_the_same_bits_as_cpu);
-#ifdef CG_HAVE_AVX2
-    tcase_add_test(t, baseline_gives_the_same_bits_as_avx2);
-#endif
+    tcase_add_test(t, every_build_of_the_rows_gives_the_same_bits);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

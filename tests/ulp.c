@@ -74,10 +74,7 @@ static bool asked(const char *name, char **names, int n)
 
 int main(int argc, char **argv)
 {
-    const cg_vec *v = &cg__vec_baseline;
-#ifdef CG_HAVE_AVX2
-    v = __builtin_cpu_supports("avx2") ? &cg__vec_avx2 : v;
-#endif
+    const cg_vec *v = cg__cpu_vec();
     const bool given = argc > 2 && strcmp(argv[1], "--points") == 0;
     const long points = given ? strtol(argv[2], NULL, 10) : 10000000;
     int failed = 0;

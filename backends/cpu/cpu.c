@@ -14,6 +14,17 @@ enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
 
+const cg_vec *cg__cpu_vec(void)
+{
+#ifdef CG_HAVE_AVX2
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        return &cg__vec_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return &cg__vec_avx2;
+#endif
+    return &cg__vec_baseline;
+}
+
 static int cpu_open(cg_device **out, const char *spec, cg_error *err)
 {
     const char *mode = secure_getenv("CG_CPU");
@@ -24,14 +35,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
     cg_cpu *d = cg__zalloc(sizeof *d);
     if (!d)
         return cg__fail(err, CG_ENOMEM, "no memory for a device");
-    bool avx2 = false;
-#ifdef CG_HAVE_AVX2
-    avx2 = !mode && __builtin_cpu_supports("avx2");
-    d->vec = avx2 ? &cg__vec_avx2 : &cg__vec_baseline;
-#else
-    (void)avx2;
-    d->vec = &cg__vec_baseline;
-#endif
+    d->vec = mode ? &cg__vec_baseline : cg__cpu_vec();
     d->threads = cg__threads();
     d->failed = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
@@ -59,11 +63,11 @@ static const char *blas_flavour(void)
 
 static void cpu_describe(cg_strb *out, bool json)
 {
-    const bool avx2 = __builtin_cpu_supports("avx2");
+    const char *vec = cg__cpu_vec()->name;
     if (json)
-        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"avx2\": %s, \"blas\": \"%s\"}", cg__threads(), avx2 ? "true" : "false", blas_flavour());
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"vectors\": \"%s\", \"blas\": \"%s\"}", cg__threads(), vec, blas_flavour());
     else
-        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), avx2 ? "AVX2" : "baseline", blas_flavour());
+        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), vec, blas_flavour());
 }
 
 static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The reference executor's rooms: vec.c (arrays of one compute type, built for baseline and for AVX2), code.c (what is known of a LOOP
+/* The reference executor's rooms: vec.c (arrays of one compute type, built for baseline, AVX2 and AVX-512), code.c (what is known of a LOOP
  * before its sizes: the order of its values and their registers), span.c (operands: from memory to registers and back), loop.c (the blocked
  * interpreter of LOOP steps), cpu.c (the backend: memory, GEMM, scatter, the walk over steps).
  *
@@ -27,7 +27,8 @@ typedef struct cg_vec {
     /* A row of n elements reduced in plan.h's order, for each of `rows` rows that lie one behind the other; lanes: room for 64, then 64 identities */
     void (*rows)(void *out, const void *in, cg_dtype compute, int op, int rows, int n, void *lanes);
 } cg_vec;
-extern const cg_vec cg__vec_baseline, cg__vec_avx2;
+extern const cg_vec cg__vec_baseline, cg__vec_avx2, cg__vec_avx512;
+const cg_vec *cg__cpu_vec(void);                                         /* the best that this processor runs */
 extern const cg_backend cg__cpu_backend;
 
 typedef struct cg_cpu { cg_device super; const cg_vec *vec; int threads; int failed; /* cg__failure; -1: none */ char *room; size_t room_bytes; } cg_cpu;

@@ -6,7 +6,11 @@
  * time in chunks, stage by stage; columns with the outer points as the vector, inner points one by one, stage by stage. The order of each
  * reduction is plan.h's and does not depend on the blocking, nor on threads.
  */
+#include <omp.h>
 #include "backends/cpu/cpu.h"
+
+/* The blocks of a loop are dealt in so many parts a thread, so that one that is held up by other work keeps few from its team. */
+enum { PARTS = 8 };
 
 /* Elements times values (some 30 us of work) below which a second thread is not asked: it would gain little on a quiet machine, and on a busy one
  * the team waits for a processor. */
@@ -394,6 +398,7 @@ void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, c
     const int64_t nblocks = (b.outer + rows - 1) / rows;
     const bool parallel = d->threads > 1 && nblocks > 1 && (double)b.outer * (double)(b.inner > 0 ? b.inner : 1) * l->nvals > PARALLEL_WORK;
     const int teams = !parallel ? 1 : nblocks < d->threads ? (int)nblocks : d->threads;
+    const int parts = nblocks < teams * PARTS ? (int)nblocks : teams * PARTS;
     const size_t one = room_of(c);
     int failed = INT_MAX;
     if (nblocks == 0)
@@ -403,9 +408,9 @@ void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, c
     else {
         /* No if clause: beside num_threads, clang's runtime keeps the number for the next parallel region, which is OpenBLAS's;
          * that waits for ever in a team smaller than it asked for. */
-#pragma omp parallel for schedule(static) num_threads(teams) reduction(min : failed)
-        for (int team = 0; team < teams; team++) {
-            const int own = run_blocks(b, d->room + one * (size_t)team, rows, nblocks * team / teams, nblocks * (team + 1) / teams);
+#pragma omp parallel for schedule(dynamic) num_threads(teams) reduction(min : failed)
+        for (int part = 0; part < parts; part++) {
+            const int own = run_blocks(b, d->room + one * (size_t)omp_get_thread_num(), rows, nblocks * part / parts, nblocks * (part + 1) / parts);
             failed = own < failed ? own : failed;
         }
     }

@@ -207,12 +207,21 @@ static char *as_register(span *s, bool points)
     return memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
 }
 
+/* The next block lies behind this one. Its memory is asked for while this one is computed, for the processor's own guesses end with a page, which
+ * is about a block. Nothing is read, so it may lie behind the end of the array. */
+static void ask_for_next(const char *at, size_t bytes)
+{
+    for (size_t k = 0; at && k < bytes; k += 64)
+        __builtin_prefetch((const void *)((uintptr_t)at + bytes + k), 0, 2);
+}
+
 /* The outer points of the block, at one inner point. */
 static void load_points(span *s, int count, int v, int reg)
 {
     cg_cpu_block *b = s->b;
     char *out = cg__cpu_reg(b, reg);
     b->at[v] = as_register(s, true);
+    ask_for_next(b->at[v], (size_t)count * cg__cpu_width(s->d));
     if (b->at[v])
         return;
     load_span(s, b->outer_at, count, out);
@@ -226,6 +235,7 @@ static void load_rows(span *s, int v, int reg)
     char *out = cg__cpu_reg(b, reg);
     const int64_t *index = s->index;
     b->at[v] = as_register(s, false);
+    ask_for_next(b->at[v], (size_t)b->rows * (size_t)b->cols * w);
     if (b->at[v])
         return;
     span outer;
@@ -294,7 +304,10 @@ static bool over_points(const cg_cpu_block *b, int v) { return b->l->vals[v].lev
 void *cg__cpu_target(cg_cpu_block *b, int store)
 {
     span s = span_of(b, store);
-    return as_register(&s, over_points(b, store));
+    const bool points = over_points(b, store);
+    char *at = as_register(&s, points);
+    ask_for_next(at, (size_t)b->rows * (points ? 1 : (size_t)b->cols) * cg__cpu_width(s.d));
+    return at;
 }
 
 void cg__cpu_store(cg_cpu_block *b, int v)

@@ -114,16 +114,17 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
 #define PROD_(x, y) ((x) * (y))
 #define MAX_(x, y)  ((x) > (y) || (x) != (x) ? (x) : (y))
 #define MIN_(x, y)  ((x) < (y) || (x) != (x) ? (x) : (y))
-/* `omp simd` makes selects of branches, which data would mispredict. */
+/* `omp simd` makes selects of branches, which data would mispredict. Integers wrap here, so s[i + l] might too, and would be gathered element
+ * by element: pointers go along instead. */
 #define EACH_LANE(l, count) _Pragma("omp simd") for (int l = 0; l < (count); l++)
 #define LANES(C, OP)                                                                                                   \
     {                                                                                                                  \
         C *restrict acc = lanes;                                                                                       \
         const C *restrict s = in;                                                                                      \
-        int i = 0;                                                                                                     \
-        for (; i + CG_LANES <= n; i += CG_LANES)                                                                       \
-            EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[i + l]);                                                      \
-        EACH_LANE(l, n - i) acc[l] = OP(acc[l], s[i + l]);                                                             \
+        const int rest = n % CG_LANES;                                                                                 \
+        for (const C *end = s + (n - rest); s < end; s += CG_LANES)                                                    \
+            EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[l]);                                                          \
+        EACH_LANE(l, rest) acc[l] = OP(acc[l], s[l]);                                                                  \
         break;                                                                                                         \
     }
 #define FOLD(C, OP)                                                                                                    \
@@ -139,17 +140,19 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
     {                                                                                                                  \
         C *restrict o = out, *restrict acc = lanes;                                                                    \
         const C *restrict id = acc + CG_LANES, *restrict s = in;                                                       \
-        const int whole = n - n % CG_LANES, width = n < CG_LANES ? above(n) : CG_LANES;                                \
+        const int rest = n % CG_LANES, width = n < CG_LANES ? above(n) : CG_LANES;                                     \
         C tail[CG_LANES];                                                                                              \
         memcpy(tail, id, sizeof tail);                                                                                 \
-        for (int r = 0; r < rows; r++, s += n) {                                                                       \
-            EACH_LANE(l, n - whole) tail[l] = s[whole + l];                                                            \
+        for (int r = 0; r < rows; r++, s += rest) {                                                                    \
             EACH_LANE(l, width) acc[l] = id[l];                                                                        \
-            for (int i = 0; i < whole; i += CG_LANES)                                                                  \
-                EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[i + l]);                                                  \
+            for (const C *end = s + (n - rest); s < end; s += CG_LANES)                                                \
+                EACH_LANE(l, CG_LANES) acc[l] = OP(acc[l], s[l]);                                                      \
+            EACH_LANE(l, rest) tail[l] = s[l];                                                                         \
             EACH_LANE(l, width) acc[l] = OP(acc[l], tail[l]);                                                          \
-            for (int h = width / 2; h; h /= 2)                                                                         \
-                EACH_LANE(l, h) acc[l] = OP(acc[l], acc[l + h]);                                                       \
+            for (int h = width / 2; h; h /= 2) {                                                                       \
+                const C *upper = acc + h;                                                                              \
+                EACH_LANE(l, h) acc[l] = OP(acc[l], upper[l]);                                                         \
+            }                                                                                                          \
             o[r] = acc[0];                                                                                             \
         }                                                                                                              \
         break;                                                                                                         \
