@@ -490,13 +490,13 @@ CG_API cg_array *cg_array_rows(cg_array *a, const int64_t *rows, int64_t n);
 
 /* Training. step is a function of one i64 scalar i that trains on the rows order[i * batch : (i + 1) * batch] (the last batch of an epoch may
  * be smaller) and gives the loss; order is its shared variable, shuffled before each epoch. */
-typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch so far */
+typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch's steps run here */
 typedef struct cg_fit_spec {
     size_t struct_size;
     cg_function *step;
     cg_array *order;
     int64_t batch, epochs;
-    int64_t first;                                            /* epochs that were run before (resuming): counting goes on behind them */
+    int64_t done;                                             /* steps that were run before (resuming): the training goes on behind them */
     uint64_t seed;
     int (*on_step)(void *user, const cg_progress *p);         /* NULL, or called after each step; a value other than 0 ends the training */
     int (*on_epoch)(void *user, const cg_progress *p);
@@ -528,6 +528,10 @@ CG_API cg_array *cg_npy_load(const char *path);
 CG_API int cg_npy_save(const char *path, cg_array *a);
 /* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
+/* Sets the arrays to the values that stand in the file under their names. The file has these arrays, with these dtypes and shapes, and no
+ * others: if not, no array is changed. */
+CG_API int cg_safetensors_load(const char *path, const char *const *names, cg_array *const *arrays, int n);
+CG_API int cg_text_save(const char *path, const char *text);
 
 #ifdef __cplusplus
 }
