@@ -142,10 +142,14 @@ CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a 
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);
+/* The graph of the roots in Graphviz's language: `dot -Tsvg` makes a picture of it. The caller frees. */
+CG_API char *cg_print_dot(cg_node *const *roots, int n);
 /* Reads one expression; names are found among vars by their names. */
 CG_API cg_node *cg_read(cg_graph *g, const char *text, cg_node *const *vars, int nvars);
 /* The operators with operands and attributes, one a line; the caller frees. */
 CG_API char *cg_list_ops(void);
+/* The rewrite rules, as documentation; the caller frees. */
+CG_API char *cg_list_rules(void);
 
 /* ---- Elementwise ------------------------------------------------------------------------------------------
  * Operands broadcast as NumPy's. Any float wins over any integer, the wider of two floats wins (f16 with bf16: f32), signed with
@@ -414,6 +418,7 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
 CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
+CG_API char *cg_function_dot(cg_function *f, cg_stage stage);      /* the graph or optimized graph as cg_print_dot draws it */
 /* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us: of the last call. */
 typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;
 CG_API void cg_function_stats(const cg_function *f, cg_stats *out);

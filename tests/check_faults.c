@@ -232,7 +232,7 @@ static int files(world *w)
 
 static int texts(world *w)
 {
-    if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
+    if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_list_rules()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
         return said();
     return CG_OK;
 }

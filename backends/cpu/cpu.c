@@ -14,6 +14,16 @@ enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
 
+static const cg_vec *choose_vec(bool baseline)
+{
+#ifdef CG_HAVE_AVX2
+    if (!baseline && __builtin_cpu_supports("avx2"))
+        return &cg__vec_avx2;
+#endif
+    (void)baseline;
+    return &cg__vec_baseline;
+}
+
 static int cpu_open(cg_device **out, const char *spec, cg_error *err)
 {
     const char *mode = secure_getenv("CG_CPU");
@@ -24,14 +34,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
     cg_cpu *d = cg__zalloc(sizeof *d);
     if (!d)
         return cg__fail(err, CG_ENOMEM, "no memory for a device");
-    bool avx2 = false;
-#ifdef CG_HAVE_AVX2
-    avx2 = !mode && __builtin_cpu_supports("avx2");
-    d->vec = avx2 ? &cg__vec_avx2 : &cg__vec_baseline;
-#else
-    (void)avx2;
-    d->vec = &cg__vec_baseline;
-#endif
+    d->vec = choose_vec(mode != NULL);
     d->threads = cg__threads();
     d->failed_step = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
@@ -47,23 +50,47 @@ static void cpu_close(cg_device *d)
     cg__free(d);
 }
 
-/* OpenBLAS tells its flavour; other BLAS do not have these symbols. */
-static const char *blas_flavour(void)
+/* OpenBLAS tells its flavour and the processor it has chosen code for; other BLAS do not have these symbols. */
+typedef struct flavour { const char *name, *advice; } flavour;
+
+static const flavour *blas_flavour(void)
 {
+    static const flavour openblas[] = {
+        { "OpenBLAS (serial)", "products run on one thread: install libopenblas-openmp-dev and build libcg again" },
+        { "OpenBLAS (pthreads)", "its threads get in the way of libcg's: install libopenblas-openmp-dev and build libcg again" },
+        { "OpenBLAS (OpenMP)", "" },
+    };
+    static const flavour other = { "a BLAS that does not tell its flavour", "measured are OpenBLAS's: install libopenblas-openmp-dev and build libcg again" };
     int (*parallel)(void) = NULL;
     *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
-    static const char *const names[] = { "OpenBLAS (serial)", "OpenBLAS (pthreads: slower beside OpenMP loops; install libopenblas-openmp-dev and rebuild)", "OpenBLAS (OpenMP)" };
     const int k = parallel ? parallel() : -1;
-    return k >= 0 && k < CG_LEN(names) ? names[k] : "a BLAS that does not tell its flavour";
+    return k >= 0 && k < CG_LEN(openblas) ? &openblas[k] : &other;
+}
+
+static const char *blas_core(void)
+{
+    char *(*core)(void) = NULL;
+    *(void **)&core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
+    return core ? core() : "";
 }
 
 static void cpu_describe(cg_strb *out, bool json)
 {
-    const bool avx2 = __builtin_cpu_supports("avx2");
-    if (json)
-        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"avx2\": %s, \"blas\": \"%s\"}", cg__threads(), avx2 ? "true" : "false", blas_flavour());
-    else
-        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), avx2 ? "AVX2" : "baseline", blas_flavour());
+    const flavour *blas = blas_flavour();
+    const char *code = choose_vec(secure_getenv("CG_CPU") != NULL)->name, *core = blas_core();
+    if (json) {
+        const struct { const char *key, *text; } texts[] = { { "code", code }, { "blas", blas->name }, { "blas_core", core }, { "advice", blas->advice } };
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"avx2\": %s", cg__threads(), __builtin_cpu_supports("avx2") ? "true" : "false");
+        for (int i = 0; i < CG_LEN(texts); i++) {
+            cg__strb(out, ", \"%s\": ", texts[i].key);
+            cg__strb_json(out, texts[i].text);
+        }
+        cg__strb(out, "}");
+        return;
+    }
+    cg__strb(out, "cpu            %d thread%s, %s code, BLAS: %s%s%s\n", cg__threads(), cg__threads() == 1 ? "" : "s", code, blas->name, *core ? " for " : "", core);
+    if (*blas->advice)
+        cg__strb(out, "               %s\n", blas->advice);
 }
 
 static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* cgraph show: the training step of a model, or the expression of a .cg file, as text at one of four stages.
+/* cgraph show: the training step of a model, or the expression of a .cg file, as text at one of four stages, or its graph for Graphviz; or the
+ * rewrite rules.
  *
  * A .cg file declares its inputs, then holds one expression in the printed form; `any` is a size known at the call only:
  *
@@ -19,7 +20,12 @@
 
 enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256 };
 static const char *const stages[] = { "graph", "optimized", "plan", "kernels" };
-typedef struct options { const char *what, *file; int stage; } options;
+typedef struct options { const char *what, *file; int stage; bool dot, rules; } options;
+
+static char *show_function(cg_function *f, const options *o)
+{
+    return o->dot ? cg_function_dot(f, (cg_stage)o->stage) : cg_function_show(f, (cg_stage)o->stage);
+}
 
 /* ---- .cg files */
 
@@ -130,8 +136,9 @@ static char *read_text(const char *path)
 }
 
 /* NULL: stderr has a sentence. The caller frees the text. */
-static char *show_file(const char *path, int stage)
+static char *show_file(const options *o)
 {
+    const char *path = o->what;
     char *text = read_text(path), *shown = NULL;
     if (!text)
         return NULL;
@@ -143,7 +150,7 @@ static char *show_file(const char *path, int stage)
     else {
         cg_node *root = cg_read(s.g, text, s.in, s.nin);
         cg_function *f = cg_compile(s.g, CG_SPEC(.name = path, .inputs = s.in, .ninputs = s.nin, CG_OUTPUTS(root)));
-        shown = f ? cg_function_show(f, (cg_stage)stage) : NULL;
+        shown = f ? show_function(f, o) : NULL;
         if (!shown)
             failed(path);
         cg_function_free(f);
@@ -155,13 +162,13 @@ static char *show_file(const char *path, int stage)
 
 /* ---- models */
 
-static char *show_model(const char *name, int stage)
+static char *show_model(const options *o)
 {
     const int64_t shape[2] = { 128, 784 };
     dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL) };
     model m = { 0 };
-    const int rc = d.x && d.y ? model_build(&m, name, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
-    char *text = rc ? NULL : cg_function_show(m.step, (cg_stage)stage);
+    const int rc = d.x && d.y ? model_build(&m, o->what, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
+    char *text = rc ? NULL : show_function(m.step, o);
     if (!rc && !text)
         failed("show");
     model_free(&m);
@@ -173,29 +180,38 @@ static char *show_model(const char *name, int stage)
 
 static const char help[] =
     "usage: cgraph show (logreg | mlp | FILE.cg) [option...]\n"
+    "       cgraph show --rules [-o F]\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
-    "  --format text    the only format so far\n"
+    "  --format FORMAT  text (default), or dot: the graph or optimized graph for Graphviz, as in `cgraph show mlp --format dot | dot -Tsvg >mlp.svg`\n"
+    "  --rules          the rewrite rules: names, what they match and make, what they claim\n"
     "  -o, --output F   to a file instead of stdout\n";
+
+/* The place of a word in a list; n where it is not. */
+static int place_of(const char *word, const char *const *list, int n)
+{
+    int i = 0;
+    while (i < n && strcmp(list[i], word) != 0)
+        i++;
+    return i;
+}
 
 static int parse(int argc, char **argv, options *o)
 {
-    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "rules", 0, NULL, 'r' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const char *const formats[] = { "text", "dot" };
     bool ok = true;
-    for (int c; ok && (c = getopt_long(argc, argv, "ho:", longs, NULL)) != -1;) {
+    for (int c, k; ok && (c = getopt_long(argc, argv, "ho:", longs, NULL)) != -1;) {
         switch (c) {
-        case 's':
-            for (o->stage = 0; o->stage < 4 && strcmp(stages[o->stage], optarg) != 0; o->stage++)
-                ;
-            ok = o->stage < 4;
-            break;
-        case 'f': ok = strcmp(optarg, "text") == 0; break;
+        case 's': ok = (o->stage = place_of(optarg, stages, 4)) < 4; break;
+        case 'f': ok = (k = place_of(optarg, formats, 2)) < 2; o->dot = k == 1; break;
+        case 'r': o->rules = true; break;
         case 'o': o->file = optarg; break;
         case 'h': fputs(help, stdout); return -1;
         default: ok = false;
         }
     }
-    if (!ok || optind + 1 != argc)
+    if (!ok || optind + !o->rules != argc)
         return usage_error(help);
     o->what = argv[optind];
     return 0;
@@ -207,13 +223,12 @@ static bool is_file(const char *what)
     return strcmp(what, "-") == 0 || (n > 3 && strcmp(what + n - 3, ".cg") == 0);
 }
 
-static int write_text(const char *text, const char *path)
+static char *show_rules(void)
 {
-    FILE *f = fopen(path, "w");
-    if (f && fputs(text, f) >= 0 && fclose(f) == 0)
-        return 0;
-    fprintf(stderr, "cgraph: show: %s cannot be written: %s\n", path, strerror(errno));
-    return EXIT_FAILED;
+    char *text = cg_list_rules();
+    if (!text)
+        failed("show");
+    return text;
 }
 
 int cmd_show(int argc, char **argv)
@@ -222,14 +237,14 @@ int cmd_show(int argc, char **argv)
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;
-    if (!is_file(o.what) && !model_known(o.what)) {
+    if (!o.rules && !is_file(o.what) && !model_known(o.what)) {
         fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
         return EXIT_USAGE;
     }
-    char *text = is_file(o.what) ? show_file(o.what, o.stage) : show_model(o.what, o.stage);
+    char *text = o.rules ? show_rules() : is_file(o.what) ? show_file(&o) : show_model(&o);
     int rc = text ? 0 : EXIT_FAILED;
     if (text && o.file)
-        rc = write_text(text, o.file);
+        rc = cg_text_save(o.file, text) < 0 ? failed("show") : 0;
     else if (text)
         fputs(text, stdout);
     cg_text_free(text);
