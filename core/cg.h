@@ -286,6 +286,7 @@ CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an em
 CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
 CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
+CG_API cg_node *cg_std(cg_node *a, const cg_reduce *o);       /* its square root */
 CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
 CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
 CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
@@ -309,6 +310,12 @@ CG_API cg_node *cg_squeeze(cg_node *a, int axis);                               
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
+CG_API cg_node *cg_zeros_like(cg_node *a);
+CG_API cg_node *cg_ones_like(cg_node *a);
+CG_API cg_node *cg_shape(cg_node *a);                                            /* the sizes as an i64 vector; never computes a */
+/* before[i] and after[i] elements more along axis i of rank axes: value (a scalar), or 0 where it is NULL. */
+CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
+CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
 /* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
@@ -331,6 +338,7 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include "core/base/base.h"
 
-typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[4]; const double *data; } golden_array;
+typedef struct golden_array { const char *name; cg_dtype dtype; int rank; int64_t shape[5]; const double *data; } golden_array;
 typedef struct golden_row { const char *expr; int nvars; golden_array var[3]; golden_array want; int grad; } golden_row;
 #include "golden.h"
 

@@ -116,6 +116,41 @@ with np.errstate(all="ignore"):
     for a, b, st in [(None, None, 2), (None, None, -1), (4, 0, -2), (1, 4, 2), (-1, None, -3)]:
         t = lambda v: "none" if v is None else str(v)
         row(f"(slice x :start [none {t(a)}] :stop [none {t(b)}] :step [-1 {st}])", X[::-1, a:b:st], grad=True, x=X)
+    # forms: names for what is made of other operations
+    ST = np.stack
+    for ax in (0, 1, 2, -1):
+        row(f"(stack x (exp y) x :axis {ax})", ST([X, np.exp(Y), X], ax), grad=True, x=X, y=Y)
+    row("(stack x x)", ST([np.array(2.5)] * 2), grad=True, x=np.array(2.5))
+    for k, part in enumerate(np.split(Z, 7, 2)[:3]):
+        row(f"(get (split x :indices_or_sections 7 :axis -1) :output {k})", part, grad=True, x=Z)
+    for k, part in enumerate(np.split(X, [1, 4], 1)):
+        row(f"(get (split x :indices_or_sections [1 4] :axis 1) :output {k})", part, grad=True, x=X)
+    O = X[None, :, None, :, None]
+    row("(squeeze x)", O.squeeze(), grad=True, x=O); row("(squeeze x :axis [0 -1])", O.squeeze((0, -1)), x=O)
+    row("(flip x)", np.flip(X), grad=True, x=X); row("(flip x :axis [1])", np.flip(X, 1), x=X); row("(flip x :axis [2 0])", np.flip(Z, (2, 0)), x=Z)
+    row("(pad x :pad_width 2)", np.pad(X, 2), grad=True, x=X)
+    row("(pad x :pad_width [1 0])", np.pad(X, (1, 0)), x=X)
+    row("(pad x :pad_width [[0 2] [3 1]])", np.pad(X, ((0, 2), (3, 1))), grad=True, x=X)
+    row("(pad (exp x) -1.5 :pad_width [[1 2] [0 0]])", np.pad(np.exp(X), ((1, 2), (0, 0)), constant_values=-1.5), grad=True, x=X)
+    row("(pad x y :pad_width [[1 0] [2 1]])", np.pad(X, ((1, 0), (2, 1)), constant_values=0.25), grad=True, x=X, y=np.array(0.25))
+    row("(max (pad x -inf :pad_width 1) :axis [1])", np.pad(X, 1, constant_values=-inf).max(1), x=X)
+    row("(pad x 3 :pad_width 1)", np.full((2, 5), 3.0), x=np.zeros((0, 3)))
+    row("(pad x 7 :pad_width [0 2])", np.pad(INT, (0, 2), constant_values=7), x=i64(INT))
+    row("(full 1.5 :shape [2 3])", np.full((2, 3), 1.5)); row("(mul x (full y :shape [5]))", X * 0.5, grad=True, x=X, y=np.array(0.5))
+    row("(full y :shape [])", np.array(0.5), y=np.array(0.5))
+    row("(add x (mul 2 (ones_like x)))", X + 2, x=X); row("(add x (zeros_like x))", INT, x=i64(INT))
+    row("(shape x)", np.array(Z.shape), x=Z); row("(shape x)", np.zeros(0, np.int64), x=np.array(2.5)); row("(mul (shape x) 2)", np.array([6, 10]), x=X)
+    def added(a, rows, src): a = a.copy(); np.add.at(a, rows, src); return a
+    IJ = np.array([[2, 0], [-1, 2]]); SRC = R.standard_normal((2, 2, 5))
+    row("(scatter_add x i y)", added(X, IDX, Y[[0, 1, 2, 0]]), grad=True, x=X, i=i64(IDX), y=Y[[0, 1, 2, 0]])
+    row("(scatter_add x i y)", added(X, IJ, SRC), grad=True, x=X, i=i64(IJ), y=SRC)
+    row("(scatter_add x i 2)", added(X, IDX, 2), grad=True, x=X, i=i64(IDX))
+    row("(scatter_add x i y)", added(ROW, IDX, ROW[0]), grad=True, x=ROW, i=i64(IDX), y=np.array(ROW[0]))
+    row("(scatter_add x i y)", X, x=X, i=i64(np.zeros(0, np.int64)), y=np.zeros((0, 5)))
+    row("(segment_sum x i 4)", added(np.zeros((4, 5)), np.array([3, 0, 3]), X), grad=True, x=X, i=i64(np.array([3, 0, 3])))
+    row("(unslice x :start [1 0] :shape [4 9] :step [1 2])", np.pad(np.insert(X, [1, 2, 3, 4], 0, 1), ((1, 0), (0, 0))), grad=True, x=X)
+    row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
+    row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 
 DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32"}
 def num(v):

@@ -31,6 +31,8 @@ typedef struct cg_attr { int n; const int64_t *at; } cg_attr;           /* BYTES
 typedef enum {
 #define OP(name, ...) CG_OP_##name,
 #include "core/ops/ops.def"
+#define FORM(name, ...) CG_OP_##name,
+#include "core/ops/forms.def"
 #define ELEM(name, ...) CG_OP_##name,
 #include "core/base/elemwise.def"
     CG_OP_COUNT
@@ -65,6 +67,8 @@ typedef struct cg_op {
     int nattrs; cg_attr_row attrs[CG_MAX_ATTRS];
     /* Fills the type from inputs and attributes; may replace attributes by canonical ones. Says why not. */
     int (*infer)(cg_node *n, cg_error *err);
+    /* (optional) A form: a name that is written, and what it is made of; no node ever has this op. NULL when that is wrong (the graph says why). */
+    cg_node *(*form)(const cg_node *n);
     /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
     cg_node *(*simple)(const cg_node *candidate);
     /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.

@@ -191,6 +191,8 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
     for (int i = 0; i < nin; i++)
         if (in[i]->nouts && op != CG_OP_get)
             return cg__graph_fail(g, CG_EINVAL, "cg_%s: operand %d, %s, has several outputs; take one with get", n.op->name, i + 1, cg__label(in[i]));
+    if (n.op->form)
+        return n.op->form(&n);
     cg_error err = { 0 };
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);

@@ -334,7 +334,7 @@ CG_API char *cg_list_ops(void)
             cg__strb(&out, " %c", 'a' + k);
         for (int k = 0; k < op->nattrs; k++)
             cg__strb(&out, " :%s %s", op->attrs[k].name, kinds[op->attrs[k].kind]);
-        cg__strb(&out, "%s)\n", op->nin < 0 ? " a..." : "");
+        cg__strb(&out, "%s)%s\n", op->nin < 0 ? " a..." : "", op->form ? "    made of others" : "");
     }
     return cg__text_result(&out, "cg_list_ops");
 }

@@ -23,7 +23,7 @@ typedef struct frame {
     int values, ints, binds;     /* where its part of each stack begins */
     cg_op_id op;                 /* CALL */
     int attr, refs;              /* CALL: attribute being read, or -1; expressions in attributes so far */
-    bool in_list;
+    int lists;                   /* open brackets of the attribute: [[1 2] [3 4]] is [1 2 3 4] */
     span attrs[CG_MAX_ATTRS];    /* CALL: n -1: absent */
     let_state state;             /* LET */
     word name;                   /* BIND */
@@ -149,7 +149,7 @@ static frame *top(reader *r) { return r->frames.n ? &r->frames.at[r->frames.n - 
 static void end_item(frame *f)
 {
     f->attrs[f->attr].n++;
-    if (!f->in_list)
+    if (!f->lists)
         f->attr = -1;
 }
 
@@ -453,11 +453,11 @@ static void list_bracket(reader *r, word w)
 {
     frame *f = top(r);
     const bool open = *w.at == '[';
-    if (!f || f->kind != F_CALL || f->attr < 0 || f->in_list == open)
+    if (!f || f->kind != F_CALL || f->attr < 0 || f->lists == (open ? 2 : 0))
         fail(r, w.at, CG_EFORMAT, "a '%c' stands where no list may", *w.at);
     else {
-        f->in_list = open;
-        f->attr = open ? f->attr : -1;
+        f->lists += open ? 1 : -1;
+        f->attr = f->lists ? f->attr : -1;
     }
 }
 
@@ -469,7 +469,7 @@ static bool attr_word(reader *r, frame *f, word w)
     const cg_attr_kind kind = cg__ops[f->op].attrs[f->attr].kind;
     if (kind == CG_AT_NODES)
         return false;
-    if (is(w, "none") && !f->in_list) {
+    if (is(w, "none") && !f->lists) {
         f->attrs[f->attr].n = -1;        /* as if it were absent */
         f->attr = -1;
         return true;

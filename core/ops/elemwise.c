@@ -143,6 +143,8 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
         return NULL;
     if (cg__ops[op].props & CG_ELEMWISE)
         return build_elem(g, op, in, nin);
+    if (cg__ops[op].form)                /* what it is made of sees to bare numbers itself */
+        return cg__node(g, op, in, nin, attrs);
     if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))
         return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
     bool ok = true;

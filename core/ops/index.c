@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Indexing: basic slices with symbolic bounds and their gradient (pad), rows by an integer array and their
- * gradient (scatter_add), one_hot.
+/* Indexing: basic slices with symbolic bounds and their gradient (unslice), rows by an integer array and their
+ * gradient (segment_sum), one_hot.
  *
  * Bounds are NumPy's: negative from the end, clamped to the axis. They are host integers, so a minibatch
  * x[i*64 : (i+1)*64] costs no launch, only numbers.
@@ -119,17 +119,17 @@ CG_DECLARE_GRAD(cg__slice_grad)
             in[nin++] = size.sym;
     }
     const int r = n->type.rank;
-    gin[0] = cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
+    gin[0] = cg__node(g, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
     for (int i = 1; i < n->nin; i++)
         gin[i] = CG_ZERO;
     return CG_OK;
 }
 
-/* ---- pad: element j of the operand at start + j * step, in zeros of `shape` */
+/* ---- unslice: element j of the operand at start + j * step, in zeros of `shape` */
 
-enum { PAD_START, PAD_SHAPE, PAD_STEP };
+enum { UN_START, UN_SHAPE, UN_STEP };
 
-static cg_dim_t pad_arg(const cg_node *n, int attr, int i)
+static cg_dim_t un_arg(const cg_node *n, int attr, int i)
 {
     const int64_t v = n->attr[attr].at[i];
     return CG_IS_REF(v) && CG_REF_OF(v) < n->nin ? cg__dim_from(n->in[CG_REF_OF(v)]) : (cg_dim_t){ .n = v };
@@ -149,7 +149,7 @@ static bool has_places(const cg_node *n, const int64_t *step)
 {
     bool good = true;
     for (int i = 0; i < n->type.rank; i++) {
-        const cg_dim_t from = pad_arg(n, PAD_START, i), count = n->in[0]->type.dim[i], size = n->type.dim[i];
+        const cg_dim_t from = un_arg(n, UN_START, i), count = n->in[0]->type.dim[i], size = n->type.dim[i];
         int64_t last;
         if (cg__dim_is(count, 0))
             return true;
@@ -160,32 +160,32 @@ static bool has_places(const cg_node *n, const int64_t *step)
     return good;
 }
 
-CG_DECLARE_INFER(cg__pad_infer)
+CG_DECLARE_INFER(cg__unslice_infer)
 {
     const int rank = n->in[0]->type.rank;
     int64_t step[CG_MAX_RANK];
-    if (n->attr[PAD_START].n != rank || n->attr[PAD_SHAPE].n != rank || n->attr[PAD_STEP].n > rank)
-        return cg__fail(err, CG_ESHAPE, "cg_pad: needs %d starts and sizes for %s", rank, cg__label(n->in[0]));
+    if (n->attr[UN_START].n != rank || n->attr[UN_SHAPE].n != rank || n->attr[UN_STEP].n > rank)
+        return cg__fail(err, CG_ESHAPE, "unslice: needs %d starts and sizes for %s", rank, cg__label(n->in[0]));
     n->type = (cg_type){ .dtype = n->in[0]->type.dtype, .rank = rank };
     for (int i = 0; i < rank; i++) {
-        n->type.dim[i] = pad_arg(n, PAD_SHAPE, i);
-        step[i] = n->attr[PAD_STEP].n > i && n->attr[PAD_STEP].at[i] != CG_NONE ? n->attr[PAD_STEP].at[i] : 1;
+        n->type.dim[i] = un_arg(n, UN_SHAPE, i);
+        step[i] = n->attr[UN_STEP].n > i && n->attr[UN_STEP].at[i] != CG_NONE ? n->attr[UN_STEP].at[i] : 1;
         if ((!n->type.dim[i].sym && n->type.dim[i].n < 0) || step[i] == 0)
-            return cg__fail(err, CG_ESHAPE, "cg_pad: axis %d has the size %lld and the step %lld", i, (long long)n->type.dim[i].n, (long long)step[i]);
+            return cg__fail(err, CG_ESHAPE, "unslice: axis %d has the size %lld and the step %lld", i, (long long)n->type.dim[i].n, (long long)step[i]);
     }
     if (!gapless(step, rank) && !has_places(n, step))
-        return cg__fail(err, CG_ESHAPE, "cg_pad: with these steps %s does not lie within the shape", cg__label(n->in[0]));
-    return cg__set_ints(n, PAD_STEP, step, rank);
+        return cg__fail(err, CG_ESHAPE, "unslice: with these steps %s does not lie within the shape", cg__label(n->in[0]));
+    return cg__set_ints(n, UN_STEP, step, rank);
 }
 
-static int pad_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
+static int unslice_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 {
     cg_lower *L = cg__loop_lower(b);
     cg_plan *p = cg__lower_plan(L);
     cg_spot in = *at;
     for (int i = 0; i < n->type.rank; i++) {
-        const cg_num from = cg__lower_dim(L, pad_arg(n, PAD_START, i)), here = cg__coord_num(p, at->axis[i].off), minus = cg__num_const(p, -1);
-        const bool back = n->attr[PAD_STEP].at[i] == -1;
+        const cg_num from = cg__lower_dim(L, un_arg(n, UN_START, i)), here = cg__coord_num(p, at->axis[i].off), minus = cg__num_const(p, -1);
+        const bool back = n->attr[UN_STEP].at[i] == -1;
         in.axis[i].off = back ? cg__num(p, CG_N_SUB, from, here, 0, 0) : cg__num(p, CG_N_SUB, here, from, 0, 0);
         for (int l = 0; back && l < CG_AXES_MAX; l++)
             in.axis[i].c[l] = at->axis[i].c[l] == CG_NUM_NONE ? CG_NUM_NONE : cg__num(p, CG_N_MUL, cg__coord_num(p, at->axis[i].c[l]), minus, 0, 0);
@@ -194,7 +194,7 @@ static int pad_element(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 }
 
 /* With gaps: zeros first, then the operand's elements into their places. */
-static int pad_scattered(cg_lower *L, const cg_node *n)
+static int unslice_scattered(cg_lower *L, const cg_node *n)
 {
     cg_plan *p = cg__lower_plan(L);
     cg_spot from = { 0 }, to = { 0 };
@@ -205,28 +205,28 @@ static int pad_scattered(cg_lower *L, const cg_node *n)
     for (int i = 0; i < n->type.rank; i++) {
         const int l = cg__loop_axis(b, n->in[0]->type.dim[i], false);
         from.axis[i] = to.axis[i] = cg__coord_axis(l);
-        to.axis[i].c[l] = cg__num_const(p, n->attr[PAD_STEP].at[i]);
-        to.axis[i].off = cg__lower_dim(L, pad_arg(n, PAD_START, i));
+        to.axis[i].c[l] = cg__num_const(p, n->attr[UN_STEP].at[i]);
+        to.axis[i].off = cg__lower_dim(L, un_arg(n, UN_START, i));
     }
     cg__loop_store(b, n, &to, cg__emit(b, n->in[0], &from));
     return cg__loop_end(b);
 }
 
-CG_DECLARE_LOWER(cg__pad_lower)
+CG_DECLARE_LOWER(cg__unslice_lower)
 {
     const int rc = cg__lower_out(L, n);
     if (rc < 0)
         return rc;
-    return gapless(n->attr[PAD_STEP].at, n->type.rank) ? cg__lower_elements(L, n, pad_element) : pad_scattered(L, n);
+    return gapless(n->attr[UN_STEP].at, n->type.rank) ? cg__lower_elements(L, n, unslice_element) : unslice_scattered(L, n);
 }
 
-CG_DECLARE_GRAD(cg__pad_grad)
+CG_DECLARE_GRAD(cg__unslice_grad)
 {
     (void)need;
     cg_node *x = gout[0];
     for (int i = 0; i < n->type.rank; i++) {
-        cg_node *from = cg__dim_node(n->graph, pad_arg(n, PAD_START, i)), *count = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
-        x = cg_slice(cg_slice(x, i, from, NULL, n->attr[PAD_STEP].at[i]), i, NULL, count, 1);
+        cg_node *from = cg__dim_node(n->graph, un_arg(n, UN_START, i)), *count = cg__dim_node(n->graph, n->in[0]->type.dim[i]);
+        x = cg_slice(cg_slice(x, i, from, NULL, n->attr[UN_STEP].at[i]), i, NULL, count, 1);
     }
     gin[0] = x;
     for (int i = 1; i < n->nin; i++)
@@ -257,10 +257,10 @@ cg_node *cg__spread(cg_node *x, int axis, int64_t step)
             in[nin++] = size;
     }
     const int r = x->type.rank;
-    return cg__node(g, CG_OP_pad, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, steps } });
+    return cg__node(g, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, steps } });
 }
 
-/* ---- take and scatter_add */
+/* ---- take and segment_sum */
 
 CG_DECLARE_INFER(cg__take_infer)
 {
@@ -295,31 +295,37 @@ static cg_node *flat(cg_node *x, int lead)
     return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, rows), cg__dim_node(g, cols) }, 2);
 }
 
+/* What src, of the type of take(a, rows), adds to each row of a. */
+cg_node *cg__rows_sum(cg_node *src, cg_node *rows, cg_node *a)
+{
+    if (!src)
+        return NULL;
+    cg_graph *g = a->graph;
+    cg_node *flat_src = flat(src, rows->type.rank), *flat_rows = cg_cast(cg_reshape(rows, CG_SHAPE(-1)), CG_I64);
+    return cg__reshape_like(cg__node(g, CG_OP_segment_sum, (cg_node *[]){ flat_src, flat_rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL), &a->type);
+}
+
 CG_DECLARE_GRAD(cg__take_grad)
 {
     (void)need;
-    cg_graph *g = n->graph;
-    cg_node *a = n->in[0], *idx = n->in[1];
-    cg_node *src = flat(gout[0], idx->type.rank), *rows = cg_cast(cg_reshape(idx, CG_SHAPE(-1)), CG_I64);
-    cg_node *sum = cg__node(g, CG_OP_scatter_add, (cg_node *[]){ src, rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL);
-    gin[0] = cg__reshape_like(sum, &a->type);
+    gin[0] = cg__rows_sum(gout[0], n->in[1], n->in[0]);
     gin[1] = CG_ZERO;
     return CG_OK;
 }
 
 /* out[rows][c] = 0, then out[idx[i]] += src[i] in the order of i */
-CG_DECLARE_INFER(cg__scatter_infer)
+CG_DECLARE_INFER(cg__segment_infer)
 {
     if (cg__need_rank(n, 0, 2, err) < 0 || cg__need_rank(n, 1, 1, err) < 0 || cg__need_rank(n, 2, 0, err) < 0)
         return err->code;
     if (n->in[1]->type.dtype != CG_I64 || n->in[2]->type.dtype != CG_I64)
-        return cg__fail(err, CG_EDTYPE, "cg_scatter_add: indices and the row count must be i64");
+        return cg__fail(err, CG_EDTYPE, "segment_sum: indices and the row count must be i64");
     n->type = n->in[0]->type;
     n->type.dim[0] = cg__dim_from(n->in[2]);
     return CG_OK;
 }
 
-CG_DECLARE_GRAD(cg__scatter_grad)
+CG_DECLARE_GRAD(cg__segment_grad)
 {
     (void)need;
     gin[0] = cg_take(gout[0], n->in[1]);
@@ -327,7 +333,7 @@ CG_DECLARE_GRAD(cg__scatter_grad)
     return CG_OK;
 }
 
-CG_DECLARE_LOWER(cg__scatter_lower)
+CG_DECLARE_LOWER(cg__segment_lower)
 {
     if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
         return CG_ENOMEM;

@@ -18,6 +18,7 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
+cg_node *cg__rows_sum(cg_node *src, cg_node *rows, cg_node *a);   /* what src, of the type of take(a, rows), adds to each row of a */
 int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* equal at each call, else its sentence */
@@ -28,6 +29,8 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 #define CG_DECLARE_LOWER(f) int f(cg_lower *L, const cg_node *n)
 #define CG_DECLARE_EMIT(f)  int f(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 
+#define FORM(name, ...) CG_DECLARE_SIMPLE(cg__##name##_form);
+#include "core/ops/forms.def"
 #define cg__NONE NULL
 /* leaf.c */    CG_DECLARE_INFER(cg__leaf_infer); CG_DECLARE_EMIT(cg__const_emit); CG_DECLARE_INFER(cg__dim_infer);
                 CG_DECLARE_SIMPLE(cg__dim_simple); CG_DECLARE_GRAD(cg__dim_grad); CG_DECLARE_INFER(cg__meet_infer); CG_DECLARE_SIMPLE(cg__meet_simple);
@@ -46,9 +49,9 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_INFER(cg__eye_infer); CG_DECLARE_EMIT(cg__eye_emit);
 /* random.c */  CG_DECLARE_INFER(cg__random_infer); CG_DECLARE_EMIT(cg__bits_emit); CG_DECLARE_EMIT(cg__uniform_emit); CG_DECLARE_EMIT(cg__normal_emit);
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
-                CG_DECLARE_INFER(cg__pad_infer); CG_DECLARE_GRAD(cg__pad_grad); CG_DECLARE_LOWER(cg__pad_lower);
+                CG_DECLARE_INFER(cg__unslice_infer); CG_DECLARE_GRAD(cg__unslice_grad); CG_DECLARE_LOWER(cg__unslice_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
-                CG_DECLARE_INFER(cg__scatter_infer); CG_DECLARE_GRAD(cg__scatter_grad); CG_DECLARE_LOWER(cg__scatter_lower);
+                CG_DECLARE_INFER(cg__segment_infer); CG_DECLARE_GRAD(cg__segment_grad); CG_DECLARE_LOWER(cg__segment_lower);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
 /* matmul.c */  CG_DECLARE_INFER(cg__matmul_infer); CG_DECLARE_SIMPLE(cg__matmul_simple); CG_DECLARE_GRAD(cg__matmul_grad);
                 CG_DECLARE_LOWER(cg__matmul_lower);
@@ -58,7 +61,8 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_LOWER(cg__cross_lower);
 /* window.c */  CG_DECLARE_INFER(cg__window_infer); CG_DECLARE_GRAD(cg__window_grad); CG_DECLARE_EMIT(cg__window_emit);
                 CG_DECLARE_INFER(cg__window_sum_infer); CG_DECLARE_GRAD(cg__window_sum_grad); CG_DECLARE_LOWER(cg__window_sum_lower);
-/* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_INFER(cg__scan_infer);
+/* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__tuple_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_SIMPLE(cg__get_simple);
+                CG_DECLARE_INFER(cg__scan_infer);
                 CG_DECLARE_LOWER(cg__scan_lower);
 /* scan_grad.c */ CG_DECLARE_GRAD(cg__scan_grad);
 CG_DECLARE_INFER(cg__elem_infer);

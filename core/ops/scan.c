@@ -23,6 +23,23 @@ CG_DECLARE_INFER(cg__arg_infer)
     return CG_OK;
 }
 
+CG_DECLARE_INFER(cg__tuple_infer)
+{
+    n->nouts = n->nin;
+    n->outs = cg__arena(&n->graph->arena, (size_t)n->nin * sizeof *n->outs);
+    if (!n->nin || !n->outs)
+        return cg__fail(err, n->nin ? CG_ENOMEM : CG_EINVAL, "tuple: %s", n->nin ? "no memory" : "needs an operand");
+    for (int k = 0; k < n->nin; k++)
+        n->outs[k] = n->in[k]->type;
+    n->type = (cg_type){ .dtype = CG_DTYPE_COUNT };
+    return CG_OK;
+}
+
+CG_DECLARE_SIMPLE(cg__get_simple)
+{
+    return cg__is(n->in[0], CG_OP_tuple) ? n->in[0]->in[n->attr[0].at[0]] : NULL;
+}
+
 CG_DECLARE_INFER(cg__get_infer)
 {
     const cg_node *t = n->in[0];

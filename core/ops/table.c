@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The table of all operations: structural rows from ops.def, elementwise rows from elemwise.def, and the helpers
+/* The table of all operations: structural rows from ops.def, written forms from forms.def, elementwise rows from elemwise.def, and the helpers
  * that the families' infer and grad functions share. */
 #include "core/ops/ops.h"
 
@@ -8,6 +8,8 @@ const cg_op cg__ops[CG_OP_COUNT] = {
     [CG_OP_##op] = { .name = #op, .nin = n, .props = flags, .nattrs = count, .attrs = { __VA_ARGS__ }, .infer = cg__##fi, \
                      .simple = cg__##fs, .grad = cg__##fg, .lower = cg__##fl, .emit = cg__##fe },
 #include "core/ops/ops.def"
+#define FORM(op, n, count, ...) [CG_OP_##op] = { .name = #op, .nin = n, .nattrs = count, .attrs = { __VA_ARGS__ }, .form = cg__##op##_form },
+#include "core/ops/forms.def"
 #define ELEM(op, n, cls, res, alg, ...)                                                                                \
     [CG_OP_##op] = { .name = #op, .nin = n, .props = CG_ELEMWISE | ((alg) & A_COMM ? CG_COMMUTES : 0),                 \
                      .infer = cg__elem_infer, .grad = cg__elem_grad, .emit = cg__elem_emit },

@@ -5,7 +5,7 @@
  *     window_sum:          x[.., i, ..] = sum over k of y[.., i + before - k*dilation, .., k]      (stride 1)
  *
  * Both are LOOPs: the view is an affine coordinate with a window, so im2col is what a product's operand costs, and no more. The gradient of
- * a view with a stride spreads its rows first (pad with a step), and is then that of stride 1.
+ * a view with a stride spreads its rows first (unslice with a step), and is then that of stride 1.
  */
 #include "core/ops/ops.h"
 
