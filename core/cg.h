@@ -127,8 +127,13 @@ CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: 
 CG_API cg_node *cg_name(cg_node *n, const char *name);
 CG_API const char *cg_node_name(const cg_node *n);            /* the first; "" when it has none */
 /* Messages tell the line that called the builder of a node (with debug information and libdw; else function + offset).
- * Wrappers and bindings say it themselves: the site of all that is built from now on; file NULL: the caller again. */
+ * Bindings of other languages say it themselves: the site of all that is built from now on; file NULL: the caller again. */
 CG_API void cg_at(cg_graph *g, const char *file, int line);
+/* The first statement of a function that builds for its caller, as every builder here does: until it returns, what is built belongs to the
+ * line that called it. Inside another such function it does nothing. g may be NULL. For gcc and clang; the function must not be inlined. */
+#define CG_BUILDER(g) cg_graph *const cg_builder_ __attribute__((cleanup(cg_builder_leave), unused)) = cg_builder_enter((g), __builtin_return_address(0))
+CG_API cg_graph *cg_builder_enter(cg_graph *g, const void *caller);
+CG_API void cg_builder_leave(cg_graph *const *g);
 /* What is built until the matching pop is called layer1/h in messages and plans. Scopes nest. */
 CG_API void cg_scope_push(cg_graph *g, const char *name);
 CG_API void cg_scope_pop(cg_graph *g);

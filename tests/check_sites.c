@@ -114,6 +114,41 @@ START_TEST(gradients_name_what_they_are_gradients_of)
 }
 END_TEST
 
+/* A function of the user that builds for its caller. */
+__attribute__((noinline)) static cg_node *twice(cg_node *x)
+{
+    CG_BUILDER(cg_node_graph(x));
+    return cg_add(x, cg_exp(x));
+}
+
+START_TEST(wrappers_and_nets_belong_to_their_callers)
+{
+    cg_graph *g = cg_graph_new();
+    cg_net *n = cg_net_new(g, 1);
+    cg_layer dense;
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(2, 3)), *bad = cg_input(g, NULL, CG_F32, CG_SHAPE(5)), *y = NULL;
+    const int twice_line = __LINE__ + 1;
+    y = twice(x);
+    cg_add(y, bad);
+    SAYS(line(twice_line));
+    cg_graph_clear_error(g);
+    const int layer_line = __LINE__ + 1;
+    ck_assert_int_eq(cg_layer_dense(&dense, n, "dense1", 4, 2, CG_INIT_ZEROS), CG_OK);
+    const int forward_line = __LINE__ + 1;
+    ck_assert_ptr_null(cg_forward(&dense, 1, x));
+    SAYS("dense1.w (shared f32[4,2], at ");
+    SAYS(line(layer_line));
+    SAYS(line(forward_line));
+    cg_graph_clear_error(g);
+    const int loss_line = __LINE__ + 1;
+    cg_node *loss = cg_squared_loss(y, x);
+    cg_matmul(loss, bad);
+    SAYS(line(loss_line));
+    cg_net_free(n);
+    cg_graph_free(g);
+}
+END_TEST
+
 START_TEST(errors_of_a_call_name_the_lines_after_rewriting)
 {
     cg_graph *g = cg_graph_new();
@@ -167,6 +202,7 @@ int main(void)
     tcase_add_test(t, an_expression_built_twice_keeps_both_places_and_its_first_name);
     tcase_add_test(t, four_places_are_kept);
     tcase_add_test(t, gradients_name_what_they_are_gradients_of);
+    tcase_add_test(t, wrappers_and_nets_belong_to_their_callers);
     tcase_add_test(t, errors_of_a_call_name_the_lines_after_rewriting);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

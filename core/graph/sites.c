@@ -4,7 +4,7 @@
 
 enum { MAX_SITES = 4 };
 
-cg_graph *cg__site_enter(cg_graph *g, const void *caller)
+CG_API cg_graph *cg_builder_enter(cg_graph *g, const void *caller)
 {
     if (!g || g->caller || g->inherit)
         return NULL;
@@ -12,7 +12,7 @@ cg_graph *cg__site_enter(cg_graph *g, const void *caller)
     return g;
 }
 
-void cg__site_leave(cg_graph *const *g)
+CG_API void cg_builder_leave(cg_graph *const *g)
 {
     if (*g)
         (*g)->caller = NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Where the user built a node, and what he calls it: a side table, never identity.
  *
- * Each call of a public builder adds its site to every node it makes or finds, up to four different ones a node; a name goes
+ * Each call of a public builder (CG_BUILDER is its first statement) adds its site to every node it makes or finds, up to four different ones a node; a name goes
  * to the latest. A site is the builder's return address (1.4 ns to take; a backtrace of three frames costs 500 ns, more
  * than the node itself), made readable only when a message is shown, or the text that cg_at gave. Nodes that the library
  * builds for another node (its gradient, its rewritten form, its copy in a function) inherit the sites of that node.
@@ -22,12 +22,6 @@ typedef struct cg_site {
 } cg_site;
 typedef struct cg_sited { cg_site *first, *latest; int n; } cg_sited;       /* of one node; latest NULL: no room was left for it */
 typedef CG_VEC(cg_sited) cg_sited_vec;                                      /* by node id */
-
-/* The first statement of every public builder: until it returns, nodes and errors of g belong to the line that called it.
- * Inside another builder, or while the library builds for a node, it does nothing. g may be NULL. */
-#define CG_BUILDER(g) cg_graph *const builder_ __attribute__((cleanup(cg__site_leave), unused)) = cg__site_enter(g, __builtin_return_address(0))
-cg_graph *cg__site_enter(cg_graph *g, const void *caller);
-void cg__site_leave(cg_graph *const *g);
 
 bool cg__site_note(cg_graph *g, const cg_node *n);                  /* n was built, or found: false: no memory */
 void cg__site_forget(const cg_node *n);                             /* n, the youngest, is not entered after all */

@@ -18,6 +18,7 @@ static cg_node *part(cg_net *n, const char *layer, const char *name, const int64
 
 CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how)
 {
+    CG_BUILDER(n->g);
     const int64_t shape[2] = { in, out };
     *l = (cg_layer){ .forward = dense_forward };
     l->w = part(n, name, "w", shape, 2, how);
@@ -39,6 +40,7 @@ CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p)
 
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x)
 {
+    CG_BUILDER(cg_node_graph(x));
     for (int i = 0; i < n && x; i++)
         x = layers[i].forward(&layers[i], x);
     return x;
@@ -48,19 +50,21 @@ CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x)
 
 static cg_node *mean(cg_node *x) { return cg_mean(x, CG_REDUCE()); }
 
-CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes) { return mean(cg_cross_entropy(logits, classes)); }
-CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b) { return mean(cg_square(cg_sub(a, b))); }
-CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b) { return mean(cg_abs(cg_sub(a, b))); }
+CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes) { CG_BUILDER(cg_node_graph(logits)); return mean(cg_cross_entropy(logits, classes)); }
+CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return mean(cg_square(cg_sub(a, b))); }
+CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return mean(cg_abs(cg_sub(a, b))); }
 
 /* -t log s(z) - (1 - t) log(1 - s(z)) = softplus(z) - t z */
 CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *logits, cg_node *targets)
 {
+    CG_BUILDER(cg_node_graph(logits));
     return mean(cg_sub(cg_softplus(logits), cg_mul(targets, logits)));
 }
 
 /* With c = min(d, delta) both pieces are c (d - c / 2). */
 CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, double delta)
 {
+    CG_BUILDER(cg_node_graph(a));
     cg_node *d = cg_abs(cg_sub(a, b)), *c = d ? cg_minimum(d, cg_weak(cg_node_graph(d), delta)) : NULL;
     return mean(cg_mul(c, cg_sub(d, cg_scale(c, 0.5))));
 }

@@ -70,6 +70,7 @@ static bool is_new(const cg_net *n, const char *name)
 
 CG_API cg_node *cg_net_param(cg_net *n, const char *name, const int64_t *shape, int rank, cg_init how)
 {
+    CG_BUILDER(n->g);
     uint64_t state = n->seed + (uint64_t)n->vars.n;
     return is_new(n, name) ? add(n, name, cg_array_init(shape, rank, how, cg__nn_bits(&state)), true) : NULL;
 }
@@ -94,6 +95,7 @@ static cg_array *filled(cg_dtype d, const int64_t *shape, int rank, double value
 
 CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int64_t *shape, int rank, double value)
 {
+    CG_BUILDER(n->g);
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 

@@ -162,6 +162,7 @@ static int optimize(cg_net *n, cg_node *loss, rule *r, cg_node **list, int count
 
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
 {
+    CG_BUILDER(n->g);
     if (!loss || !given || (unsigned)given->kind >= CG_LEN(kinds))
         return loss ? cg__nn_fail(CG_EINVAL, "cg_optimize: there is no such optimiser") : why(n);
     if (n->updates.n)
