@@ -432,9 +432,13 @@ CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *con
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
 CG_API char *cg_function_dot(cg_function *f, cg_stage stage);      /* the graph or optimized graph as cg_print_dot draws it */
-/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us: of the last call. */
-typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; } cg_stats;
-CG_API void cg_function_stats(const cg_function *f, cg_stats *out);
+/* Plans memory for inputs of these sizes without a call: a size for each CG_ANY of the inputs, in their order and that of their axes.
+ * cg_function_show then tells the peak with what takes it, cg_function_stats the number. An input that is an integer of rank 0 counts as 0. */
+CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n);
+/* plans: one for each pattern of CG_ANY sizes that were 1 at a call; plan_us and peak_bytes: of the last call or cg_function_plan.
+ * peak_bytes: what the call holds on the device, arrays that it reads and gives included. */
+typedef struct cg_stats { int64_t calls, plans, kernels_built, launches; double plan_us; int64_t peak_bytes; } cg_stats;
+CG_API void cg_function_stats(cg_function *f, cg_stats *out);
 
 /* ---- Nets: sugar over the above ------------------------------------------------------------------------------ */
 
@@ -530,6 +534,14 @@ CG_API cg_device *cg_device_open(const char *spec);
 /* Waits for all calls on d; an error if one failed and nobody was told. For timing, and to look without reading: reading
  * an array waits by itself. */
 CG_API int cg_device_wait(cg_device *d);
+/* How many bytes the device's buffers may take together; 0: as many as there are. It begins as CG_MEM_LIMIT, a number of bytes or of K, M, G, T.
+ * Buffers that nobody uses are kept for reuse, and given back first. What does not fit is CG_ENOMEM: the sentence says what was wanted, what is
+ * held, and the largest buffers by name; nothing has changed, so the same call works once there is room. Counted are arrays,
+ * constants and arenas; not what a driver, a BLAS or an interpreted loop takes for itself. */
+CG_API int cg_device_limit(cg_device *d, size_t bytes);
+/* Bytes in use, kept for reuse, in use at most so far, and the limit. */
+typedef struct cg_memory { size_t held, idle, most, limit; } cg_memory;
+CG_API void cg_device_memory(cg_device *d, cg_memory *out);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* OpenCL's calls fail one after the other (cl_layer.c) while a small classifier is compiled and trained: each failure is a sentence with the
  * call and its code, shared variables hold what some number of whole calls left or say that they are poisoned, training again from the start
- * gives the right bits, and no CL object is left. */
+ * gives the right bits, and no CL object is left. And a device that says it has no f64. */
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "core/cg.h"
+#include "core/base/base.h"
 #include "tests/cl_faults.h"
 
 cl_faults cl_fault;
@@ -221,6 +221,100 @@ START_TEST(a_failed_build_shows_its_log)
 }
 END_TEST
 
+/* ---- a device without f64 */
+
+static cg_device *open_without_f64(void)
+{
+    cg_shutdown();
+    arm(0, false, 0);
+    cl_fault.no_f64 = 1;
+    cg_device *d = cg_device_open(NULL);
+    ck_assert_msg(d != NULL, "%s", cg_last_error()->text);
+    return d;
+}
+
+static void close_it(void)
+{
+    cg_shutdown();
+    ck_assert_int_eq(cl_fault.live, 0);
+    cl_fault.no_f64 = 0;
+}
+
+/* Each kind of step; the sentence comes from cg_compile and names function, node and device. */
+START_TEST(f64_is_refused_by_name)
+{
+    const cg_device *d = open_without_f64();
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(3, 3)), *h = cg_input(g, "h", CG_F32, CG_SHAPE(3, 3)), *i = cg_input(g, "i", CG_I64, CG_SHAPE(3));
+    const struct { cg_node *y; const char *says; } rows[] = {
+        { cg_name(cg_exp(x), "y1"), "y1 (exp f64[3,3])" }, { cg_name(cg_matmul(x, x), "y2"), "y2 (matmul f64[3,3])" }, { cg_name(cg_cast(h, CG_F64), "y3"), "y3 (cast f64[3,3])" },
+        { cg_name(cg_sum(x, CG_REDUCE()), "y4"), "y4 (sum f64[])" }, { cg_scatter_add(x, i, x), "segment_sum f64[3,3]" }, { cg_name(cg_cast(cg_scale(x, 2), CG_F32), "y6"), "y6 (cast f32[3,3])" },
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        const char *text = cg_last_error()->text;
+        ck_assert_ptr_null(cg_compile(g, CG_SPEC(.name = "wide", CG_INPUTS(x, h, i), CG_OUTPUTS(rows[k].y), .unused = CG_UNUSED_IGNORE)));
+        ck_assert_int_eq(cg_last_error()->code, CG_EUNSUPPORTED);
+        ck_assert_msg(strstr(text, "cg_compile: 'wide': opencl: ") && strstr(text, cg_device_name(d)) && strstr(text, " has no f64, in which ") &&
+                      strstr(text, rows[k].says) && strstr(text, "use f32, or CG_DEVICE=cpu"), "%s: %s", rows[k].says, text);
+    }
+    cg_graph_free(g);
+    close_it();
+}
+END_TEST
+
+/* Training gives the same bits, and f64 may pass through. */
+START_TEST(all_else_works_without_f64)
+{
+    model m;
+    state s;
+    const double values[2] = { 1.5, -2 };
+    open_without_f64();
+    open_model(&m);
+    ck_assert_msg(train(&m, NULL) == CG_OK && look(&m, &s), "%s", cg_last_error()->text);
+    ck_assert(memcmp(&s, &reference[CALLS], sizeof s) == 0);
+    cg_node *x = cg_input(m.g, "x64", CG_F64, CG_SHAPE(2)), *count = cg_scalar(m.g, CG_I64, 2), *h = cg_input(m.g, "x16", CG_F16, CG_SHAPE(2));
+    cg_function *f = cg_compile(m.g, CG_SPEC(.name = "pass", CG_INPUTS(x, h), CG_OUTPUTS(x, cg_cast(cg_exp(h), CG_BF16), cg_normal(CG_RANDOM(count, 7), CG_F32, CG_NODES(count)))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_array *a = cg_array_new(CG_F64, CG_SHAPE(2), values), *b = cg_array_new(CG_F16, CG_SHAPE(2), NULL), *out[3];
+    ck_assert_msg(cg_call(f, CG_ARRAYS(a, b), out) == CG_OK, "%s", cg_last_error()->text);
+    ck_assert(memcmp(cg_array_data(out[0]), values, sizeof values) == 0);
+    ck_assert_int_eq(((const uint16_t *)cg_array_data(out[1]))[0], 0x3f80);
+    for (int i = 0; i < 3; i++)
+        cg_array_free(out[i]);
+    cg_array_free(a);
+    cg_array_free(b);
+    cg_function_free(f);
+    close_model(&m);
+    close_it();
+}
+END_TEST
+
+/* Every elementwise operation of every other dtype that has it builds. */
+START_TEST(no_operation_needs_f64_for_another_dtype)
+{
+    open_without_f64();
+    for (int t = 0; t < CG_DTYPE_COUNT; t++) {
+        cg_graph *g = cg_graph_new();
+        cg_node *x[3], *y[CG_EL_COUNT];
+        int n = 0;
+        for (int i = 0; i < 3; i++)
+            x[i] = cg_input(g, i == 0 ? "a" : i == 1 ? "b" : "c", (cg_dtype)t, CG_SHAPE(4));
+        for (int k = 0; k < CG_EL_COUNT && t != CG_F64; k++) {
+            char text[64];
+            snprintf(text, sizeof text, "(%s%.*s)", cg__elems[k].name, 2 * cg__elems[k].arity, " a b c");
+            y[n] = cg_read(g, text, x, 3);
+            n += y[n] != NULL;
+            cg_graph_clear_error(g);
+        }
+        cg_function *f = n ? cg_compile(g, CG_SPEC(.name = "all", .inputs = x, .ninputs = 3, .outputs = y, .noutputs = n, .unused = CG_UNUSED_IGNORE)) : NULL;
+        ck_assert_msg(f || !n, "%s: %s", cg_dtype_name((cg_dtype)t), cg_last_error()->text);
+        cg_function_free(f);
+        cg_graph_free(g);
+    }
+    close_it();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("cl_faults");
@@ -232,6 +326,9 @@ int main(void)
     tcase_add_test(t, each_launch_fails_late);
     tcase_add_test(t, opening_fails_cleanly);
     tcase_add_test(t, a_failed_build_shows_its_log);
+    tcase_add_test(t, f64_is_refused_by_name);
+    tcase_add_test(t, all_else_works_without_f64);
+    tcase_add_test(t, no_operation_needs_f64_for_another_dtype);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -283,6 +283,33 @@ START_TEST(safetensors_refuses_hostile_files)
 }
 END_TEST
 
+/* A file cut anywhere is refused; one with a byte changed anywhere is read or refused. */
+START_TEST(safetensors_cut_or_mangled_do_no_harm)
+{
+    static const char header[] = "{" X_AT(0, 8) "," Y_AT(8, 16) "}", changes[] = "{}[]\":,0-9\xff";
+    cg_array *x = cg_array_new(CG_F32, CG_SHAPE(2), NULL), *y = cg_array_new(CG_I64, CG_SHAPE(), NULL);
+    const uint64_t n = sizeof header - 1;
+    char whole[sizeof header + 24] = { 0 }, text[sizeof whole];
+    const size_t bytes = 8 + n + 16;
+    memcpy(whole, &n, 8);
+    memcpy(whole + 8, header, n);
+    for (size_t i = 0; i < bytes; i++) {
+        put(whole, i);
+        ck_assert_int_lt(cg_safetensors_load(path, (const char *const[]){ "x", "y" }, (cg_array *const[]){ x, y }, 2), 0);
+    }
+    for (size_t i = 0; i < 8 + n; i++)
+        for (size_t k = 0; k < sizeof changes; k++) {
+            memcpy(text, whole, bytes);
+            text[i] = changes[k];
+            put(text, bytes);
+            if (cg_safetensors_load(path, (const char *const[]){ "x", "y" }, (cg_array *const[]){ x, y }, 2) < 0)
+                ck_assert_int_ne(cg_last_error()->code, CG_OK);
+        }
+    cg_array_free(x);
+    cg_array_free(y);
+}
+END_TEST
+
 START_TEST(safetensors_round_trip_of_every_dtype)
 {
     char bytes[48], names[CG_DTYPE_COUNT][4];
@@ -361,6 +388,7 @@ int main(void)
     tcase_add_test(t, loaders_refuse_damaged_gzip);
     tcase_add_test(t, safetensors_refuses_names);
     tcase_add_test(t, safetensors_refuses_hostile_files);
+    tcase_add_test(t, safetensors_cut_or_mangled_do_no_harm);
     tcase_add_test(t, safetensors_round_trip_of_every_dtype);
     tcase_add_test(t, writers_say_why_and_leave_the_old_file);
     tcase_add_test(t, writers_follow_links);

@@ -204,8 +204,13 @@ END_TEST
 
 static void *many_calls(void *user)
 {
-    for (int i = 0; i < 40; i++)
+    cg_stats s = { 0 };
+    for (int i = 0; i < 40; i++) {
+        const int64_t before = s.calls;
         check_call(user, &fitting[(i * 7) % (int)(sizeof fitting / sizeof *fitting)]);
+        cg_function_stats(((const world *)user)->f, &s);
+        ck_assert_int_gt(s.calls, before);
+    }
     return NULL;
 }
 

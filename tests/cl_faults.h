@@ -11,6 +11,7 @@ typedef struct cl_faults {
     int sticky;                  /* and all after it */
     long calls, launches;        /* so far; a test sets them to 0 when it arms */
     long live;                   /* CL objects */
+    int no_f64;                  /* the device says that it has no f64, and builds nothing that has */
     const char *failed;          /* the first call that was made to fail, and its code */
     cl_int code;
 } cl_faults;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* An OpenCL layer (OPENCL_LAYERS=libcl_layer.so) between the program and its driver: makes the n-th build, allocation or enqueue fail, or a
- * launch fail after it was accepted, and counts live objects. A failed build has a log with conversions in it, which nobody may format. */
+ * launch fail after it was accepted, hides that the device has f64, and counts live objects. A failed build has a log with conversions in it, which nobody may format. */
 #include <CL/cl_layer.h>
+#include <stdbool.h>
 #include <string.h>
 #include "tests/cl_faults.h"
 
@@ -93,8 +94,35 @@ static cl_int CL_API_CALL my_clEnqueueNDRangeKernel(cl_command_queue q, cl_kerne
 CREATE(cl_context, clCreateContext, -6, (const cl_context_properties *p, cl_uint n, const cl_device_id *d, void (CL_CALLBACK *fn)(const char *, const void *, size_t, void *), void *u, cl_int *err), (p, n, d, fn, u, err))
 CREATE(cl_command_queue, clCreateCommandQueue, -6, (cl_context c, cl_device_id d, cl_command_queue_properties p, cl_int *err), (c, d, p, err))
 CREATE(cl_mem, clCreateBuffer, -4, (cl_context c, cl_mem_flags f, size_t n, void *p, cl_int *err), (c, f, n, p, err))
-CREATE(cl_program, clCreateProgramWithSource, -6, (cl_context c, cl_uint n, const char **s, const size_t *l, cl_int *err), (c, n, s, l, err))
 CREATE(cl_kernel, clCreateKernel, -6, (cl_program p, const char *name, cl_int *err), (p, name, err))
+
+/* A driver without f64 does not know the type. */
+static cl_program CL_API_CALL my_clCreateProgramWithSource(cl_context c, cl_uint n, const char **s, const size_t *l, cl_int *err)
+{
+    const char *without[2] = { "#define double no_such_type\n", s[0] };
+    const size_t lengths[2] = { 0, l ? l[0] : 0 };
+    if (fails("clCreateProgramWithSource", -6)) {
+        *err = -6;
+        return NULL;
+    }
+    const bool poor = cl_fault.no_f64 && n == 1;
+    const cl_program p = next.clCreateProgramWithSource(c, poor ? 2 : n, poor ? without : s, poor ? lengths : l, err);
+    cl_fault.live += p != NULL;
+    return p;
+}
+
+/* ---- a device without f64: the extension's name is blanked out of the list */
+
+static cl_int CL_API_CALL my_clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *value, size_t *size_ret)
+{
+    const cl_int rc = next.clGetDeviceInfo(d, what, size, value, size_ret);
+    if (rc != CL_SUCCESS || !value || !cl_fault.no_f64)
+        return rc;
+    char *at = what == CL_DEVICE_EXTENSIONS ? strstr(value, "cl_khr_fp64") : NULL;
+    if (at)
+        memset(at, ' ', strlen("cl_khr_fp64"));
+    return rc;
+}
 
 #define COUNT(name, type, by) static cl_int CL_API_CALL my_##name(type x) { cl_fault.live += by; return next.name(x); }
 COUNT(clReleaseContext, cl_context, -1)
@@ -127,7 +155,7 @@ CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint n, const cl_icd_dispatch *ta
     memcpy(&next, target, bytes < sizeof next ? bytes : sizeof next);
 #define MINE(name) mine.name = my_##name;
     MINE(clFlush) MINE(clEnqueueNativeKernel) MINE(clEnqueueCopyBuffer) MINE(clEnqueueFillBuffer) MINE(clEnqueueWriteBuffer) MINE(clEnqueueReadBuffer)
-    MINE(clEnqueueMarkerWithWaitList) MINE(clSetKernelArg) MINE(clBuildProgram) MINE(clGetProgramBuildInfo) MINE(clEnqueueNDRangeKernel) MINE(clCreateContext)
+    MINE(clEnqueueMarkerWithWaitList) MINE(clSetKernelArg) MINE(clBuildProgram) MINE(clGetProgramBuildInfo) MINE(clGetDeviceInfo) MINE(clEnqueueNDRangeKernel) MINE(clCreateContext)
     MINE(clCreateCommandQueue) MINE(clCreateBuffer) MINE(clCreateProgramWithSource) MINE(clCreateKernel) MINE(clReleaseContext) MINE(clReleaseCommandQueue)
     MINE(clReleaseMemObject) MINE(clRetainMemObject) MINE(clReleaseProgram) MINE(clRetainProgram) MINE(clReleaseKernel) MINE(clReleaseEvent) MINE(clRetainEvent)
     *n_ret = sizeof mine / sizeof(void *);

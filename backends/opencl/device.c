@@ -43,13 +43,6 @@ typedef struct found {
     char name[128], vendor[128], driver[128];
 } found;
 
-static bool has_f64(cl_device_id d)
-{
-    cl_device_fp_config f64 = 0;
-    clGetDeviceInfo(d, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof f64, &f64, NULL);
-    return f64 != 0;
-}
-
 static bool rounds_correctly(cl_device_id d)
 {
     cl_device_fp_config f32 = 0;
@@ -57,17 +50,42 @@ static bool rounds_correctly(cl_device_id d)
     return (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
 }
 
-static int find_all(found *list, int cap, cl_int *why)
+/* Both are asked, since drivers differ in which they answer truly; a list that is longer says nothing. */
+static bool has_f64(cl_device_id d)
+{
+    cl_device_fp_config f64 = 0;
+    char extensions[8192] = "cl_khr_fp64";
+    clGetDeviceInfo(d, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof f64, &f64, NULL);
+    clGetDeviceInfo(d, CL_DEVICE_EXTENSIONS, sizeof extensions - 1, extensions, NULL);
+    return f64 != 0 && strstr(extensions, "cl_khr_fp64") != NULL;
+}
+
+static bool is_pocl(const char *platform) { return strstr(platform, "Portable Computing Language") != NULL; }
+
+/* Whether the platform may be asked for its devices. */
+static bool may_ask(cl_platform_id platform, cg_error *why)
+{
+    char name[128] = "";
+    cg_cl_cache cache;
+    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof name - 1, name, NULL);
+    cg__cl_cache(&cache);
+    return !is_pocl(name) || cg__cl_cache_try(&cache, why) == CG_OK;
+}
+
+/* One broken platform does not hide the others; why: what is wrong with the first such. */
+static int find_all(found *list, int cap, cg_error *why)
 {
     cl_platform_id platforms[MAX_PLATFORMS];
     cl_uint np = 0;
     int n = 0;
-    *why = clGetPlatformIDs(MAX_PLATFORMS, platforms, &np);
-    for (cl_uint p = 0; *why == CL_SUCCESS && p < np && p < MAX_PLATFORMS; p++) {
+    const cl_int rc = clGetPlatformIDs(MAX_PLATFORMS, platforms, &np);
+    if (rc != CL_SUCCESS)
+        cg__fail(why, CG_EDEVICE, "no device: %s; on Debian: apt install pocl-opencl-icd", cg__cl_error_name(rc));
+    for (cl_uint p = 0; rc == CL_SUCCESS && p < np && p < MAX_PLATFORMS; p++) {
         cl_device_id ids[MAX_DEVICES];
         cl_uint nd = 0;
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MAX_DEVICES, ids, &nd) != CL_SUCCESS)
-            continue;                    /* one broken platform does not hide the others */
+        if (!may_ask(platforms[p], why) || clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MAX_DEVICES, ids, &nd) != CL_SUCCESS)
+            continue;
         for (cl_uint d = 0; d < nd && d < MAX_DEVICES && n < cap; d++) {
             found *f = &list[n++];
             *f = (found){ .platform = platforms[p], .device = ids[d], .p = (int)p, .d = (int)d, .f64 = has_f64(ids[d]), .rounded = rounds_correctly(ids[d]) };
@@ -78,27 +96,22 @@ static int find_all(found *list, int cap, cl_int *why)
             clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, sizeof f->vendor - 1, f->vendor, NULL);
         }
     }
+    if (!n)
+        cg__fail(why, CG_EDEVICE, "no device: the platforms have none; on Debian: apt install pocl-opencl-icd");
     return n;
 }
 
-/* Where the driver keeps compiled kernels, as PoCL's documentation says; other drivers do not tell: "". */
-static const char *cache_of(const found *f, char to[512])
+/* Where the driver keeps compiled kernels; other drivers than PoCL do not tell: "". */
+static const char *cache_of(const found *f, cg_cl_cache *c)
 {
-    const char *own = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    *to = 0;
-    if (!strstr(f->vendor, "Portable Computing Language"))
-        return to;
-    if (own || xdg)
-        snprintf(to, 512, "%s%s", own ? own : xdg, own ? "" : "/pocl/kcache");
-    else
-        snprintf(to, 512, "%s/.cache/pocl/kcache", home ? home : "");
-    return to;
+    cg__cl_cache(c);
+    return is_pocl(f->vendor) ? c->path : "";
 }
 
 static void describe_json(const found *f, cg_strb *out)
 {
-    char cache[512];
-    const struct { const char *key, *text; } texts[] = { { "device", f->name }, { "platform", f->vendor }, { "driver", f->driver }, { "cache", cache_of(f, cache) } };
+    cg_cl_cache cache;
+    const struct { const char *key, *text; } texts[] = { { "device", f->name }, { "platform", f->vendor }, { "driver", f->driver }, { "cache", cache_of(f, &cache) } };
     cg__strb(out, "{\"name\": \"opencl:%d:%d\", \"gpu\": %s, \"memory\": %llu, \"f64\": %s, \"same_bits_f32\": %s", f->p, f->d,
              f->type & CL_DEVICE_TYPE_GPU ? "true" : "false", (unsigned long long)f->memory, f->f64 ? "true" : "false", f->rounded ? "true" : "false");
     for (int i = 0; i < CG_LEN(texts); i++) {
@@ -110,37 +123,40 @@ static void describe_json(const found *f, cg_strb *out)
 
 static void describe_text(const found *f, cg_strb *out)
 {
-    char cache[512];
+    cg_cl_cache cache;
     cg__strb(out, "opencl:%d:%d     %s, %llu MiB (%s, driver %s)\n", f->p, f->d, f->name, (unsigned long long)(f->memory >> 20), f->vendor, f->driver);
     if (!f->f64)
         cg__strb(out, "               has no f64\n");
     if (!f->rounded)
         cg__strb(out, "               f32 / and sqrt do not have the same bits as on the cpu\n");
-    if (*cache_of(f, cache))
-        cg__strb(out, "               kernels are cached in %s\n", cache);
+    if (*cache_of(f, &cache))
+        cg__strb(out, "               kernels are cached in %s\n", cache.path);
 }
 
-static void describe_found(const found *f, int n, cl_int why, cg_strb *out)
+static void describe_found(const found *f, int n, const cg_error *why, cg_strb *out)
 {
     for (int i = 0; i < n; i++)
         describe_text(&f[i], out);
-    if (!n)
-        cg__strb(out, "opencl         no device: %s; on Debian: apt install pocl-opencl-icd\n", why == CL_SUCCESS ? "the platforms have none" : cg__cl_error_name(why));
+    if (why->code)
+        cg__strb(out, "opencl         %s\n", why->text);
 }
 
 static void cl_describe(cg_strb *out, bool json)
 {
     found list[MAX_DEVICES];
-    cl_int why;
+    cg_error why = { 0 };
     const int n = find_all(list, MAX_DEVICES, &why);
     if (!json)
-        describe_found(list, n, why, out);
+        describe_found(list, n, &why, out);
     for (int i = 0; json && i < n; i++) {
         cg__strb(out, "%s", i ? ", " : "");
         describe_json(&list[i], out);
     }
-    if (json && !n)
-        cg__strb(out, "{\"name\": \"opencl\", \"device\": null}");
+    if (json && why.code) {
+        cg__strb(out, "%s{\"name\": \"opencl\", \"device\": null, \"error\": ", n ? ", " : "");
+        cg__strb_json(out, why.text);
+        cg__strb(out, "}");
+    }
 }
 
 static bool contains(const char *text, const char *part)
@@ -255,12 +271,12 @@ static int choose_style(cg_cl *d, cl_device_type type, cg_error *err)
 static int cl_open(cg_device **out, const char *spec, cg_error *err)
 {
     found list[MAX_DEVICES];
-    cl_int why;
+    cg_error why = { 0 };
     const int n = find_all(list, MAX_DEVICES, &why);
     const found *f = choose(list, n, spec);
     if (!f) {
         cg_strb s = { 0 };
-        describe_found(list, n, why, &s);
+        describe_found(list, n, &why, &s);
         char *text = cg__strb_take(&s);
         cg__fail(err, CG_EDEVICE, "CG_DEVICE: no OpenCL device%s%s%s; there are:\ncpu\n%s", *spec ? " '" : "", spec, *spec ? "'" : "", text ? text : "");
         cg__free(text);

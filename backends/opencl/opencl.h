@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The OpenCL executor's rooms: device.c (platforms, devices, memory), values.c and text.c (a step as canonical kernel text), program.c
+/* The OpenCL executor's rooms: device.c (platforms, devices, memory), cache.c (the driver's folder), values.c and text.c (a step as canonical kernel text), program.c
  * (texts become kernels), gemm.c (the host's BLAS in the queue, CLBlast), run.c (launches, calls in flight and how they ended).
  *
  * One in-order queue a device; only reads and the wait for a call's end block. Kernel text depends on structure only; all numbers of a step
@@ -63,6 +63,12 @@ int cg__cl_fail(cg_error *err, cl_int code, const char *call);
 int cg__cl_sent(cg_cl *d, cl_event command, cg_error *err);              /* a command of the call to come; takes the event */
 int cg__cl_status(cl_event command, cg_error *err);                      /* how a command has ended, if it has */
 void cg__cl_forget(cg_cl_call *c);                                       /* its commands have ended */
+
+/* ---- cache.c: where PoCL keeps kernels */
+enum { CG_CL_CACHE_PATH = 512 };
+typedef struct cg_cl_cache { char path[CG_CL_CACHE_PATH]; bool cut; const char *variable; /* that names it; NULL: none does */ } cg_cl_cache;
+void cg__cl_cache(cg_cl_cache *c);
+int cg__cl_cache_try(const cg_cl_cache *c, cg_error *err);               /* makes it; an error names it if PoCL could not use it */
 
 /* ---- text.c: the text of a LOOP or KERNEL step into out, unless it is there; other steps have none */
 int cg__cl_step_text(const cg_plan *p, const cg_step *s, bool gpu, bool wide, cg_cl_text *out, cg_error *err);

@@ -84,8 +84,6 @@ static int build_lacking(cg_cl *d, cg_cl_kernel *const *k, int n, cg_error *err)
     const int count = lacking(d, k, n, &body);
     int rc = count < 0 || body.failed ? CG_ENOMEM : CG_OK;
     char *text = cg__strb_take(&body), *whole = NULL;
-    if (rc == CG_OK && count && !d->has_f64 && cg__cl_needs_f64(text))
-        rc = cg__fail(err, CG_EUNSUPPORTED, "opencl: %s has no f64; use f32, or CG_DEVICE=cpu", d->super.name);
     if (rc == CG_OK && count) {
         cg__cl_source(text, &source);
         whole = cg__strb_take(&source);
@@ -133,6 +131,13 @@ static int choose_gemm(const cg_cl *d, bool *native, cg_error *err)
     return CG_OK;
 }
 
+/* A step that computes in f64 on a device without it. To copy such numbers takes none. */
+static int check_f64(const cg_cl *d, const cg_step *s, const char *text, cg_error *err)
+{
+    const bool needs = s->kind == CG_STEP_GEMM ? s->gemm.dtype == CG_F64 : text && cg__cl_needs_f64(text);
+    return d->has_f64 || !needs ? CG_OK : cg__fail(err, CG_EUNSUPPORTED, "opencl: %s has no f64, in which %s is computed; use f32, or CG_DEVICE=cpu", d->super.name, s->origin);
+}
+
 static int prepare_steps(cg_cl *d, const cg_plan *p, cg_cl_exe *x, cg_error *err)
 {
     cg_cl_kernel **all = cg__zalloc((size_t)(x->n + 1) * sizeof *all);
@@ -140,6 +145,8 @@ static int prepare_steps(cg_cl *d, const cg_plan *p, cg_cl_exe *x, cg_error *err
     for (int i = 0; i < x->n && rc == CG_OK; i++) {
         all[i] = &x->at[i][0];
         rc = cg__cl_step_text(p, &p->steps.at[i], d->gpu, false, &all[i]->text, err);
+        if (rc == CG_OK)
+            rc = check_f64(d, &p->steps.at[i], all[i]->text.text, err);
         x->can_fail = x->can_fail || all[i]->text.can_fail;
     }
     if (rc == CG_OK)

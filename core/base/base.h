@@ -56,10 +56,13 @@ uint64_t cg__hash(const void *p, size_t bytes, uint64_t seed);       /* xxh3 */
 static inline uint64_t cg__key(const void *p) { return (uint64_t)(uintptr_t)p; }
 
 /* ---- text */
+enum { CG_BYTES_TEXT = 32 };
 typedef struct cg_strb { char *at; size_t n, cap; bool failed; } cg_strb;
 void cg__strb(cg_strb *s, const char *fmt, ...) CG_PRINTF(2, 3);
 void cg__strb_add(cg_strb *s, const char *text, size_t n);
 void cg__strb_json(cg_strb *s, const char *text);        /* as a JSON string; what is not printable ASCII becomes '?' */
+/* "2.0 MiB"; returns to. */
+const char *cg__bytes_text(size_t bytes, char to[CG_BYTES_TEXT]);
 char *cg__strb_take(cg_strb *s);                 /* the text, NULL if an append failed; s is empty after */
 void cg__strb_free(cg_strb *s);
 
@@ -69,6 +72,7 @@ void cg__symbol_close(void);                     /* forgets the debug informatio
 
 /* ---- errors and log */
 int cg__fail(cg_error *err, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* keeps the first; returns code */
+void cg__fail_more(cg_error *err, const char *fmt, ...) CG_PRINTF(2, 3);             /* goes on with the sentence; allocates nothing */
 int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap);
 cg_error *cg__thread_error(void);                /* what cg_last_error shows; clear before a public call */
 int cg__set_last(const cg_error *err);           /* copies into the thread's error; returns its code */

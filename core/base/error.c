@@ -49,6 +49,15 @@ int cg__fail(cg_error *err, cg_status code, const char *fmt, ...)
     return code;
 }
 
+void cg__fail_more(cg_error *err, const char *fmt, ...)
+{
+    const size_t n = strlen(err->text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err->text + n, sizeof err->text - n, fmt, ap);
+    va_end(ap);
+}
+
 cg_error *cg__thread_error(void)
 {
     return &last;

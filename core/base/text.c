@@ -54,6 +54,20 @@ void cg__strb_json(cg_strb *s, const char *text)
     cg__strb_add(s, "\"", 1);
 }
 
+const char *cg__bytes_text(size_t bytes, char to[CG_BYTES_TEXT])
+{
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    double v = (double)bytes / 1024;
+    int k = 0;
+    for (; v >= 1024 && k < CG_LEN(units) - 1; k++)
+        v /= 1024;
+    if (bytes < 1024)
+        snprintf(to, CG_BYTES_TEXT, "%zu bytes", bytes);
+    else
+        snprintf(to, CG_BYTES_TEXT, "%.1f %s", v, units[k]);
+    return to;
+}
+
 char *cg__strb_take(cg_strb *s)
 {
     if (!s->failed && !s->at)

@@ -54,7 +54,7 @@ static int push_slot(cg_lower *L, cg_slot s)
 static int add_slot(cg_lower *L, const cg_node *n, cg_slot_kind kind, int index)
 {
     const char *name = cg_node_name(n);
-    return push_slot(L, (cg_slot){ .kind = kind, .dtype = n->type.dtype, .count = cg__lower_count(L, &n->type), .index = index,
+    return push_slot(L, (cg_slot){ .kind = kind, .dtype = n->type.dtype, .count = cg__lower_count(L, &n->type), .index = index, .node = n,
                                    .label = cg__arena_str(&L->plan->arena, *name ? name : n->op->name) });
 }
 

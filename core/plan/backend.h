@@ -17,6 +17,7 @@ struct cg_device {                       /* a backend's own struct begins with `
     long pid;                            /* a forked child must not touch it */
     int64_t kernels_built, launches;
     struct cg_calls *calls;              /* core/run's: what is under way */
+    struct cg_pool *pool;                /* core/run's: the buffers */
 };
 
 /* A thread may take the lock again: a call holds it while it moves arrays. */
@@ -29,11 +30,15 @@ static inline void cg__device_lock_init(cg_device *d)
     pthread_mutexattr_destroy(&again);
 }
 
+/* What a buffer is for, as messages say it: "shared variable", "W (shared f32[784,256])". */
+typedef struct cg_use { const char *role; char name[64]; } cg_use;
 typedef struct cg_buffer {               /* device memory; counted by core/run */
     int refs;
     size_t bytes;
     cg_device *device;
     void *mem;                           /* the backend's: a pointer, a cl_mem */
+    cg_use use;
+    struct cg_buffer *prev, *next;       /* of those in use on its device */
 } cg_buffer;
 
 typedef struct cg_place { cg_buffer *buffer; size_t offset; } cg_place;      /* offset in bytes */

@@ -31,7 +31,7 @@ typedef enum {
 typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
 
 /* ---- slots: where arrays live */
-typedef enum { CG_SLOT_ARENA, CG_SLOT_INPUT, CG_SLOT_SHARED, CG_SLOT_OUTPUT, CG_SLOT_CONST } cg_slot_kind;
+typedef enum { CG_SLOT_ARENA, CG_SLOT_INPUT, CG_SLOT_SHARED, CG_SLOT_OUTPUT, CG_SLOT_CONST, CG_SLOT_KINDS } cg_slot_kind;
 typedef struct cg_slot {
     cg_slot_kind kind;
     cg_dtype dtype;
@@ -39,6 +39,7 @@ typedef struct cg_slot {
     int index;               /* INPUT, OUTPUT: position in the call; SHARED: position in the function's variables; CONST: in consts */
     int first, last;         /* ARENA: first writing and last reading top-level step */
     const char *label;
+    const struct cg_node *node;      /* what it holds, for call-time messages, or NULL; opaque here */
 } cg_slot;
 
 /* ---- operands: address = off + sum stride[l] * i[l] (in elements), + gather value * gather_stride */
@@ -153,6 +154,16 @@ void cg__plan_fuse(cg_plan *p);
 
 /* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);
+static inline size_t cg__buffer_bytes(size_t bytes) { return bytes < 128 ? 128 : (bytes + 127) & ~(size_t)127; }     /* what a buffer really takes */
+
+/* ---- peak.c: the memory of a call, for the sizes in n: buffers are there from its start to its end, values of the arena while they live */
+enum { CG_FULLEST = 4 };
+typedef struct cg_fullest { int step; size_t bytes; int slot[CG_FULLEST], nslots; } cg_fullest;      /* the largest values alive there, the largest first */
+size_t cg__plan_bytes(const cg_plan *p, const int64_t *n, size_t slab, size_t kinds[CG_SLOT_KINDS]);     /* the sum; kinds (optional): of each kind of slot */
+size_t cg__slot_bytes(const cg_plan *p, const int64_t *n, int slot);
+bool cg__plan_fullest(const cg_plan *p, const int64_t *n, cg_fullest *out);      /* where the arena holds most; false: no arena, or no memory to tell */
+void cg__plan_print_peak(const cg_plan *p, const int64_t *n, size_t slab, cg_strb *out);
+
 int cg__plan_print(const cg_plan *p, cg_strb *out);
 void cg__plan_free(cg_plan *p);
 /* Threads for a GEMM: one function of the sizes and CG_THREADS, which every executor calls (OpenBLAS changes bits with them). */

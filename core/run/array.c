@@ -116,7 +116,7 @@ int cg__array_to_host(cg_array *a, cg_error *err)
     return good < 0 ? good : read < 0 ? cg__fail(err, why.code, "%s", why.text) : CG_OK;
 }
 
-int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err)
+int cg__array_to_device(cg_array *a, cg_device *d, const cg_use *use, cg_error *err)
 {
     int rc = cg__array_good(a, err);
     if (rc < 0 || (a->buffer && a->buffer->device == d))
@@ -126,7 +126,7 @@ int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err)
         return rc;
     cg_buffer *b = NULL;
     pthread_mutex_lock(&d->lock);
-    rc = cg__buffer_new(d, a->bytes, &b, err);
+    rc = cg__buffer_new(d, a->bytes, use, &b, err);
     if (rc == CG_OK && a->bytes)
         rc = d->backend->write(d, b, 0, a->host, a->bytes, err);
     pthread_mutex_unlock(&d->lock);

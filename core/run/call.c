@@ -173,11 +173,44 @@ static int plan_numbers(run *r)
         r->v->planned = rc == CG_OK;
         memcpy(r->v->last_n, r->v->n, bytes);
     }
+    if (rc == CG_OK)
+        f->stats.peak_bytes = (int64_t)cg__plan_bytes(r->v->low.plan, r->v->n, r->v->slab, NULL);
     f->stats.plan_us = cg__now_us() - t0;
     return rc;
 }
 
 /* ---- places */
+
+/* The device's sentence, with what the arena holds where it is fullest. */
+static int no_room(run *r, int rc, const cg_error *why)
+{
+    const cg_plan *p = r->v->low.plan;
+    char text[CG_BYTES_TEXT];
+    cg_fullest f;
+    cg__fail(r->err, (cg_status)rc, "cg_call: '%s': %s", r->f->name, why->text);
+    if (rc != CG_ENOMEM || !cg__plan_fullest(p, r->v->n, &f))
+        return rc;
+    for (int k = 0; k < f.nslots; k++) {
+        const cg_node *n = p->slots.at[f.slot[k]].node;
+        cg__fail_more(r->err, "%s%s %s", k ? ", " : ". The arena is fullest with ", n ? label(r, n) : p->slots.at[f.slot[k]].label,
+                      cg__bytes_text(cg__slot_bytes(p, r->v->n, f.slot[k]), text));
+    }
+    return rc;
+}
+
+static int new_buffer(run *r, size_t bytes, const cg_use *use, cg_buffer **out)
+{
+    cg_error why = { 0 };
+    const int rc = cg__buffer_new(r->f->device, bytes, use, out, &why);
+    return rc < 0 ? no_room(r, rc, &why) : CG_OK;
+}
+
+static int new_slab(run *r)
+{
+    cg_use use = { .role = "the arena of" };
+    snprintf(use.name, sizeof use.name, "'%.60s'", r->f->name);
+    return new_buffer(r, r->v->slab, &use, &r->slab);
+}
 
 static int make_places(run *r)
 {
@@ -187,13 +220,16 @@ static int make_places(run *r)
     return r->place && r->fresh ? CG_OK : cg__fail(r->err, CG_ENOMEM, "cg_call: no memory");
 }
 
+static cg_array *array_of(const run *r, const cg_slot *s)
+{
+    return s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array;
+}
+
 static int place_slot(run *r, int i)
 {
-    cg_function *f = r->f;
     const cg_slot *s = &r->v->low.plan->slots.at[i];
-    cg_array *a = NULL;
     if (s->kind == CG_SLOT_ARENA) {          /* also one of nothing but empty values has a place */
-        const int rc = r->slab ? CG_OK : cg__buffer_new(f->device, r->v->slab, &r->slab, r->err);
+        const int rc = r->slab ? CG_OK : new_slab(r);
         r->place[i] = (cg_place){ r->slab, r->v->offset[i] };
         return rc;
     }
@@ -202,26 +238,24 @@ static int place_slot(run *r, int i)
         return CG_OK;
     }
     if (s->kind == CG_SLOT_OUTPUT) {
-        const int rc = cg__buffer_new(f->device, (size_t)r->v->n[s->count] * cg__dtypes[s->dtype].bytes, &r->fresh[i], r->err);
+        const int rc = new_buffer(r, cg__slot_bytes(r->v->low.plan, r->v->n, i), &r->v->use[i], &r->fresh[i]);
         r->place[i] = (cg_place){ r->fresh[i], 0 };
         return rc;
     }
-    a = s->kind == CG_SLOT_INPUT ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array;
-    r->place[i] = (cg_place){ a->buffer, 0 };
+    r->place[i] = (cg_place){ array_of(r, s)->buffer, 0 };
     return CG_OK;
 }
 
 static int upload(run *r)
 {
-    cg_function *f = r->f;
     for (int i = 0; i < r->v->low.plan->slots.n; i++) {
         const cg_slot *s = &r->v->low.plan->slots.at[i];
-        const bool input = s->kind == CG_SLOT_INPUT;
-        if (!input && s->kind != CG_SLOT_SHARED)
+        cg_error why = { 0 };
+        if (s->kind != CG_SLOT_INPUT && s->kind != CG_SLOT_SHARED)
             continue;
-        const int rc = cg__array_to_device(input ? r->inputs[s->index] : r->v->low.vars.at[s->index]->array, f->device, r->err);
+        const int rc = cg__array_to_device(array_of(r, s), r->f->device, &r->v->use[i], &why);
         if (rc < 0)
-            return rc;
+            return no_room(r, rc, &why);
     }
     return CG_OK;
 }
@@ -275,7 +309,7 @@ static int deliver(run *r, cg_array **out)
     for (int i = 0; i < nroots && rc == CG_OK; i++) {
         if (!(made[i] = root_array(r, i)))
             rc = cg__fail(r->err, CG_ENOMEM, "cg_call: no memory for a result");
-        else if (i >= f->noutputs && made[i]->bytes != f->targets[i - f->noutputs]->bytes)
+        else if (i >= f->noutputs && made[i]->bytes != f->targets[i - f->noutputs].array->bytes)
             rc = cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': the update of a shared variable has another size", f->name);
     }
     for (int i = 0; i < nroots; i++) {
@@ -283,8 +317,9 @@ static int deliver(run *r, cg_array **out)
         if (a)
             mark(r, a);
         if (rc == CG_OK && i >= f->noutputs) {
-            cg_array *t = f->targets[i - f->noutputs];
+            cg_array *t = f->targets[i - f->noutputs].array;
             if (a->buffer) {
+                a->buffer->use = f->targets[i - f->noutputs].use;
                 cg__buffer_keep(a->buffer);
                 cg__array_take_buffer(t, a->buffer);
             } else
@@ -315,6 +350,70 @@ static void release(run *r)
     cg__free(r->fresh);
     cg__arena_free(&r->words);
 }
+
+/* ---- a call without arrays: its sizes and its memory */
+
+/* Inputs of these sizes; one that is a host integer is 0. */
+static int stand_in(run *r, cg_array *arrays, const int64_t *sizes, int n)
+{
+    static int64_t zero = 0;
+    const cg_function *f = r->f;
+    int used = 0;
+    for (int i = 0; i < f->ninputs; i++) {
+        const cg_type *t = &f->inputs[i]->type;
+        arrays[i] = (cg_array){ .dtype = t->dtype, .rank = t->rank, .host = &zero, .host_valid = true };
+        r->inputs[i] = &arrays[i];
+        for (int k = 0; k < t->rank; k++) {
+            const int64_t size = !t->dim[k].sym ? t->dim[k].n : used < n ? sizes[used] : 0;
+            used += t->dim[k].sym != NULL;
+            arrays[i].shape[k] = size;
+            if (size < 0)
+                return cg__fail(r->err, CG_ESHAPE, "cg_function_plan: '%s': size %lld for axis %d of %s", f->name, (long long)size, k, label(r, f->inputs[i]));
+        }
+    }
+    return used == n ? CG_OK : cg__fail(r->err, CG_EINVAL, "cg_function_plan: '%s' has %d free sizes, got %d", f->name, used, n);
+}
+
+static int plan_sizes(run *r, const int64_t *sizes, int n)
+{
+    cg_array *arrays = cg__zalloc((size_t)(r->f->ninputs + 1) * sizeof *arrays);
+    r->inputs = cg__zalloc((size_t)(r->f->ninputs + 1) * sizeof(cg_array *));
+    int rc = arrays && r->inputs ? stand_in(r, arrays, sizes, n) : cg__fail(r->err, CG_ENOMEM, "cg_function_plan: no memory");
+    if (rc == CG_OK)
+        rc = choose_variant(r);
+    if (rc == CG_OK) {
+        pthread_mutex_lock(&r->f->device->lock);
+        rc = plan_numbers(r);
+        pthread_mutex_unlock(&r->f->device->lock);
+    }
+    cg__free(r->inputs);
+    cg__free(arrays);
+    cg__arena_free(&r->words);
+    return rc;
+}
+
+bool cg__call_sizes(cg_function *f)
+{
+    cg_error err = { 0 };
+    run r = { .f = f, .err = &err };
+    return f->variant[0]->planned || plan_sizes(&r, NULL, 0) == CG_OK;
+}
+
+CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n)
+{
+    cg_error err = { 0 };
+    if (!f || (n && !sizes)) {
+        cg__fail(&err, CG_EINVAL, "cg_function_plan: %s is NULL", f ? "the list of sizes" : "the function");
+        return cg__set_last(&err);
+    }
+    run r = { .f = f, .err = &err };
+    pthread_mutex_lock(&f->lock);
+    const int rc = plan_sizes(&r, sizes, n);
+    pthread_mutex_unlock(&f->lock);
+    return rc < 0 ? cg__set_last(&err) : CG_OK;
+}
+
+/* ---- the call */
 
 static int run_call(run *r, cg_array *const *inputs, int n, cg_array **out)
 {

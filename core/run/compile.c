@@ -176,7 +176,7 @@ static int copy_graph(job *j)
             return copy_failed(j);
     }
     for (int i = 0; i < j->updates.n; i++)
-        f->targets[i] = j->updates.at[i].var->array;
+        f->targets[i] = (cg_target_var){ j->updates.at[i].var->array, cg__use_of("shared variable", j->updates.at[i].var) };
     f->noutputs = s->noutputs;
     f->nupdates = j->updates.n;
     f->strict = s->strict != 0;
@@ -281,8 +281,10 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
         cg__free(t);
     } else if (stage == CG_STAGE_PLAN) {
         cg__plan_print(v->low.plan, &s);
-        if (v->planned)
-            cg__strb(&s, "; arena of the last call: %zu bytes\n", v->slab);
+        if (cg__call_sizes(f))
+            cg__plan_print_peak(v->low.plan, v->last_n, v->slab, &s);
+        else
+            cg__strb(&s, "; peak memory: known once there are sizes, from a call or cg_function_plan\n");
     } else {
         f->device->backend->kernels(v->low.plan, v->exe, &s);
     }
@@ -305,7 +307,12 @@ CG_API char *cg_function_dot(cg_function *f, cg_stage stage)
     return text;
 }
 
-CG_API void cg_function_stats(const cg_function *f, cg_stats *out)
+CG_API void cg_function_stats(cg_function *f, cg_stats *out)
 {
-    *out = f ? f->stats : (cg_stats){ 0 };
+    *out = (cg_stats){ 0 };
+    if (!f)
+        return;
+    pthread_mutex_lock(&f->lock);
+    *out = f->stats;
+    pthread_mutex_unlock(&f->lock);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Devices: one per name and process, chosen by CG_DEVICE's grammar, each with a pool of free buffers.
+/* Devices: one per name and process, chosen by CG_DEVICE's grammar.
  *
  * What is asked for and cannot be had is an error that lists what there is; only auto falls back.
  */
@@ -7,11 +7,10 @@
 #include <unistd.h>
 #include "core/run/run.h"
 
-enum { MAX_DEVICES = 16, POOL_KEEP = 256 };
+enum { MAX_DEVICES = 16 };
 static struct opened {
     char spec[128];
     cg_device *device;
-    CG_VEC(cg_buffer *) pool;
 } table[MAX_DEVICES];
 static int ndevices;
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -62,14 +61,6 @@ static int open_spec(cg_device **out, const char *spec, cg_error *err)
     return b ? b->open(out, colon ? colon + 1 : "", err) : unknown_device(spec, err);
 }
 
-static struct opened *entry_of(const cg_device *d)
-{
-    for (int i = 0; i < ndevices; i++)
-        if (table[i].device == d)
-            return &table[i];
-    return NULL;
-}
-
 static cg_device *open_locked(const char *spec, cg_error *err)
 {
     cg_device *d = NULL;
@@ -87,13 +78,13 @@ static cg_device *open_locked(const char *spec, cg_error *err)
             d->backend->close(d);
             return table[i].device;
         }
-    if (!cg__calls_open(d)) {
+    if (cg__pool_open(d, err) < 0 || !cg__calls_open(d)) {
+        cg__pool_close(d);
         d->backend->close(d);
         cg__fail(err, CG_ENOMEM, "no memory for a device");
         return NULL;
     }
     struct opened *t = &table[ndevices++];
-    memset(t, 0, sizeof *t);
     snprintf(t->spec, sizeof t->spec, "%s", spec);
     t->device = d;
     return d;
@@ -156,69 +147,14 @@ CG_API char *cg_device_info(int json)
     return cg__text_result(&s, "cg_device_info");
 }
 
-/* ---- buffers */
-
-static size_t rounded(size_t bytes)
-{
-    return bytes < 128 ? 128 : (bytes + 127) & ~(size_t)127;
-}
-
-int cg__buffer_new(cg_device *d, size_t bytes, cg_buffer **out, cg_error *err)
-{
-    struct opened *t = entry_of(d);
-    bytes = rounded(bytes);
-    for (int i = t->pool.n - 1; i >= 0; i--)
-        if (t->pool.at[i]->bytes == bytes) {
-            *out = t->pool.at[i];
-            t->pool.at[i] = t->pool.at[--t->pool.n];
-            (*out)->refs = 1;
-            return CG_OK;
-        }
-    cg_buffer *b = cg__zalloc(sizeof *b);
-    if (!b)
-        return cg__fail(err, CG_ENOMEM, "no memory for a buffer");
-    *b = (cg_buffer){ .refs = 1, .bytes = bytes, .device = d };
-    const int rc = d->backend->alloc(d, b, bytes, err);
-    if (rc < 0)
-        cg__free(b);
-    else
-        *out = b;
-    return rc;
-}
-
-void cg__buffer_keep(cg_buffer *b)
-{
-    if (b)
-        __atomic_add_fetch(&b->refs, 1, __ATOMIC_ACQ_REL);
-}
-
-void cg__buffer_drop(cg_buffer *b)
-{
-    if (!b || __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL))
-        return;
-    pthread_mutex_lock(&b->device->lock);
-    struct opened *t = entry_of(b->device);
-    if (!t || t->pool.n >= POOL_KEEP || !CG_PUSH(&t->pool, b)) {
-        b->device->backend->release(b->device, b);
-        pthread_mutex_unlock(&b->device->lock);
-        cg__free(b);
-        return;
-    }
-    pthread_mutex_unlock(&b->device->lock);
-}
-
 CG_API void cg_shutdown(void)
 {
     pthread_mutex_lock(&table_lock);
     for (int i = 0; i < ndevices; i++) {
-        struct opened *t = &table[i];
-        cg__calls_close(t->device);
-        for (int k = 0; k < t->pool.n; k++) {
-            t->device->backend->release(t->device, t->pool.at[k]);
-            cg__free(t->pool.at[k]);
-        }
-        CG_VEC_FREE(&t->pool);
-        t->device->backend->close(t->device);
+        cg_device *d = table[i].device;
+        cg__calls_close(d);
+        cg__pool_close(d);
+        d->backend->close(d);
     }
     ndevices = 0;
     cg__symbol_close();

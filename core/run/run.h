@@ -26,10 +26,15 @@ struct cg_array {
 typedef struct cg_variant cg_variant;
 
 double cg__now_us(void);                                         /* call.c: a clock that only goes forward */
+cg_use cg__use_of(const char *role, const cg_node *n);           /* variant.c: of a buffer that holds n */
 
 /* device.c */
 cg_device *cg__device_default(cg_error *err);
-int cg__buffer_new(cg_device *d, size_t bytes, cg_buffer **out, cg_error *err);     /* from the device's pool; refs 1 */
+
+/* pool.c: made under the device's lock, but for keep and drop */
+int cg__pool_open(cg_device *d, cg_error *err);
+void cg__pool_close(cg_device *d);
+int cg__buffer_new(cg_device *d, size_t bytes, const cg_use *use, cg_buffer **out, cg_error *err);    /* refs 1; an error says what is held */
 void cg__buffer_keep(cg_buffer *b);
 void cg__buffer_drop(cg_buffer *b);                              /* NULL is fine; back to the pool at 0 */
 
@@ -45,7 +50,7 @@ int cg__calls_check(const cg_device *d, int64_t call, cg_error *err);    /* an e
 
 /* array.c */
 int cg__array_good(const cg_array *a, cg_error *err);    /* an error if a is known to hold what a failed call left */
-int cg__array_to_device(cg_array *a, cg_device *d, cg_error *err);       /* a->buffer on d holds the value */
+int cg__array_to_device(cg_array *a, cg_device *d, const cg_use *use, cg_error *err);    /* a->buffer on d holds the value */
 int cg__array_to_host(cg_array *a, cg_error *err);
 void cg__array_take_buffer(cg_array *a, cg_buffer *b);           /* the value is now b's alone; takes the reference */
 cg_array *cg__array_on_device(cg_dtype d, const int64_t *shape, int rank, cg_buffer *b);     /* takes the reference */
@@ -60,6 +65,7 @@ struct cg_variant {
     cg_lowered low;
     void *exe;
     cg_buffer **consts;
+    cg_use *use;                                     /* of each slot's buffer, if it has one of its own */
     int64_t *n, *last_n;                             /* numbers of this and of the last call */
     size_t *offset, slab;                            /* for last_n */
     bool planned;
@@ -68,6 +74,8 @@ struct cg_variant {
 /* Two sizes that meet in a node of the function's graph. */
 typedef struct cg_size { int input, axis; int64_t known; } cg_size;      /* the size of an input's axis; input -1: `known` */
 typedef struct cg_meeting { cg_size a, b; bool stretches; const cg_node *node; } cg_meeting;     /* stretches: either may be 1 */
+
+typedef struct cg_target_var { cg_array *array; cg_use use; } cg_target_var;     /* use: of its buffer */
 
 enum { CG_VARIANTS = 8 };                            /* kept; the one that was not used for longest makes room */
 struct cg_function {
@@ -78,12 +86,14 @@ struct cg_function {
     bool strict, no_rewrites;
     cg_node **inputs;  int ninputs;
     cg_node **roots;   int noutputs, nupdates;       /* outputs, then update values */
-    cg_array **targets;                              /* of the updates */
+    cg_target_var *targets;                          /* of the updates */
     CG_VEC(cg_meeting) meetings;
     CG_VEC(cg_size) free;                            /* sizes that may stretch, in the order of the bits of `ones` */
     cg_variant *variant[CG_VARIANTS]; int nvariants; /* the last used first */
     cg_stats stats;
 };
+
+bool cg__call_sizes(cg_function *f);                 /* call.c: the last variant is planned for some sizes, or now is because none are free */
 
 static inline int cg__nroots(const cg_function *f) { return f->noutputs + f->nupdates; }
 

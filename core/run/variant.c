@@ -265,8 +265,10 @@ static int evaluate(cg_graph *g, cg_node *const *nodes, int n, cg_node **constan
         cg_array_free(out[i]);
     cg__free(out);
     cg_function_free(f);
+    if (rc < 0)
+        cg__fail(err, (cg_status)rc, "cg_compile: constants cannot be computed: %s", cg__thread_error()->text);
     *cg__thread_error() = before;
-    return rc == CG_OK ? rc : cg__fail(err, (cg_status)rc, "cg_compile: constants cannot be computed");
+    return rc;
 }
 
 static int rewrite(maker *m)
@@ -276,6 +278,33 @@ static int rewrite(maker *m)
     if (!v->written && cg__nroots(m->f))
         return no_memory(m);
     return m->f->no_rewrites ? CG_OK : cg__rewrite(v->g, v->roots, cg__nroots(m->f), evaluate, m->err);
+}
+
+cg_use cg__use_of(const char *role, const cg_node *n)
+{
+    cg_use use = { .role = role };
+    cg_strb s = { 0 };
+    cg__origin(n, &s);
+    snprintf(use.name, sizeof use.name, "%s", s.failed ? n->op->name : s.at);
+    cg__strb_free(&s);
+    return use;
+}
+
+/* What the slots' buffers are for; a root that is an update's is the variable's new value. */
+static void name_uses(cg_variant *v)
+{
+    static const char *const roles[CG_SLOT_KINDS] = { NULL, "input", "shared variable", "output", "constant" };
+    const cg_plan *p = v->low.plan;
+    for (int i = 0; i < p->slots.n; i++)
+        if (p->slots.at[i].kind != CG_SLOT_ARENA)
+            v->use[i] = cg__use_of(roles[p->slots.at[i].kind], p->slots.at[i].node);
+    for (int i = v->f->noutputs; i < cg__nroots(v->f); i++) {
+        const int slot = v->low.roots[i].slot;
+        if (slot >= 0 && p->slots.at[slot].kind == CG_SLOT_OUTPUT) {
+            v->use[slot] = v->f->targets[i - v->f->noutputs].use;
+            v->use[slot].role = "the new value of";
+        }
+    }
 }
 
 static int lower(maker *m)
@@ -289,7 +318,25 @@ static int lower(maker *m)
     v->last_n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->last_n);
     v->offset = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *v->offset);
     v->consts = cg__zalloc((size_t)(p->consts.n + 1) * sizeof(cg_buffer *));
-    return v->n && v->last_n && v->offset && v->consts ? CG_OK : no_memory(m);
+    v->use = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *v->use);
+    if (!v->n || !v->last_n || !v->offset || !v->consts || !v->use)
+        return no_memory(m);
+    name_uses(v);
+    return CG_OK;
+}
+
+static int place_const(maker *m, int slot)
+{
+    cg_variant *v = m->v;
+    const int i = v->low.plan->slots.at[slot].index;
+    const cg_const *c = &v->low.plan->consts.at[i];
+    const size_t bytes = (size_t)c->count * cg__dtypes[c->dtype].bytes;
+    cg_device *d = m->f->device;
+    cg_error why = { 0 };
+    int rc = cg__buffer_new(d, bytes, &v->use[slot], &v->consts[i], &why);
+    if (rc == CG_OK && bytes)
+        rc = d->backend->write(d, v->consts[i], 0, c->data, bytes, &why);
+    return rc < 0 ? cg__fail(m->err, (cg_status)rc, "cg_compile: '%s': %s", m->f->name, why.text) : CG_OK;
 }
 
 static int prepare(maker *m)
@@ -299,14 +346,14 @@ static int prepare(maker *m)
     cg_device *d = m->f->device;
     pthread_mutex_lock(&d->lock);
     const int64_t before = d->kernels_built;
-    int rc = d->backend->prepare(d, p, &v->exe, m->err);
+    cg_error why = { 0 };
+    int rc = d->backend->prepare(d, p, &v->exe, &why);
+    if (rc < 0)
+        cg__fail(m->err, (cg_status)rc, "cg_compile: '%s': %s", m->f->name, why.text);
     m->f->stats.kernels_built += d->kernels_built - before;
-    for (int i = 0; i < p->consts.n && rc == CG_OK; i++) {
-        const size_t bytes = (size_t)p->consts.at[i].count * cg__dtypes[p->consts.at[i].dtype].bytes;
-        rc = cg__buffer_new(d, bytes, &v->consts[i], m->err);
-        if (rc == CG_OK && bytes)
-            rc = d->backend->write(d, v->consts[i], 0, p->consts.at[i].data, bytes, m->err);
-    }
+    for (int i = 0; i < p->slots.n && rc == CG_OK; i++)
+        if (p->slots.at[i].kind == CG_SLOT_CONST)
+            rc = place_const(m, i);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
@@ -334,6 +381,7 @@ static void free_variant(cg_variant *v)
     cg__free(v->last_n);
     cg__free(v->offset);
     cg__free(v->consts);
+    cg__free(v->use);
     cg_graph_free(v->g);
     cg__free(v);
 }
