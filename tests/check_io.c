@@ -12,6 +12,7 @@ static char dir[] = "/tmp/check_io.XXXXXX", path[64];
 
 static void put(const void *bytes, size_t n)
 {
+    unlink(path);                        /* a new file: one that is cut to nothing and written again is flushed to the disk when it is closed */
     FILE *f = fopen(path, "wb");
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
