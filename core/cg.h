@@ -119,7 +119,7 @@ CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
-CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);
+CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);     /* value as cg_cast gives it */
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
 
 /* Names are for messages, plans and printed text, and never make two expressions different. Who builds an expression
@@ -162,19 +162,23 @@ CG_API char *cg_list_rules(void);
  * integers as f32. Narrow integers wrap; f16 and bf16 round after each operation. In f32 every device gives the same bits, at most 2 units
  * of the last place off for exp and log, 4 for the others, 10 for gamma and Bessel functions (tests/elem_bounds.h has all). */
 
+/* Floats become integers by truncation; what is beyond the range of d is its nearest end, and NaN 0. Integers become narrower ones modulo their
+ * width. Floats take the nearest number, halves to even, rounded once whatever a is. To bool: whether a is not 0, which NaN is not. */
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d);
 #define CG_DECLARE1(name) CG_API cg_node *cg_##name(cg_node *a)
 #define CG_DECLARE2(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b)
 #define CG_DECLARE3(name) CG_API cg_node *cg_##name(cg_node *a, cg_node *b, cg_node *c)
-/* Arithmetic. + and * of two bools are or and and. */
+/* Arithmetic. + and * of two bools are or and and. An integer divided by 0 gives 0 and fails the call, which names the node; -x and x / -1
+ * of the least integer wrap. cg_where computes both its values, so it is the divisor that must be safe:
+ * cg_floor_divide(a, cg_where(cg_equal(b, zero), one, b)). */
 CG_DECLARE2(add);             /* a + b */
 CG_DECLARE2(sub);             /* a - b */
 CG_DECLARE2(mul);             /* a * b */
 CG_DECLARE2(div);             /* a / b; of integers in f32 */
-CG_DECLARE2(floor_divide);    /* rounded down; an integer by 0 gives 0 */
+CG_DECLARE2(floor_divide);    /* rounded down */
 CG_DECLARE2(mod);             /* a - b floor_divide(a, b): of b's sign */
 CG_DECLARE2(fmod);            /* a - b trunc(a / b): of a's sign */
-CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated) */
+CG_DECLARE2(power);           /* a to the b; of integers an integer (a negative exponent: the reciprocal, truncated; of 0 it is 0) */
 CG_DECLARE1(neg);             /* -a */
 CG_DECLARE1(abs);             /* its distance from 0 */
 CG_DECLARE1(sign);            /* -1, 0 or 1; NaN stays */
@@ -421,8 +425,8 @@ CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
  * shared variables keep their values and out is untouched.
- * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, a command that
- * fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
+ * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, an integer divided
+ * by zero, a command that fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
  * affected, or by cg_device_wait, whichever comes first. Shared variables and outputs written by the failed call or
  * by calls after it are then poisoned: using them is an error that says so, until cg_array_set or another call gives
  * a shared variable a new value. On the cpu all failures are told by the call itself. */

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the scalar functions as pieces of OpenCL C: embed.py out.c FILE[:dtype]...
 
+A line `//@ name` opens a piece, `//@ each` a list of functions of one line, each a piece that is named after it.
 A file with a dtype is a text over T, U, M(f) and K(literal), which become that dtype's; the others name their types. What a
 piece calls is found by name, so callees must stand before it.
 """
@@ -19,11 +20,15 @@ def instance(line, dtype):
     return re.sub(r"\bU\b", TYPES[dtype][1], re.sub(r"\bT\b", TYPES[dtype][0], line))
 
 def pieces_of(path, dtype):
-    found = []
+    found, each = [], False
     for line in open(path):
         if line.startswith("//@ "):
             name = line[4:].partition(":")[0].strip()
-            found.append((f"cg_{name}_{dtype}" if dtype else name, []))
+            each = name == "each"
+            if not each:
+                found.append((f"cg_{name}_{dtype}" if dtype else name, []))
+        elif each:
+            found.append((NAME.search(line).group(), [line]))
         elif found:
             found[-1][1].append(instance(line, dtype) if dtype else line)
     return [p for p in found if p[0] != "end"]

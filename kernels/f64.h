@@ -1,78 +1,42 @@
 // SPDX-License-Identifier: MIT
 /* f64: what libm and OpenCL 1.2 both have. */
-//@ cg_abs_f64
+//@ each
 CG_FN double cg_abs_f64(double x) { return fabs(x); }
-//@ cg_copysign_f64
 CG_FN double cg_copysign_f64(double x, double s) { return copysign(x, s); }
-//@ cg_signbit_f64
 CG_FN cg_i32 cg_signbit_f64(double x) { return signbit(x) != 0; }
-//@ cg_sign_f64
 CG_FN double cg_sign_f64(double x) { return x > 0 ? 1.0 : x < 0 ? -1.0 : x; }
-//@ cg_sqrt_f64
 CG_FN double cg_sqrt_f64(double x) { return sqrt(x); }
-//@ cg_floor_f64
 CG_FN double cg_floor_f64(double x) { return floor(x); }
-//@ cg_ceil_f64
 CG_FN double cg_ceil_f64(double x) { return ceil(x); }
-//@ cg_trunc_f64
 CG_FN double cg_trunc_f64(double x) { return trunc(x); }
-//@ cg_round_f64
 CG_FN double cg_round_f64(double x) { return rint(x); }
-//@ cg_fmod_f64
 CG_FN double cg_fmod_f64(double a, double b) { return fmod(a, b); }
-//@ cg_nextafter_f64
 CG_FN double cg_nextafter_f64(double a, double b) { return nextafter(a, b); }
-//@ cg_exp_f64
 CG_FN double cg_exp_f64(double x) { return exp(x); }
-//@ cg_exp2_f64
 CG_FN double cg_exp2_f64(double x) { return exp2(x); }
-//@ cg_expm1_f64
 CG_FN double cg_expm1_f64(double x) { return expm1(x); }
-//@ cg_log_f64
 CG_FN double cg_log_f64(double x) { return log(x); }
-//@ cg_log2_f64
 CG_FN double cg_log2_f64(double x) { return log2(x); }
-//@ cg_log10_f64
 CG_FN double cg_log10_f64(double x) { return log10(x); }
-//@ cg_log1p_f64
 CG_FN double cg_log1p_f64(double x) { return log1p(x); }
-//@ cg_sin_f64
 CG_FN double cg_sin_f64(double x) { return sin(x); }
-//@ cg_cos_f64
 CG_FN double cg_cos_f64(double x) { return cos(x); }
-//@ cg_tan_f64
 CG_FN double cg_tan_f64(double x) { return tan(x); }
-//@ cg_arcsin_f64
 CG_FN double cg_arcsin_f64(double x) { return asin(x); }
-//@ cg_arccos_f64
 CG_FN double cg_arccos_f64(double x) { return acos(x); }
-//@ cg_arctan_f64
 CG_FN double cg_arctan_f64(double x) { return atan(x); }
-//@ cg_arctan2_f64
 CG_FN double cg_arctan2_f64(double y, double x) { return atan2(y, x); }
-//@ cg_sinh_f64
 CG_FN double cg_sinh_f64(double x) { return sinh(x); }
-//@ cg_cosh_f64
 CG_FN double cg_cosh_f64(double x) { return cosh(x); }
-//@ cg_tanh_f64
 CG_FN double cg_tanh_f64(double x) { return tanh(x); }
-//@ cg_arcsinh_f64
 CG_FN double cg_arcsinh_f64(double x) { return asinh(x); }
-//@ cg_arccosh_f64
 CG_FN double cg_arccosh_f64(double x) { return acosh(x); }
-//@ cg_arctanh_f64
 CG_FN double cg_arctanh_f64(double x) { return atanh(x); }
-//@ cg_cbrt_f64
 CG_FN double cg_cbrt_f64(double x) { return cbrt(x); }
-//@ cg_power_f64
 CG_FN double cg_power_f64(double a, double b) { return pow(a, b); }
-//@ cg_hypot_f64
 CG_FN double cg_hypot_f64(double a, double b) { return hypot(a, b); }
-//@ cg_erf_f64
 CG_FN double cg_erf_f64(double x) { return erf(x); }
-//@ cg_erfc_f64
 CG_FN double cg_erfc_f64(double x) { return erfc(x); }
-//@ cg_normal_f64
 CG_FN double cg_normal_f64(double x) { return 0.5 * erfc(x * -0.70710678118654752440); }
 //@ cg_erfcx_f64
 /* e^(x^2) erfc(x), the square in two parts by Dekker's split; above 25 its asymptotic series */

@@ -61,6 +61,32 @@ CG_FN T M(right_shift)(T a, T b)
     const U width = 8 * sizeof(T);
     return a >> ((U)b < width ? (U)b : width - 1) >> ((U)b >= width && a > 0);
 }
+//@ most
+CG_FN T M(most)(void) { return (T)-1 < 0 ? (T)((U)-1 >> 1) : (T)-1; }
+//@ least
+CG_FN T M(least)(void) { return (T)-1 - M(most)(); }
+//@ of_f32
+/* A float as T: truncated, beyond the range of T its nearest end, NaN 0. */
+CG_FN T M(of_f32)(float x)
+{
+    const float least = (float)M(least)(), end = 2.0f * (float)(M(most)() / 2 + 1), in = x > least && x < end ? x : 0.0f;
+    return x >= end ? M(most)() : x <= least ? M(least)() : (T)in;
+}
+//@ of_f64
+CG_FN T M(of_f64)(double x)
+{
+    const double least = (double)M(least)(), end = 2.0 * (double)(M(most)() / 2 + 1), in = x > least && x < end ? x : 0.0;
+    return x >= end ? M(most)() : x <= least ? M(least)() : (T)in;
+}
+//@ odd
+/* To f32 as cg_odd_f64 does it. The greatest T may count as exact: it rounds up to any fewer bits. */
+CG_FN float M(odd)(T x)
+{
+    const float f = (float)x;
+    const T back = M(of_f32)(f);
+    const cg_u32 u = cg_bits(f), down = (x < 0 ? back < x : back > x) ? u - 1u : u;
+    return back == x ? f : cg_from_bits(down | 1u);
+}
 //@ philox_word
 /* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011): word w of the block that has the counter (low, high) under the key. Words of 32 bits
  * in 64, where their products are. */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* Depth costs no stack: chains of a million nodes, or CG_TEST_DEPTH, handled by a thread that has 256 KiB. */
+/* Depth costs no stack: chains of 200000 nodes, or CG_TEST_DEPTH, handled by a thread that has 256 KiB. What time and memory they take, and a
+ * million nodes, is for deep. Here work is counted. */
 #include <pthread.h>
 #include <stdlib.h>
+#include "core/rewrite/rewrite.h"
 #include "tests/verified.h"
 
 enum { STACK = 256 * 1024 };
@@ -9,7 +11,7 @@ enum { STACK = 256 * 1024 };
 static int depth(void)
 {
     const char *text = getenv("CG_TEST_DEPTH");
-    return text ? atoi(text) : 1000000;
+    return text ? atoi(text) : 200000;
 }
 
 static cg_node *chain(cg_graph *g, cg_node *x, int n)
@@ -68,10 +70,34 @@ static void on_a_small_stack(void *(*work)(void *))
     pthread_attr_destroy(&small);
 }
 
-START_TEST(a_million_nodes_print_read_and_copy) { on_a_small_stack(long_chain); }
+START_TEST(long_chains_print_read_and_copy) { on_a_small_stack(long_chain); }
 END_TEST
 
 START_TEST(deep_gradients_compile_and_run) { on_a_small_stack(deep_gradient); }
+END_TEST
+
+/* Visits of sweeps a node of the graph, whatever its size. */
+static double visits(int n)
+{
+    cg_graph *g = cg_graph_new();
+    cg_error err = { 0 };
+    int64_t seen = 0;
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *roots[2] = { cg_sum(chain(g, x, n), CG_REDUCE()) };
+    ck_assert_int_eq(cg_grad(roots[0], CG_NODES(x), CG_OUT(&roots[1])), CG_OK);
+    const int before = g->count;
+    cg__rewrite_how(&(cg_rewriting){ .visits = &seen });
+    ck_assert_int_eq(cg__rewrite(g, roots, 2, NULL, &err), CG_OK);
+    cg__rewrite_how(NULL);
+    cg_graph_free(g);
+    return (double)seen / before;
+}
+
+START_TEST(rewriting_looks_at_a_node_a_few_times)
+{
+    const double few = visits(100), many = visits(10000);
+    ck_assert_msg(few <= 7 && many <= 7, "%g and %g visits a node", few, many);
+    ck_assert_double_eq_tol(many, few, 0.5);
+}
 END_TEST
 
 int main(void)
@@ -79,8 +105,9 @@ int main(void)
     Suite *s = suite_create("deep");
     TCase *t = tcase_create("deep");
     tcase_set_timeout(t, 0);
-    tcase_add_test(t, a_million_nodes_print_read_and_copy);
+    tcase_add_test(t, long_chains_print_read_and_copy);
     tcase_add_test(t, deep_gradients_compile_and_run);
+    tcase_add_test(t, rewriting_looks_at_a_node_a_few_times);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* What rewriting is for, on the device of CG_DEVICE: naive expressions and their gradients are right where their parts overflow, and products
  * take scalars and addends in. Also products of halves, integers and bools. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { MAX_POINTS = 6 };
 typedef long double real;
@@ -316,22 +316,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("forms");
-    TCase *t = tcase_create("forms");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, naive_forms_are_right_in_f32);
-    tcase_add_test(t, naive_forms_are_right_in_f64);
-    tcase_add_test(t, rows_of_exponentials_are_right);
-    tcase_add_test(t, products_take_in_scalars_and_addends);
-    tcase_add_test(t, updates_accumulate_in_products);
-    tcase_add_test(t, every_dtype_multiplies);
-    tcase_add_test(t, constants_are_computed_once);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("forms", naive_forms_are_right_in_f32, naive_forms_are_right_in_f64, rows_of_exponentials_are_right,
+                     products_take_in_scalars_and_addends, updates_accumulate_in_products, every_dtype_multiplies, constants_are_computed_once);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* Functions: updates, aliasing, sizes first seen at the call, wrong calls. On the device of CG_DEVICE. */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "core/cg.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 static cg_array *vec(int64_t n, float first)
 {
@@ -349,25 +349,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("function");
-    TCase *t = tcase_create("function");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, updates_are_simultaneous);
-    tcase_add_test(t, host_integers_count_and_index);
-    tcase_add_test(t, new_sizes_need_no_new_kernels);
-    tcase_add_test(t, wrong_calls_say_why_and_change_nothing);
-    tcase_add_test(t, the_log_tells_what_compiling_did);
-    tcase_add_test(t, failures_found_late_poison_what_was_written);
-    tcase_add_test(t, givens_stand_in);
-    tcase_add_test(t, default_updates_come_with_their_variable);
-    tcase_add_test(t, inputs_go_by_name);
-    tcase_add_test(t, an_unused_input_is_a_mistake_unless_allowed);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("function", updates_are_simultaneous, host_integers_count_and_index, new_sizes_need_no_new_kernels,
+                     wrong_calls_say_why_and_change_nothing, the_log_tells_what_compiling_did, failures_found_late_poison_what_was_written, givens_stand_in,
+                     default_updates_come_with_their_variable, inputs_go_by_name, an_unused_input_is_a_mistake_unless_allowed);
 }

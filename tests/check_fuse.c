@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Neighbouring loops that become one: how many are left, and that it changes no bit. Each row is two values, the second computed from the
  * first; one function gives both, and is compared with two functions of which the second is fed what the first gave. */
-#include <check.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/suite.h"
 
 enum { ROWS = 5, COLUMNS = 70 };
 typedef cg_node *first_fn(cg_node *x, cg_node *b);
@@ -99,16 +99,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("fuse");
-    TCase *t = tcase_create("fuse");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, one_loop_gives_the_bits_of_two);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("fuse", one_loop_gives_the_bits_of_two);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* The hard cases of the design, against NumPy (hard.h), with what their plans must look like: a loop whose length is first seen at the call,
  * its gradient with one product after the loop, a convolution, variables that swap, an output that is a variable. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
 #include "verified.h"
 #include "hard.h"
+#include "tests/suite.h"
 
 enum { T = 6, B = 3, D = 4, H = 5, N = 2, IC = 2, OC = 3, S = 5, K = 3 };
 
@@ -169,18 +169,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("hard");
-    TCase *t = tcase_create("hard");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, a_loop_of_a_length_first_seen_at_the_call);
-    tcase_add_test(t, a_convolution_is_a_loop_over_windows_and_a_product);
-    tcase_add_test(t, variables_swap_and_an_output_is_a_variable);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("hard", a_loop_of_a_length_first_seen_at_the_call, a_convolution_is_a_loop_over_windows_and_a_product,
+                     variables_swap_and_an_output_is_a_variable);
 }

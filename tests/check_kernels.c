@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The text of kernels against tests/expected: a change to the generator shows its effect in the diff. CG_REGENERATE=1 writes the files anew
  * (for each CG_CL_STYLE once). */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/suite.h"
 
 typedef struct var { const char *name; cg_dtype dtype; int rank; int64_t shape[3]; } var;
 static const struct { const char *name, *expr; var vars[3]; } rows[] = {
@@ -17,6 +17,8 @@ static const struct { const char *name, *expr; var vars[3]; } rows[] = {
     { "cross_entropy", "(cross_entropy x y)", { { "x", CG_F32, 2, { CG_ANY, 10 } }, { "y", CG_I64, 1, { CG_ANY } } } },
     { "half", "(mul (add x x) x)", { { "x", CG_F16, 1, { CG_ANY } } } },
     { "narrow_integers", "(add x y)", { { "x", CG_I8, 1, { CG_ANY } }, { "y", CG_I8, 1, { CG_ANY } } } },
+    { "division", "(floor_divide x y)", { { "x", CG_I32, 1, { CG_ANY } }, { "y", CG_I32, 1, { CG_ANY } } } },
+    { "to_i8", "(cast x :dtype i8)", { { "x", CG_F32, 1, { CG_ANY } } } },
     { "transposed", "(add (transpose x) y)", { { "x", CG_F32, 2, { CG_ANY, 7 } }, { "y", CG_F32, 2, { 7, CG_ANY } } } },
     { "any", "(any x :axis [1])", { { "x", CG_F32, 2, { CG_ANY, CG_ANY } } } },
     { "choose", "(where (less x y) x 2)", { { "x", CG_F32, 1, { CG_ANY } }, { "y", CG_F32, 1, { CG_ANY } } } },
@@ -76,16 +78,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("kernels");
-    TCase *t = tcase_create("kernels");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, kernels_read_as_expected);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("kernels", kernels_read_as_expected);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Random draws: the published vectors of the generator, what is one draw and what is another, laws by their moments and distance from
  * the distribution function, dropout and its gradient. On the device of CG_DEVICE; everything but f64 normals is bit-equal to the cpu. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #pragma GCC diagnostic ignored "-Wtype-limits"       /* one text for signed and unsigned */
 #include "kernels/math.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 /* Random123's known answers for philox4x32 of ten rounds: counter, key, block. */
 static const uint32_t known[3][10] = {
@@ -283,24 +283,7 @@ END_TEST
 
 int main(void)
 {
-    TCase *t = tcase_create("random");
-    tcase_set_timeout(t, 300);
-    tcase_add_test(t, philox_gives_its_published_blocks);
-    tcase_add_test(t, bits_are_the_generators);
-    tcase_add_test(t, a_node_is_one_draw_and_two_builders_are_two);
-    tcase_add_test(t, every_device_draws_the_same_bits);
-    tcase_add_test(t, laws_have_their_moments_and_distribution);
-    tcase_add_test(t, integers_and_coins_fall_evenly);
-    tcase_add_test(t, dropout_scales_what_it_keeps_and_so_does_its_gradient);
-    tcase_add_test(t, a_draw_prints_and_reads_as_itself);
-    tcase_add_test(t, wrong_draws_get_their_sentence);
-    Suite *s = suite_create("random");
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return bad != 0;
+    return RUN_TESTS("random", philox_gives_its_published_blocks, bits_are_the_generators, a_node_is_one_draw_and_two_builders_are_two,
+                     every_device_draws_the_same_bits, laws_have_their_moments_and_distribution, integers_and_coins_fall_evenly,
+                     dropout_scales_what_it_keeps_and_so_does_its_gradient, a_draw_prints_and_reads_as_itself, wrong_draws_get_their_sentence);
 }

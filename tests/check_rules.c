@@ -6,10 +6,10 @@
  * for bit. ULP rows agree to rounding. SAFER rows are compared with the old side in f64, on numbers that overflow or cancel in f32 alone:
  * the new side is right, or as near as the old; and every such row is right somewhere where the old side is not.
  */
-#include <check.h>
 #include <math.h>
 #include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
+#include "tests/suite.h"
 
 enum { VARS = 11, FILLS = 80, MAX_ROWS = CG_RULES_MAX, MOST = 64 };
 static const double EPS = 1.2e-7;
@@ -389,22 +389,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rules");
-    TCase *t = tcase_create("rules");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, both_sides_agree);
-    tcase_add_test(t, slices_of_slices_are_one);
-    tcase_add_test(t, other_numbers_do_not_match);
-    tcase_add_test(t, other_variables_do_not_match);
-    tcase_add_test(t, dtypes_that_a_condition_excludes_do_not_match);
-    tcase_add_test(t, what_is_off_does_not_fire);
-    tcase_add_test(t, rewriting_stops_after_as_many_firings);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("rules", both_sides_agree, slices_of_slices_are_one, other_numbers_do_not_match, other_variables_do_not_match,
+                     dtypes_that_a_condition_excludes_do_not_match, what_is_off_does_not_fire, rewriting_stops_after_as_many_firings);
 }

@@ -7,6 +7,7 @@
 #include "backends/cpu/cpu.h"
 
 typedef struct maker {
+    cg_arena *arena;
     const cg_plan *p;
     const cg_loop *l;
     cg_cpu_code *c;
@@ -17,7 +18,7 @@ typedef struct maker {
 
 static void *room(maker *m, size_t bytes)
 {
-    void *at = cg__arena(&m->c->arena, bytes);
+    void *at = cg__arena(m->arena, bytes);
     m->failed |= !at;
     return at;
 }
@@ -182,10 +183,10 @@ static void make_stage(maker *m, int s)
         assign(m, &stage->inner, inner, stage->reg);
 }
 
-cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err)
 {
-    cg_cpu_code *c = cg__zalloc(sizeof *c);
-    maker m = { .p = p, .l = l, .c = c, .failed = !c || l->nvals > CG_VALS_MAX };
+    cg_cpu_code *c = cg__arena(a, sizeof *c);
+    maker m = { .arena = a, .p = p, .l = l, .c = c, .failed = !c || l->nvals > CG_VALS_MAX };
     bool once[CG_VALS_MAX] = { false }, own[CG_VALS_MAX] = { false };
     if (!m.failed) {
         c->columns = l->columns;
@@ -196,10 +197,12 @@ cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
         c->spread = room(&m, (size_t)l->nvals * sizeof *c->spread);
         c->direct = room(&m, (size_t)l->nvals * sizeof *c->direct);
         c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
+        c->divides = room(&m, (size_t)l->nvals * sizeof *c->divides);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
     for (int v = 0; v < l->nvals && !m.failed; v++) {
         c->steady[v] = !varies(&m, v);
+        c->divides[v] = cg__loop_divides(p, l, v);
         once[v] = !is_whole(&m, v);
         own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
     }
@@ -215,14 +218,6 @@ cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err)
     }
     if (!m.failed)
         return c;
-    cg__cpu_code_free(c);
     cg__fail(err, CG_ENOMEM, "cpu: no memory for a loop");
     return NULL;
-}
-
-void cg__cpu_code_free(cg_cpu_code *c)
-{
-    if (c)
-        cg__arena_free(&c->arena);
-    cg__free(c);
 }

@@ -36,7 +36,7 @@ static int cpu_open(cg_device **out, const char *spec, cg_error *err)
         return cg__fail(err, CG_ENOMEM, "no memory for a device");
     d->vec = choose_vec(mode != NULL);
     d->threads = cg__threads();
-    d->failed_step = -1;
+    d->failed = -1;
     d->super = (cg_device){ .backend = &cg__cpu_backend, .name = "cpu", .pid = (long)getpid() };
     cg__device_lock_init(&d->super);
     *out = &d->super;
@@ -133,16 +133,14 @@ char *cg__cpu_room(cg_cpu *d, size_t bytes)
 }
 
 /* What is made of a plan before it runs: the code of each LOOP, by step. */
-typedef struct exe { int n; cg_cpu_code **code; } exe;
+typedef struct exe { cg_arena arena; const cg_cpu_code **code; } exe;
 
 static void cpu_unprepare(cg_device *d, void *made)
 {
     exe *x = made;
     (void)d;
-    for (int i = 0; x && i < x->n; i++)
-        cg__cpu_code_free(x->code[i]);
     if (x)
-        cg__free(x->code);
+        cg__arena_free(&x->arena);
     cg__free(x);
 }
 
@@ -150,12 +148,10 @@ static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *er
 {
     exe *x = cg__zalloc(sizeof *x);
     int rc = CG_OK;
-    if (x && (x->code = cg__zalloc((size_t)(p->steps.n + 1) * sizeof *x->code)))
-        x->n = p->steps.n;
-    else
+    if (!x || !(x->code = cg__arena(&x->arena, (size_t)(p->steps.n + 1) * sizeof *x->code)))
         rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for a plan");
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
-        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(p, &p->steps.at[i].loop, err)))
+        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, p, &p->steps.at[i].loop, err)))
             rc = CG_ENOMEM;
     if (rc == CG_OK)
         *made = x;
@@ -245,7 +241,7 @@ static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n,
     for (int64_t i = 0; i < count; i++) {
         const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, ti), ti);
         if (r < -rows || r >= rows) {
-            d->failed_step = d->failed_step < 0 ? step : d->failed_step;
+            d->failed = d->failed < 0 ? cg__failure(step, 0) : d->failed;
             continue;
         }
         add_row(at(place, k->slots[0], out + (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], src + i * cols, t), t, cols);
@@ -291,13 +287,13 @@ static int cpu_run(cg_device *d, void *made, const cg_plan *p, int64_t *n, const
     return run_steps((cg_cpu *)d, made, p, 0, p->steps.n, n, place, err);
 }
 
-static int cpu_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
+static int cpu_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
     (void)call;
-    *step = d->failed_step;
-    d->failed_step = -1;
-    return *step < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *step);
+    *failed = d->failed;
+    d->failed = -1;
+    return *failed < 0 ? CG_OK : cg__fail(err, CG_ERUNTIME, "step %d failed", *failed / CG_STEP_VALUES);
 }
 
 static void cpu_kernels(const cg_plan *p, void *made, cg_strb *out)

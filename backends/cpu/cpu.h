@@ -8,6 +8,7 @@
 #ifndef CG_CPU_H
 #define CG_CPU_H
 
+#include <limits.h>
 #include "core/plan/backend.h"
 
 /* A block of points fills half a register; rows fill it, so that more of them fit a block whole. */
@@ -18,6 +19,7 @@ typedef struct cg_vec {
     cg_vec_fn *elem[CG_EL_COUNT][CG_DTYPE_COUNT];                        /* by compute type of the operands; NULL: not defined */
     void (*convert)(void *out, cg_dtype to, const void *in, cg_dtype from, int n);       /* between compute types, `to` narrowed */
     void (*load)(void *out, const void *in, cg_dtype d, int64_t stride, int n);          /* memory to compute type */
+    bool (*any_zero)(const void *in, cg_dtype compute, int n);           /* of integers */
     void (*count)(int64_t *out, int64_t first, int n);                   /* first, first + 1, ... */
     void (*store)(void *out, cg_dtype d, int64_t stride, const void *in, int n);
     void (*lanes)(void *lanes, const void *in, cg_dtype compute, int op, int n);         /* element i into lane i mod 64 */
@@ -28,14 +30,13 @@ typedef struct cg_vec {
 extern const cg_vec cg__vec_baseline, cg__vec_avx2;
 extern const cg_backend cg__cpu_backend;
 
-typedef struct cg_cpu { cg_device super; const cg_vec *vec; int threads; int failed_step; char *room; size_t room_bytes; } cg_cpu;
+typedef struct cg_cpu { cg_device super; const cg_vec *vec; int threads; int failed; /* cg__failure; -1: none */ char *room; size_t room_bytes; } cg_cpu;
 
 /* ---- code.c */
 typedef struct cg_cpu_list { short *at; int n; } cg_cpu_list;            /* values in the order in which they are computed */
 /* points: once an outer point; inner: along the inner ones, reductions among them; reg: of the inner values, by value */
 typedef struct cg_cpu_stage { cg_cpu_list points, inner, reduces; short *reg; } cg_cpu_stage;
 typedef struct cg_cpu_code {
-    cg_arena arena;
     bool columns, has_inner;
     int width;                           /* elements of a block: what a register holds of the widest value along the vector */
     int nregs, nvals;
@@ -45,9 +46,9 @@ typedef struct cg_cpu_code {
     short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
     short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
+    bool *divides;                       /* by value: integers, by what may be 0 */
 } cg_cpu_code;
-cg_cpu_code *cg__cpu_code(const cg_plan *p, const cg_loop *l, cg_error *err);
-void cg__cpu_code_free(cg_cpu_code *c);
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err);     /* in the arena */
 
 /* ---- loop.c and span.c */
 typedef struct cg_cpu_block {
@@ -61,8 +62,9 @@ typedef struct cg_cpu_block {
     int64_t outer, inner;                /* points in all */
     int64_t outer_at, col_at;            /* first outer and inner point of the block */
     int rows, cols;                      /* outer points; inner points taken at once, 1 if there are none or columns are the vector */
-    bool bad_index;
+    int failed;                          /* the least value that met an index out of range or divided by 0; INT_MAX: none */
 } cg_cpu_block;
+static inline void cg__cpu_fail(cg_cpu_block *b, int v) { b->failed = v < b->failed ? v : b->failed; }
 static inline int64_t cg__cpu_num(const cg_cpu_block *b, cg_num id) { return id == CG_NUM_NONE ? 0 : b->n[id]; }
 static inline size_t cg__cpu_width(cg_dtype d) { return cg__dtypes[cg__dtypes[d].compute].bytes; }
 static inline void *cg__cpu_reg(const cg_cpu_block *b, int reg) { return b->regs + (size_t)reg * CG_REG_ROOM; }

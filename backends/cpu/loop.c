@@ -67,6 +67,8 @@ static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
     for (int k = 0; k < row->arity; k++)
         in[k] = cg__cpu_operand(b, x->a[k], inside);
     const cg_dtype t = b->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
+    if (b->c->divides[v] && b->d->vec->any_zero(in[1], cg__dtypes[t].compute, count))
+        cg__cpu_fail(b, v);
     b->d->vec->elem[x->op][cg__dtypes[t].compute](out, in[0], in[1], in[2], count);
     narrow(b, x->dtype, out, count);
 }
@@ -354,8 +356,8 @@ static int most_elements(const cg_cpu_block *b, int rows)
     return most < b->c->width ? (int)most : b->c->width;
 }
 
-/* Blocks from..to-1 with the room of one thread. */
-static bool run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64_t to)
+/* Blocks from..to-1 with the room of one thread; returns what failed, as cg_cpu_block has it. */
+static int run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64_t to)
 {
     const size_t regs = (size_t)(b.c->nregs + 1) * CG_REG_ROOM, accs = (size_t)(b.c->nvals + 1) * 2 * CG_REG_ROOM;
     const totals t = { room + regs, (best *)(void *)(room + regs + accs) };
@@ -370,7 +372,7 @@ static bool run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64
         else
             run_stages(&b, &t);
     }
-    return b.bad_index;
+    return b.failed;
 }
 
 static size_t room_of(const cg_cpu_code *c)
@@ -382,27 +384,29 @@ static size_t room_of(const cg_cpu_code *c)
 int cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place, cg_error *err)
 {
     const cg_loop *l = &p->steps.at[step].loop;
-    const cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
+    const cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .failed = INT_MAX, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
     const int rows = rows_of_block(c, b.inner);
     const int64_t nblocks = (b.outer + rows - 1) / rows;
     const bool parallel = d->threads > 1 && nblocks > 1 && (double)b.outer * (double)(b.inner > 0 ? b.inner : 1) * l->nvals > PARALLEL_WORK;
     const int teams = !parallel ? 1 : nblocks < d->threads ? (int)nblocks : d->threads;
     const size_t one = room_of(c);
-    int bad = 0;
+    int failed = INT_MAX;
     if (nblocks == 0)
         return CG_OK;
     if (!cg__cpu_room(d, one * (size_t)teams))
         return cg__fail(err, CG_ENOMEM, "no memory for the blocks of a loop");
     if (teams == 1)
-        bad = run_blocks(b, d->room, rows, 0, nblocks);
+        failed = run_blocks(b, d->room, rows, 0, nblocks);
     else {
         /* No if clause: beside num_threads, clang's runtime keeps the number for the next parallel region, which is OpenBLAS's;
          * that waits for ever in a team smaller than it asked for. */
-#pragma omp parallel for schedule(static) num_threads(teams) reduction(| : bad)
-        for (int team = 0; team < teams; team++)
-            bad |= run_blocks(b, d->room + one * (size_t)team, rows, nblocks * team / teams, nblocks * (team + 1) / teams);
+#pragma omp parallel for schedule(static) num_threads(teams) reduction(min : failed)
+        for (int team = 0; team < teams; team++) {
+            const int own = run_blocks(b, d->room + one * (size_t)team, rows, nblocks * team / teams, nblocks * (team + 1) / teams);
+            failed = own < failed ? own : failed;
+        }
     }
-    if (bad && d->failed_step < 0)
-        d->failed_step = step;
+    if (failed < INT_MAX && d->failed < 0)
+        d->failed = cg__failure(step, failed);
     return CG_OK;
 }

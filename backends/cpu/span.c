@@ -10,6 +10,7 @@
 typedef struct span {
     cg_cpu_block *b;
     const cg_operand *o;
+    int value;                           /* that is loaded or stored */
     cg_dtype d;
     int from, to;                        /* axes */
     int64_t i[CG_AXES_MAX];              /* where the run begins; the other axes stay */
@@ -121,7 +122,7 @@ static bool index_ok(const span *s, int64_t *index)
 {
     const int64_t limit = cg__cpu_num(s->b, s->o->gather_limit);
     if (*index < -limit || *index >= limit) {
-        s->b->bad_index = true;
+        cg__cpu_fail(s->b, s->value);
         return false;
     }
     *index += *index < 0 ? limit : 0;
@@ -246,6 +247,7 @@ static span span_of(cg_cpu_block *b, int v)
     const bool points = x->level < 2 || b->c->columns;
     span s;
     begin(&s, b, o, points ? 0 : b->l->nouter, points ? b->l->nouter : b->l->naxes);
+    s.value = v;
     s.d = x->dtype;
     if (b->c->columns && x->level == 2)
         seek(&s, b->l->nouter, b->l->naxes, b->col_at);

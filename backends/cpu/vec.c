@@ -39,57 +39,9 @@
 
 /* ---- conversions */
 
-#define CONVERT(TO, FROM) { TO *o = out; const FROM *s = in; for (int i = 0; i < n; i++) o[i] = (TO)s[i]; break; }
-#define CONVERT_FROM(TO)                                                                                               \
-    switch (from) {                                                                                                    \
-    case CG_F32: CONVERT(TO, float)                                                                                    \
-    case CG_F64: CONVERT(TO, double)                                                                                   \
-    case CG_I64: CONVERT(TO, cg_i64)                                                                                   \
-    case CG_U64: CONVERT(TO, cg_u64)                                                                                   \
-    case CG_U32: CONVERT(TO, cg_u32)                                                                                   \
-    default: CONVERT(TO, cg_i32)                                                                                       \
-    }                                                                                                                  \
-    break;
-#define ODD { float *o = out; const double *s = in; for (int i = 0; i < n; i++) o[i] = cg_odd_f64(s[i]); break; }
-#define ROUND(F) { float *o = out; for (int i = 0; i < n; i++) o[i] = F(o[i]); break; }
-#define NARROW(C, S) { C *o = out; for (int i = 0; i < n; i++) o[i] = (C)(S)o[i]; break; }
-
-static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n)
-{
-    if (to == CG_BOOL) {
-#define TRUTH(FROM) { cg_i32 *o = out; const FROM *s = in; for (int i = 0; i < n; i++) o[i] = s[i] != 0; break; }
-        switch (from) {
-        case CG_F32: TRUTH(float)
-        case CG_F64: TRUTH(double)
-        case CG_I64: case CG_U64: TRUTH(cg_i64)
-        default: TRUTH(cg_i32)
-        }
-        return;
-    }
-    switch (cg__dtypes[to].compute) {
-    case CG_F32:
-        if (to != CG_F32 && from == CG_F64)          /* rounded once, in effect */
-            ODD
-        CONVERT_FROM(float)
-    case CG_F64: CONVERT_FROM(double)
-    case CG_I64: CONVERT_FROM(cg_i64)
-    case CG_U64: CONVERT_FROM(cg_u64)
-    case CG_U32: CONVERT_FROM(cg_u32)
-    default: CONVERT_FROM(cg_i32)
-    }
-    switch (to) {
-    case CG_I8: NARROW(cg_i32, int8_t)
-    case CG_I16: NARROW(cg_i32, int16_t)
-    case CG_U8: NARROW(cg_u32, uint8_t)
-    case CG_U16: NARROW(cg_u32, uint16_t)
-    case CG_F16: ROUND(cg_round_f16)
-    case CG_BF16: ROUND(cg_round_bf16)
-    default: break;
-    }
-}
+#include "backends/cpu/vec_casts.h"
 
 /* How an element of memory becomes one of the compute type and back, beside the cast. */
-#define SAME(x) (x)
 #define LOAD(C, S, TO, FROM)                                                                                           \
     {                                                                                                                  \
         C *o = out;                                                                                                    \
@@ -134,6 +86,15 @@ static void convert(void *out, cg_dtype to, const void *in, cg_dtype from, int n
 static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
 {
     BY_DTYPE(LOAD)
+}
+
+#define ANY_ZERO(C) { const C *s = in; C found = 0; _Pragma("omp simd reduction(| : found)") for (int i = 0; i < n; i++) found |= s[i] == 0; return found != 0; }
+
+static bool any_zero(const void *in, cg_dtype compute, int n)
+{
+    if (cg__dtypes[compute].bytes == 8)
+        ANY_ZERO(cg_u64)
+    ANY_ZERO(cg_u32)
 }
 
 static void count(int64_t *out, int64_t first, int n)
@@ -246,5 +207,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .convert = convert, .load = load, .count = count, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
+    .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };

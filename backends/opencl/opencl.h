@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* The OpenCL executor's rooms: device.c (platforms, devices, memory), cache.c (the driver's folder), values.c and text.c (a step as canonical kernel text), program.c
- * (texts become kernels), gemm.c (the host's BLAS in the queue, CLBlast), run.c (launches, calls in flight and how they ended).
+/* The OpenCL executor's rooms: device.c (platforms, devices, memory), cache.c (the driver's folder), text.c, body.c, reduce.c and values.c (a step
+ * as canonical kernel text), program.c (texts become kernels), gemm.c (the host's BLAS in the queue, CLBlast), run.c (launches, calls in flight and
+ * how they ended).
  *
  * One in-order queue a device; only reads and the wait for a call's end block. Kernel text depends on structure only; all numbers of a step
  * travel in one by-value struct argument. */
@@ -23,7 +24,7 @@ typedef struct cg_cl_text {
     cg_cl_number num[CG_CL_NUMBERS];     /* the struct argument, in order */
     int n;
     bool wide;                           /* they are long, not int */
-    bool can_fail;                       /* then come step and call, and a last argument: the status words */
+    bool can_fail;                       /* then come step (cg__failure of its value 0) and call, and a last argument: the status words */
 } cg_cl_text;
 typedef struct cg_cl_kernel { cg_cl_text text; cl_kernel k; } cg_cl_kernel;
 typedef struct cg_cl_program { uint64_t hash; cl_program program; char *text; } cg_cl_program;
@@ -34,7 +35,7 @@ typedef struct cg_cl_exe { cg_cl_kernel (*at)[2]; int n; bool native, can_fail; 
 
 typedef struct cg_cl_call {
     CG_VEC(cl_event) commands;           /* all that may still fail: PoCL does not tell a later command of an earlier one's failure */
-    int word;                            /* its status as read back: the least step that failed, INT_MAX: none */
+    int word;                            /* its status as read back: the least cg__failure, INT_MAX: none */
     CG_VEC(void *) staged;               /* host memory that its writes come from */
 } cg_cl_call;
 typedef struct cg_cl {
@@ -87,6 +88,6 @@ int cg__cl_gemm(cg_cl *d, bool native, const cg_gemm *g, const int64_t *n, const
 
 /* ---- run.c */
 int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, cg_error *err);
-int cg__cl_finish(cg_device *, int64_t call, int *step, cg_error *err);
+int cg__cl_finish(cg_device *, int64_t call, int *failed, cg_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Runs plans: each step one launch (or one product, one copy), nothing waits. How a call ended is asked of the events of its commands,
- * since a failed kernel is silent on PoCL, and of its status word, where steps write their number when an index is out of range. */
+ * since a failed kernel is silent on PoCL, and of its status word, where steps write what met an index out of range or divided by zero. */
 #include "backends/opencl/opencl.h"
 #include <limits.h>
 
@@ -68,7 +68,7 @@ static int set_arguments(cg_cl *d, const cg_cl_kernel *k, const launch *a, cg_er
     const cg_step *s = &a->p->steps.at[a->step];
     const int n = t->n + (t->can_fail ? 2 : 0), pointers = noperands(s);
     for (int i = 0; i < n; i++) {
-        const int64_t x = i < t->n ? number(a, t->num[i]) : i == t->n ? a->step : a->word;
+        const int64_t x = i < t->n ? number(a, t->num[i]) : i == t->n ? cg__failure(a->step, 0) : a->word;
         if (t->wide)
             v.wide[i] = x;
         else
@@ -261,11 +261,11 @@ int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_p
     return CG_OK;
 }
 
-int cg__cl_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
+int cg__cl_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
     cg_cl_call *c = &d->call[call % CG_CALLS];
-    *step = -1;
+    *failed = -1;
     const cl_int waited = clWaitForEvents(1, &c->commands.at[c->commands.n - 1]);
     int rc = CG_OK;
     for (int i = 0; i < c->commands.n && rc == CG_OK; i++)
@@ -273,8 +273,8 @@ int cg__cl_finish(cg_device *dev, int64_t call, int *step, cg_error *err)
     if (rc == CG_OK && waited != CL_SUCCESS)
         rc = cg__cl_fail(err, waited, "clWaitForEvents");
     if (rc == CG_OK && c->word != INT_MAX) {
-        *step = c->word;
-        rc = cg__fail(err, CG_ERUNTIME, "step %d failed", c->word);
+        *failed = c->word;
+        rc = cg__fail(err, CG_ERUNTIME, "step %d failed", c->word / CG_STEP_VALUES);
     }
     if (rc < 0)
         clear_word(d, (int)(call % CG_CALLS));

@@ -24,6 +24,18 @@ void cg__cl_line(cg_cl_writer *w, const char *fmt, ...)
     cg__strb(w->out, "%s\n", text);
 }
 
+void cg__cl_open(cg_cl_writer *w, const char *line)
+{
+    cg__cl_line(w, "%s", line);
+    w->depth++;
+}
+
+void cg__cl_close(cg_cl_writer *w)
+{
+    w->depth--;
+    cg__cl_line(w, "}");
+}
+
 static const char *number_named(cg_cl_writer *w, cg_cl_number want, const char *name)
 {
     cg_cl_text *k = w->k;
@@ -130,6 +142,14 @@ void cg__cl_literal(cg_strb *out, cg_dtype d, double v, int64_t i)
         float_literal(out, c, v);
 }
 
+/* v as the dtype holds it. */
+static void literal_of(cg_strb *out, cg_dtype d, double v)
+{
+    char held[8] = { 0 };
+    cg__store_f64(held, d, v);
+    cg__cl_literal(out, d, v, cg__is_float(d) ? 0 : cg__load_i64(held, d));
+}
+
 /* ---- expressions: a b c become operands, T the type, M(f) libcg's f for that type; in comments just f */
 
 typedef void operand_fn(cg_cl_writer *w, int v, int depth);
@@ -208,6 +228,13 @@ void cg__cl_result(cg_cl_writer *w, const cg_val *x, bool open)
         cg__strb(w->out, "%s", wraps[x->dtype]);
 }
 
+/* What follows a condition under which value v fails. */
+static void fails(cg_cl_writer *w, int v)
+{
+    cg__cl_line(w, "    atomic_min(&status[n.call], (int)n.step + %d);", v);
+    w->k->can_fail = true;
+}
+
 /* Names the conditions under which the element exists; an index out of range sets the status. */
 static void guards(cg_cl_writer *w, int v, const cg_operand *o)
 {
@@ -242,8 +269,7 @@ static void guards(cg_cl_writer *w, int v, const cg_operand *o)
     cg__strb(w->out, ";\n");
     cg__cl_line(w, "const int ok%d = row%d >= 0 && row%d < n.%s;", v, v, v, rows);
     cg__cl_line(w, o->nwindows ? "if (inside%d && !ok%d)" : "if (!ok%d)", v, v);
-    cg__cl_line(w, "    atomic_min(&status[n.call], (int)n.step);");
-    w->k->can_fail = true;
+    fails(w, v);
 }
 
 static void load(cg_cl_writer *w, int v)
@@ -266,7 +292,7 @@ static void load(cg_cl_writer *w, int v)
     cg__strb(w->out, half ? "])" : "]");
     if (o->nwindows || o->gather >= 0) {
         cg__strb(w->out, " : ");
-        cg__cl_literal(w->out, x->dtype, o->fill, (int64_t)o->fill);
+        literal_of(w->out, x->dtype, o->fill);
     }
     cg__strb(w->out, ";\n");
 }
@@ -286,15 +312,28 @@ static void store(cg_cl_writer *w, int v)
     cg__strb(w->out, half ? ");\n" : ";\n");
 }
 
+/* Floats stop at the ends of an integer type, NaN is 0: cg_of_f32_i32, and then a narrow type's own conversion. What is wider than f32 becomes
+ * a half by way of an odd f32, which rounds once in effect. */
 static void cast(cg_cl_writer *w, const cg_val *x)
 {
-    const bool odd = half_name(x->dtype) && w->l->vals[x->a[0]].dtype == CG_F64, truth = x->dtype == CG_BOOL;
-    if (odd)
-        cg__strb(w->out, "cg_odd_f64(");
-    else if (!truth)
+    const cg_dtype from = cg__dtypes[w->l->vals[x->a[0]].dtype].compute, to = cg__dtypes[x->dtype].compute;
+    const bool stops = cg__is_float(from) && cg__is_int(x->dtype), odd = half_name(x->dtype) && from != CG_F32, narrow = stops && to != x->dtype;
+    if (narrow)
+        cg__strb(w->out, "convert_%s_sat(", cg__dtypes[x->dtype].cl_name);
+    else
+        cg__cl_result(w, x, true);
+    if (stops)
+        cg__strb(w->out, "cg_of_%s_%s(", cg__dtypes[from].name, cg__dtypes[to].name);
+    else if (odd)
+        cg__strb(w->out, "cg_odd_%s(", cg__dtypes[from].name);
+    else if (x->dtype != CG_BOOL)
         cg__strb(w->out, "(%s)", cg__cl_type(x->dtype));
     by_name(w, x->a[0], 0);
-    cg__strb(w->out, "%s", odd ? ")" : truth ? " != 0" : "");
+    cg__strb(w->out, "%s", stops || odd ? ")" : x->dtype == CG_BOOL ? " != 0" : "");
+    if (narrow)
+        cg__strb(w->out, ")");
+    else
+        cg__cl_result(w, x, false);
 }
 
 void cg__cl_value(cg_cl_writer *w, int v)
@@ -306,14 +345,21 @@ void cg__cl_value(cg_cl_writer *w, int v)
         store(w, v);
     if (x->kind != CG_V_ELEM && x->kind != CG_V_CAST)
         return;                          /* leaves stand where they are used; reductions are the stage's */
+    if (cg__loop_divides(w->p, w->l, v)) {
+        char by[2 * CG_CL_NAME];
+        cg__cl_operand(w, x->a[1], by);
+        cg__cl_line(w, "if (%s == 0)", by);
+        fails(w, v);
+    }
     cg__cl_pad(w);
     cg__strb(w->out, "const %s %s = ", cg__cl_type(x->dtype), w->local[v]);
-    cg__cl_result(w, x, true);
     if (x->kind == CG_V_CAST)
         cast(w, x);
-    else
+    else {
+        cg__cl_result(w, x, true);
         expand(w, x, false, by_name, 0);
-    cg__cl_result(w, x, false);
+        cg__cl_result(w, x, false);
+    }
     cg__strb(w->out, ";\n");
 }
 

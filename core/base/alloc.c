@@ -93,10 +93,10 @@ bool cg__add_size(size_t a, size_t b, size_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
-/* ---- arena: chunks of at least 16 KiB, the newest first */
+/* ---- arena: chunks of at least 16 KiB, the newest first. Behind the last block of each there is room that may be read (cg_node.type). */
 
 struct cg_chunk { struct cg_chunk *next; size_t used, cap; };
-enum { CHUNK = 16384, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
+enum { CHUNK = 16384, BEHIND = 256, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
 
 void *cg__arena(cg_arena *a, size_t bytes)
 {
@@ -108,7 +108,7 @@ void *cg__arena(cg_arena *a, size_t bytes)
     if (!c || c->cap - c->used < need) {
         const size_t cap = need > CHUNK ? need : CHUNK;
         size_t whole;
-        if (!cg__add_size(cap, HEAD, &whole) || !(c = cg__zalloc(whole)))
+        if (!cg__add_size(cap, HEAD + BEHIND, &whole) || !(c = cg__zalloc(whole)))
             return NULL;
         c->cap = cap;
         c->next = a->head;

@@ -45,7 +45,7 @@ bool cg__vec_room(void **at, int n, int *cap, size_t item);
 #define CG_VEC_FREE(v) (cg__free((v)->at), (v)->at = NULL, (v)->n = (v)->cap = 0)
 
 /* ---- hash map from 64-bit keys to 64-bit values; a key may be put more than once (a multimap for hash-consing) */
-typedef struct cg_map { struct cg_map_item { uint64_t key, value; bool used; } *at; size_t n, cap; } cg_map;
+typedef struct cg_map { struct cg_map_item { uint64_t key, not_value; } *at; size_t n, cap; } cg_map;       /* any value but UINT64_MAX */
 bool cg__map_put(cg_map *m, uint64_t key, uint64_t value);           /* adds, never replaces; false: no memory */
 bool cg__map_set(cg_map *m, uint64_t key, uint64_t value);           /* replaces the first of that key, or adds */
 bool cg__map_get(const cg_map *m, uint64_t key, uint64_t *value);    /* the first of that key */
@@ -91,11 +91,13 @@ typedef struct cg_dtype_row {
 extern const cg_dtype_row cg__dtypes[CG_DTYPE_COUNT + 1];       /* the last row: nodes with several outputs, so that asking about one is harmless */
 static inline bool cg__is_float(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_FLOAT; }
 static inline bool cg__is_int(cg_dtype d) { return cg__dtypes[d].kind == CG_KIND_INT || cg__dtypes[d].kind == CG_KIND_UINT; }
-/* One element from and to memory; integers and bool through int64 when is_int, floats through double. */
+/* One element from and to memory; integers and bool through int64 when is_int, floats through double. A float as an integer is truncated,
+ * beyond the range it is the nearest end, NaN is 0. */
 double  cg__load_f64(const void *p, cg_dtype d);
 int64_t cg__load_i64(const void *p, cg_dtype d);
-void    cg__store_f64(void *p, cg_dtype d, double v);     /* rounds to nearest even; integers truncate */
-void    cg__store_i64(void *p, cg_dtype d, int64_t v);    /* wraps */
+void    cg__store_f64(void *p, cg_dtype d, double v);     /* rounds to nearest even */
+void    cg__store_i64(void *p, cg_dtype d, int64_t v);    /* wraps; floats: rounds once */
+void    cg__cast_element(void *to, cg_dtype d, const void *from, cg_dtype s);     /* as cg_cast does */
 bool    cg__dtype_by_name(const char *name, size_t n, cg_dtype *out);
 
 /* ---- the elementwise table, elemwise.def: one enumerator and one row an operation */
@@ -107,7 +109,7 @@ typedef enum {
 typedef enum { CG_CLS_ANY, CG_CLS_NUM, CG_CLS_FLT, CG_CLS_INT, CG_CLS_BIT } cg_cls;    /* which dtypes operands may have; FLT casts integers to f32 */
 typedef enum { CG_RES_SAME, CG_RES_BOOL, CG_RES_BC } cg_res;     /* result: the operands' dtype, bool, or the promotion of b and c (where) */
 /* The algebra column, explained in elemwise.def */
-enum { A_COMM = 1, A_ASSOC = 2, A_IDEM = 4, A_INVO = 8, A_ODD = 16, A_EVEN = 32, A_MONO = 64, A_OR = 128, A_AND = 256, A_NOT = 512 };
+enum { A_COMM = 1, A_ASSOC = 2, A_IDEM = 4, A_INVO = 8, A_ODD = 16, A_EVEN = 32, A_MONO = 64, A_OR = 128, A_AND = 256, A_NOT = 512, A_QUOT = 1024 };
 typedef struct cg_elem_row { const char *name; int arity; cg_cls cls; cg_res res; unsigned algebra; const char *expr; } cg_elem_row;
 extern const cg_elem_row cg__elems[CG_EL_COUNT];
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Vectors and the open-addressing multimap from 64-bit keys to 64-bit values.
  *
- * Invariant: the map's capacity is a power of two and at most 3/4 full, so that every probe ends; nothing is ever removed.
+ * Invariant: the map's capacity is a power of two and at most 3/4 full, so that every probe ends; nothing is ever removed. A place is free
+ * while its value is stored as 0, so values are stored inverted.
  */
 #include <xxhash.h>
 #include "core/base/base.h"
@@ -33,9 +34,9 @@ static size_t home(const cg_map *m, uint64_t key)
 static void place(cg_map *m, uint64_t key, uint64_t value)
 {
     size_t i = home(m, key);
-    while (m->at[i].used)
+    while (m->at[i].not_value)
         i = (i + 1) & (m->cap - 1);
-    m->at[i] = (struct cg_map_item){ key, value, true };
+    m->at[i] = (struct cg_map_item){ key, ~value };
     m->n++;
 }
 
@@ -48,12 +49,12 @@ static bool grow(cg_map *m)
         return false;
     /* Equal keys keep their order: the walk starts where no run crosses, at a free place. */
     size_t start = 0;
-    while (m->cap && m->at[start].used)
+    while (m->cap && m->at[start].not_value)
         start++;
     for (size_t k = 0; k < m->cap; k++) {
         const struct cg_map_item *it = &m->at[(start + k) & (m->cap - 1)];
-        if (it->used)
-            place(&big, it->key, it->value);
+        if (it->not_value)
+            place(&big, it->key, ~it->not_value);
     }
     cg__free(m->at);
     *m = big;
@@ -72,13 +73,14 @@ bool cg__map_next(const cg_map *m, uint64_t key, size_t *it, uint64_t *value)
 {
     if (!m->cap)
         return false;
+    const size_t from = home(m, key);
     for (size_t k = *it;; k++) {
-        const struct cg_map_item *at = &m->at[(home(m, key) + k) & (m->cap - 1)];
-        if (!at->used)
+        const struct cg_map_item *at = &m->at[(from + k) & (m->cap - 1)];
+        if (!at->not_value)
             return false;
         if (at->key == key) {
             *it = k + 1;
-            *value = at->value;
+            *value = ~at->not_value;
             return true;
         }
     }
@@ -92,9 +94,9 @@ bool cg__map_get(const cg_map *m, uint64_t key, uint64_t *value)
 
 bool cg__map_set(cg_map *m, uint64_t key, uint64_t value)
 {
-    for (size_t i = m->cap ? home(m, key) : 0; m->cap && m->at[i].used; i = (i + 1) & (m->cap - 1))
+    for (size_t i = m->cap ? home(m, key) : 0; m->cap && m->at[i].not_value; i = (i + 1) & (m->cap - 1))
         if (m->at[i].key == key) {
-            m->at[i].value = value;
+            m->at[i].not_value = ~value;
             return true;
         }
     return cg__map_put(m, key, value);

@@ -69,6 +69,29 @@ static double from_bf16(uint16_t h)
     return (double)f;
 }
 
+/* v as an integer of d: truncated, beyond the range of d its nearest end, NaN 0. */
+static int64_t saturated(double v, cg_dtype d)
+{
+    const bool sign = cg__dtypes[d].kind == CG_KIND_INT;
+    const int bits = 8 * (int)cg__dtypes[d].bytes - sign;
+    const double end = ldexp(1, bits), least = sign ? -end : 0;
+    if (!(v > least))
+        return v != v || !sign ? 0 : (int64_t)(UINT64_MAX << bits);
+    return v >= end ? (int64_t)(UINT64_MAX >> (64 - bits)) : sign ? (int64_t)v : (int64_t)(uint64_t)v;
+}
+
+/* A double that rounds to f32, f16 and bf16 as m does: what does not fit its 53 bits is gathered in the last of them. */
+static double gathered(uint64_t m)
+{
+    return m >> 53 ? 2048.0 * (double)(m >> 11 | ((m & 2047) != 0)) : (double)m;
+}
+
+static void store_whole(void *p, cg_dtype d, uint64_t m, bool negative)
+{
+    const double v = d == CG_F64 ? (double)m : gathered(m);
+    cg__store_f64(p, d, negative ? -v : v);
+}
+
 #define LOAD(T) { T v; memcpy(&v, p, sizeof v); return (RESULT)v; }
 #define INTS                                                                                                           \
     case CG_BOOL: case CG_U8: LOAD(uint8_t) case CG_I8: LOAD(int8_t) case CG_I16: LOAD(int16_t) case CG_I32: LOAD(int32_t) \
@@ -93,7 +116,7 @@ int64_t cg__load_i64(const void *p, cg_dtype d)
 {
     switch (d) {
     INTS
-    default: return (int64_t)cg__load_f64(p, d);
+    default: return saturated(cg__load_f64(p, d), CG_I64);
     }
 }
 #undef RESULT
@@ -102,7 +125,7 @@ void cg__store_i64(void *p, cg_dtype d, int64_t v)
 {
     const uint8_t truth = v != 0;
     if (cg__is_float(d))
-        cg__store_f64(p, d, (double)v);
+        store_whole(p, d, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0);
     else
         memcpy(p, d == CG_BOOL ? (const void *)&truth : (const void *)&v, cg__dtypes[d].bytes);      /* little endian */
 }
@@ -117,7 +140,16 @@ void cg__store_f64(void *p, cg_dtype d, double v)
     case CG_F16: h = to_half(v); memcpy(p, &h, 2); break;
     case CG_BF16: h = to_bf16(v); memcpy(p, &h, 2); break;
     case CG_BOOL: cg__store_i64(p, d, v != 0); break;
-    case CG_U64: cg__store_i64(p, d, v >= 9223372036854775808.0 ? (int64_t)(uint64_t)v : (int64_t)v); break;
-    default: cg__store_i64(p, d, v > -9.3e18 && v < 9.2e18 ? (int64_t)v : 0);
+    default: cg__store_i64(p, d, saturated(v, d));
     }
+}
+
+void cg__cast_element(void *to, cg_dtype d, const void *from, cg_dtype s)
+{
+    if (cg__is_float(s))
+        cg__store_f64(to, d, cg__load_f64(from, s));
+    else if (s == CG_U64 && cg__is_float(d))
+        store_whole(to, d, (uint64_t)cg__load_i64(from, s), false);
+    else
+        cg__store_i64(to, d, cg__load_i64(from, s));
 }

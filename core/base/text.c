@@ -27,10 +27,59 @@ void cg__strb_add(cg_strb *s, const char *text, size_t n)
     s->at[s->n += n] = 0;
 }
 
+static void add_int(cg_strb *s, int64_t v)
+{
+    char digits[24];
+    int at = sizeof digits;
+    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do
+        digits[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (v < 0)
+        digits[--at] = '-';
+    cg__strb_add(s, digits + at, sizeof digits - (size_t)at);
+}
+
+/* Whether a format has nothing but %s, %d and %lld. */
+static bool is_simple(const char *fmt)
+{
+    while ((fmt = strchr(fmt, '%'))) {
+        fmt++;
+        fmt += strncmp(fmt, "ll", 2) == 0 && fmt[2] == 'd' ? 2 : 0;
+        if (*fmt != 's' && *fmt != 'd')
+            return false;
+    }
+    return true;
+}
+
+static void add_simple(cg_strb *s, const char *fmt, va_list ap)
+{
+    for (const char *at; (at = strchr(fmt, '%')); fmt = at + 2) {
+        cg__strb_add(s, fmt, (size_t)(at - fmt));
+        if (at[1] == 's') {
+            const char *text = va_arg(ap, const char *);
+            cg__strb_add(s, text ? text : "(null)", text ? strlen(text) : 6);
+        } else if (at[1] == 'd')
+            add_int(s, va_arg(ap, int));
+        else {
+            add_int(s, va_arg(ap, long long));
+            at += 2;
+        }
+    }
+    cg__strb_add(s, fmt, strlen(fmt));
+}
+
+/* vsnprintf costs up to a microsecond where a library has registered conversions of its own (libquadmath does, behind OpenBLAS), and nearly all
+ * text is words and whole numbers. */
 void cg__strb(cg_strb *s, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
+    if (is_simple(fmt)) {
+        add_simple(s, fmt, ap);
+        va_end(ap);
+        return;
+    }
     const int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     if (n < 0 || !room(s, (size_t)n)) {

@@ -10,39 +10,24 @@
 typedef struct walk {
     cg_graph *g;
     cg_node_vec nodes;
-    cg_map grads;                        /* node -> gradient so far; tuple -> an array of one an output, in the arena */
-    cg_map wanted;                       /* nodes through which a wanted variable reaches a root */
+    int count;                           /* ids of nodes that are walked are below it */
+    void **grads;                        /* by id: the gradient so far; of a tuple an array of one an output, in the arena */
+    bool *wanted;                        /* by id: through which a wanted variable reaches a root */
     cg_arena arena;
 } walk;
 
-static bool is_wanted(const walk *w, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&w->wanted, cg__key(n), &v);
-}
+static bool is_wanted(const walk *w, const cg_node *n) { return n->id < w->count && w->wanted[n->id]; }
+static cg_node *grad_of(const walk *w, const cg_node *n) { return n->id < w->count ? w->grads[n->id] : NULL; }
 
-static cg_node *grad_of(const walk *w, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&w->grads, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
-}
-
-static bool mark_wanted(walk *w, cg_node *const *wrt, int n)
+static void mark_wanted(walk *w, cg_node *const *wrt, int n)
 {
     for (int i = 0; i < n; i++)
-        if (!is_wanted(w, wrt[i]) && !cg__map_put(&w->wanted, cg__key(wrt[i]), 1))
-            return false;
+        w->wanted[wrt[i]->id] = true;
     for (int i = 0; i < w->nodes.n; i++) {
         const cg_node *at = w->nodes.at[i];
-        bool reaches = is_wanted(w, at);
-        for (int k = 0; k < cg__nvalues(at) && !reaches; k++)
-            if (is_wanted(w, at->in[k]) && !cg__is(at, CG_OP_dim)) {
-                reaches = true;
-                if (!cg__map_put(&w->wanted, cg__key(at), 1))
-                    return false;
-            }
+        for (int k = 0; k < cg__nvalues(at) && !cg__is(at, CG_OP_dim); k++)
+            w->wanted[at->id] |= w->wanted[at->in[k]->id];
     }
-    return true;
 }
 
 static cg_node *sum_of(cg_node *have, cg_node *more)
@@ -53,7 +38,9 @@ static cg_node *sum_of(cg_node *have, cg_node *more)
 static int add_grad(walk *w, cg_node *n, cg_node *gin)
 {
     cg_node *sum = gin ? sum_of(grad_of(w, n), gin) : NULL;
-    return !gin || (sum && cg__map_set(&w->grads, cg__key(n), cg__key(sum))) ? CG_OK : CG_ENOMEM;
+    if (sum)
+        w->grads[n->id] = sum;
+    return !gin || sum ? CG_OK : CG_ENOMEM;
 }
 
 /* What reaches output `get` of a tuple is kept beside that of its other outputs. */
@@ -61,7 +48,7 @@ static int add_to_tuple(walk *w, const cg_node *get)
 {
     cg_node *tuple = get->in[0], **list = (cg_node **)grad_of(w, tuple);
     const int64_t k = get->attr[0].at[0];
-    if (!list && (!(list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)) || !cg__map_set(&w->grads, cg__key(tuple), cg__key(list))))
+    if (!list && !(w->grads[tuple->id] = list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)))
         return CG_ENOMEM;
     list[k] = sum_of(list[k], grad_of(w, get));
     return list[k] ? CG_OK : CG_ENOMEM;
@@ -108,8 +95,12 @@ static int step(walk *w, cg_node *n)
 
 int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out)
 {
-    walk w = { .g = roots[0]->graph };
-    int rc = cg__reach_values(roots, nroots, &w.nodes) && mark_wanted(&w, wrt, n) ? CG_OK : CG_ENOMEM;
+    walk w = { .g = roots[0]->graph, .count = roots[0]->graph->count };
+    w.grads = cg__zalloc((size_t)w.count * sizeof *w.grads);
+    w.wanted = cg__zalloc((size_t)w.count);
+    int rc = w.grads && w.wanted && cg__reach_values(roots, nroots, &w.nodes) ? CG_OK : CG_ENOMEM;
+    if (rc == CG_OK)
+        mark_wanted(&w, wrt, n);
     for (int i = 0; i < nroots && rc == CG_OK; i++)
         rc = seeds[i] ? add_grad(&w, roots[i], seeds[i]) : CG_OK;
     for (int i = w.nodes.n - 1; i >= 0 && rc == CG_OK; i--)
@@ -119,8 +110,8 @@ int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_no
     if (rc < 0 && !w.g->error.code)
         cg__graph_fail(w.g, (cg_status)rc, "cg_grad: failed: %s", cg_status_name((cg_status)rc));
     CG_VEC_FREE(&w.nodes);
-    cg__map_free(&w.grads);
-    cg__map_free(&w.wanted);
+    cg__free(w.grads);
+    cg__free(w.wanted);
     cg__arena_free(&w.arena);
     return rc;
 }

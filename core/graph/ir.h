@@ -45,13 +45,13 @@ struct cg_node {
     int id, nin;
     cg_node **in;
     cg_attr *attr;               /* as many as op->nattrs */
-    cg_type type;
     int nouts;                   /* 0: one value, of `type` */
-    cg_type *outs;               /* of a tuple */
     int nbody;                   /* the last nbody inputs are roots of a body, not values */
+    cg_type *outs;               /* of a tuple */
     uint64_t uid;                /* identity ops only, else 0 */
     cg_array *array;             /* shared variables only */
     cg_node *next;               /* the graph's list, by id */
+    cg_type type;                /* last: a node of a graph ends behind the dims that it has, and cg__arena keeps room for who copies a whole type */
 };
 
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
@@ -87,10 +87,11 @@ struct cg_graph {
     cg_map consed;               /* hash -> node */
     cg_node *first, *last;
     int count;
+    int loops;                   /* nodes that have a body */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* sticky */
-    cg_sited_vec sites;          /* sites.h: names, scopes and creation sites, by node id */
+    cg_sites sites;              /* sites.h: names, scopes and creation sites */
     const void *caller;          /* while a public builder runs: the user's code after the call */
     cg_map defaults;             /* shared variable -> its default update */
     const char *at;              /* set by cg_at */
@@ -108,6 +109,7 @@ bool cg__type_same(const cg_type *a, const cg_type *b);
 cg_node *cg__leaf(cg_graph *g, cg_op_id op, const cg_type *t, cg_array *array, uint64_t uid);
 cg_node *cg__const_i64(cg_graph *g, int64_t v);
 cg_node *cg__splat(cg_graph *g, cg_dtype d, double v);                  /* rank-0 constant */
+cg_node *cg__splat_as(const cg_node *c, cg_dtype d);                    /* the first element of a constant, cast */
 bool cg__is_const(const cg_node *n, double *value);                     /* all elements equal value */
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* sticky; returns NULL */
 cg_graph *cg__graph_of(cg_node *const *in, int n);                      /* NULL when an operand is NULL or graphs differ (then says so) */
@@ -127,6 +129,7 @@ cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
  * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
+bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo);    /* the same for n roots of one graph, in one walk */
 cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
 /* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */

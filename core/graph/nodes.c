@@ -4,6 +4,7 @@
  * Invariant: a node is complete (type inferred, attributes canonical) before it is entered into the table of expressions,
  * and never changes after; equal expressions are equal pointers.
  */
+#include <stddef.h>
 #include "core/graph/build.h"
 #include "core/graph/ir.h"
 
@@ -12,6 +13,8 @@ CG_API cg_graph *cg_graph_new(void)
     cg_graph *g = cg__zalloc(sizeof *g);
     if (!g)
         cg__set_last(&(cg_error){ .code = CG_ENOMEM, .text = "cg_graph_new: no memory" });
+    else
+        cg__sites_begin(&g->sites);
     return g;
 }
 
@@ -21,7 +24,7 @@ CG_API void cg_graph_free(cg_graph *g)
         return;
     cg__map_free(&g->consed);
     cg__map_free(&g->defaults);
-    CG_VEC_FREE(&g->sites);
+    cg__sites_free(&g->sites);
     CG_VEC_FREE(&g->scopes);
     cg__arena_free(&g->arena);
     cg__free(g);
@@ -159,17 +162,19 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     cg_node *have = find(candidate, h);
     if (have && cg__site_note(g, have))
         return have;
-    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, sizeof *n);
+    const size_t bytes = offsetof(cg_node, type.dim) + (size_t)candidate->type.rank * sizeof candidate->type.dim[0];
+    cg_node *n = have ? NULL : cg__arena_copy(&g->arena, candidate, bytes);
     if (!n)
         goto memory;
     n->id = g->count;
-    n->in = cg__arena_copy(&g->arena, candidate->in, (size_t)candidate->nin * sizeof *n->in);
-    n->attr = copy_attrs(g, n->op, candidate->attr);
-    if ((n->nin && !n->in) || !n->attr || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
+    n->in = n->nin ? cg__arena_copy(&g->arena, candidate->in, (size_t)n->nin * sizeof *n->in) : NULL;
+    n->attr = n->op->nattrs ? copy_attrs(g, n->op, candidate->attr) : NULL;
+    if ((n->nin && !n->in) || (n->op->nattrs && !n->attr) || !cg__site_note(g, n) || !cg__map_put(&g->consed, h, cg__key(n))) {
         cg__site_forget(n);
         goto memory;
     }
     g->count++;
+    g->loops += n->nbody > 0;
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;
@@ -293,6 +298,13 @@ cg_node *cg__splat(cg_graph *g, cg_dtype d, double v)
     int64_t room = 0;
     cg__store_f64(&room, d, v);
     return constant(g, &(cg_type){ .dtype = d }, &room, cg__dtypes[d].bytes);
+}
+
+cg_node *cg__splat_as(const cg_node *c, cg_dtype d)
+{
+    int64_t room = 0;
+    cg__cast_element(&room, d, c->attr[0].at, c->type.dtype);
+    return constant(c->graph, &(cg_type){ .dtype = d }, &room, cg__dtypes[d].bytes);
 }
 
 cg_node *cg__const_i64(cg_graph *g, int64_t v)

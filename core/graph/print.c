@@ -15,8 +15,9 @@ typedef CG_VEC(piece) piece_vec;
 typedef struct printer {
     cg_strb out;
     piece_vec stack;
-    cg_map users;            /* node -> number of users */
-    cg_map let;              /* node -> its name in the let (text of the arena) */
+    int *users;              /* by node id: how many */
+    const char **let;        /* by node id: its name in the let (text of the arena), or NULL */
+    int lets;
     cg_map taken;            /* hash of a name in use */
     cg_arena arena;
     bool failed;
@@ -49,13 +50,15 @@ const char *cg__var_word(const cg_node *n, char buf[16])
     return buf;
 }
 
+static void add(cg_strb *out, const char *text) { cg__strb_add(out, text, strlen(text)); }
+
 /* ---- numbers */
 
 static void float_text(double v, cg_strb *out)
 {
     char s[40];
-    if (v != v) {
-        cg__strb(out, "nan");
+    if (v != v || (v == (int)v && !signbit(v) && v < 1e9)) {
+        cg__strb(out, v != v ? "nan" : "%d", (int)v);
         return;
     }
     snprintf(s, sizeof s, "%.9g", v);
@@ -118,7 +121,7 @@ static void const_text(const cg_node *n, const cg_node *user, cg_strb *out)
 static void push_text(printer *p, const char *text)
 {
     piece x = { 0 };
-    snprintf(x.text, sizeof x.text, "%s", text);
+    memcpy(x.text, text, strnlen(text, sizeof x.text - 1));
     p->failed |= !CG_PUSH(&p->stack, x);
 }
 
@@ -185,10 +188,9 @@ static void push_call(printer *p, const cg_node *n)
 
 static void emit_node(printer *p, const cg_node *n, const cg_node *user, bool whole)
 {
-    uint64_t name;
     char buf[16];
-    if (!whole && cg__map_get(&p->let, cg__key(n), &name))
-        cg__strb(&p->out, "%s", (const char *)(uintptr_t)name);
+    if (!whole && p->let[n->id])
+        add(&p->out, p->let[n->id]);
     else if (n->op->props & CG_IDENTITY)
         cg__strb(&p->out, "%s", cg__var_word(n, buf));
     else if (cg__is(n, CG_OP_const))
@@ -206,7 +208,7 @@ static void emit_whole(printer *p, const cg_node *n)
         if (x.node)
             emit_node(p, x.node, x.user, false);
         else
-            cg__strb(&p->out, "%s", x.text);
+            add(&p->out, x.text);
     }
 }
 
@@ -232,23 +234,19 @@ static void name_part(printer *p, const cg_node *n, int *next)
         while (!take_name(p, made));
         name = cg__arena_str(&p->arena, made);
     }
-    p->failed |= !name || !cg__map_put(&p->let, cg__key(n), cg__key(name));
-}
-
-static uint64_t users_of(const printer *p, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&p->users, cg__key(n), &v) ? v : 0;
+    p->failed |= !name;
+    p->let[n->id] = name;
+    p->lets++;
 }
 
 /* Inputs have smaller ids: going down, all users of a node are counted before it is its turn. What only types mention has none. */
 static void count_users(printer *p, const cg_node *root, const cg_node_vec *nodes)
 {
-    p->failed |= !cg__map_set(&p->users, cg__key(root), 1);
+    p->users[root->id] = 1;
     for (int i = nodes->n - 1; i >= 0; i--) {
         const cg_node *n = nodes->at[i];
-        for (int k = 0; users_of(p, n) && k < n->nin; k++)
-            p->failed |= !cg__map_set(&p->users, cg__key(n->in[k]), users_of(p, n->in[k]) + 1);
+        for (int k = 0; p->users[n->id] && k < n->nin; k++)
+            p->users[n->in[k]->id]++;
     }
 }
 
@@ -261,7 +259,7 @@ static void name_parts(printer *p, const cg_node_vec *nodes)
             (void)take_name(p, cg__var_word(nodes->at[i], buf));
     for (int i = 0; i < nodes->n && !p->failed; i++) {
         const cg_node *n = nodes->at[i];
-        if (users_of(p, n) > 1 && !(n->op->props & CG_IDENTITY) && !is_scalar_const(n))
+        if (p->users[n->id] > 1 && !(n->op->props & CG_IDENTITY) && !is_scalar_const(n))
             name_part(p, n, &next);
     }
 }
@@ -269,24 +267,26 @@ static void name_parts(printer *p, const cg_node_vec *nodes)
 static void emit_let(printer *p, const cg_node *root, const cg_node_vec *nodes)
 {
     const char *before = "(let (";
-    uint64_t name;
     for (int i = 0; i < nodes->n && !p->failed; i++)
-        if (cg__map_get(&p->let, cg__key(nodes->at[i]), &name)) {
-            cg__strb(&p->out, "%s(%s ", before, (const char *)(uintptr_t)name);
+        if (p->let[nodes->at[i]->id]) {
+            cg__strb(&p->out, "%s(%s ", before, p->let[nodes->at[i]->id]);
             emit_whole(p, nodes->at[i]);
             cg__strb(&p->out, ")");
             before = " ";
         }
-    cg__strb(&p->out, "%s", p->let.n ? ") " : "");
+    cg__strb(&p->out, "%s", p->lets ? ") " : "");
     emit_whole(p, root);
-    cg__strb(&p->out, "%s", p->let.n ? ")" : "");
+    cg__strb(&p->out, "%s", p->lets ? ")" : "");
 }
 
 static bool print_root(cg_node *root, cg_strb *out)
 {
     printer p = { .out = *out };
     cg_node_vec nodes = { 0 };
-    p.failed = !cg__reach(&root, 1, &nodes);
+    const size_t count = (size_t)root->graph->count;
+    p.users = cg__zalloc(count * sizeof *p.users);
+    p.let = cg__zalloc(count * sizeof *p.let);
+    p.failed = !p.users || !p.let || !cg__reach(&root, 1, &nodes);
     if (!p.failed)
         count_users(&p, root, &nodes);
     if (!p.failed)
@@ -296,8 +296,8 @@ static bool print_root(cg_node *root, cg_strb *out)
     *out = p.out;
     CG_VEC_FREE(&nodes);
     CG_VEC_FREE(&p.stack);
-    cg__map_free(&p.users);
-    cg__map_free(&p.let);
+    cg__free(p.users);
+    cg__free(p.let);
     cg__map_free(&p.taken);
     cg__arena_free(&p.arena);
     return !p.failed;

@@ -20,19 +20,32 @@ CG_API void cg_builder_leave(cg_graph *const *g)
 
 /* ---- the table */
 
+void cg__sites_begin(cg_sites *s)
+{
+    static uint64_t numbers;
+    s->number = __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
+}
+
+void cg__sites_free(cg_sites *s)
+{
+    CG_VEC_FREE(&s->of);
+    cg__map_free(&s->shared);
+    cg__map_free(&s->taken);
+}
+
 static cg_sited *sited(const cg_node *n)
 {
-    const cg_sited_vec *v = &n->graph->sites;
-    return n->id < v->n ? &v->at[n->id] : NULL;
+    const cg_sites *s = &n->graph->sites;
+    return n->id < s->of.n ? &s->of.at[n->id] : NULL;
 }
 
 static cg_sited *make_sited(const cg_node *n)
 {
-    cg_sited_vec *v = &n->graph->sites;
-    while (v->n <= n->id)
-        if (!CG_PUSH(v, (cg_sited){ 0 }))
+    cg_sites *s = &n->graph->sites;
+    while (s->of.n <= n->id)
+        if (!CG_PUSH(&s->of, (cg_sited){ .latest = -1 }))
             return NULL;
-    return &v->at[n->id];
+    return &s->of.at[n->id];
 }
 
 static bool same_text(const char *a, const char *b)
@@ -45,23 +58,56 @@ static bool same_site(const cg_site *a, const cg_site *b)
     return a->addr == b->addr && same_text(a->at, b->at) && same_text(a->scope, b->scope) && !a->of == !b->of;
 }
 
+/* The one list of g that begins with s. */
+static const cg_site *share(cg_graph *g, const cg_site *s)
+{
+    const uint64_t h = cg__hash(s, sizeof *s, 0);
+    uint64_t v;
+    for (size_t it = 0; cg__map_next(&g->sites.shared, h, &it, &v);)
+        if (memcmp((const void *)(uintptr_t)v, s, sizeof *s) == 0)
+            return (const cg_site *)(uintptr_t)v;
+    const cg_site *kept = cg__arena_copy(&g->arena, s, sizeof *s);
+    return kept && cg__map_put(&g->sites.shared, h, cg__key(kept)) ? kept : NULL;
+}
+
+static int unpack(const cg_sited *s, cg_site list[MAX_SITES])
+{
+    int n = 0;
+    for (const cg_site *at = s ? s->first : NULL; at; at = at->next)
+        list[n++] = *at;
+    return n;
+}
+
+static bool pack(cg_graph *g, cg_sited *s, cg_site *list, int n)
+{
+    const cg_site *next = NULL;
+    for (int k = n - 1; k >= 0; k--) {
+        list[k].next = next;
+        if (!(next = share(g, &list[k])))
+            return false;
+    }
+    s->first = next;
+    return true;
+}
+
 /* Makes site the latest of n: the one it has already, which may learn its name, or a new one while there is room. */
 static bool add(const cg_node *n, const cg_site *site)
 {
     cg_sited *s = make_sited(n);
-    cg_site **end = s ? &s->first : NULL;
-    while (end && *end && !same_site(*end, site))
-        end = &(*end)->next;
-    if (end && !*end && s->n < MAX_SITES && (*end = cg__arena_copy(&n->graph->arena, site, sizeof *site))) {
-        (*end)->next = NULL;
-        s->n++;
-    }
-    if (!s || (!*end && s->n < MAX_SITES))
+    cg_site list[MAX_SITES];
+    int count = unpack(s, list), k = 0;
+    while (k < count && !same_site(&list[k], site))
+        k++;
+    if (!s)
         return false;
-    s->latest = *end;
-    if (s->latest && !s->latest->name)
-        s->latest->name = site->name;
-    return true;
+    s->latest = k < MAX_SITES ? k : -1;
+    if (k == MAX_SITES || (k < count && (list[k].name || !site->name)))
+        return true;
+    if (k < count)
+        list[k].name = site->name;
+    else
+        list[count++] = *site;
+    return pack(n->graph, s, list, count);
 }
 
 static bool copy_text(cg_graph *g, const char **text)
@@ -69,27 +115,56 @@ static bool copy_text(cg_graph *g, const char **text)
     return !*text || (*text = cg__arena_str(&g->arena, *text)) != NULL;
 }
 
-/* A site of another graph, with what it is a derivative of, as memory of g. */
-static bool import(cg_graph *g, cg_site *s)
+/* A list of another graph, with what its sites are derivatives of, as one of g. Recursion is as deep as derivatives are taken of derivatives. */
+static bool take(cg_graph *g, const cg_site **list)
 {
-    bool ok = copy_text(g, &s->at) && copy_text(g, &s->scope) && copy_text(g, &s->name);
-    for (const cg_site **of = &s->of; ok && *of;) {
-        cg_site *copy = cg__arena_copy(&g->arena, *of, sizeof *copy);
-        ok = copy && copy_text(g, &copy->scope) && copy_text(g, &copy->name);
-        *of = copy;
-        of = copy ? &copy->of : of;
+    uint64_t v;
+    if (!*list)
+        return true;
+    if (cg__map_get(&g->sites.taken, cg__key(*list), &v)) {
+        *list = (const cg_site *)(uintptr_t)v;
+        return true;
     }
-    return ok;
+    cg_site s = **list;
+    const cg_site *kept = NULL;
+    if (copy_text(g, &s.at) && copy_text(g, &s.scope) && copy_text(g, &s.name) && take(g, &s.of) && take(g, &s.next))
+        kept = share(g, &s);
+    if (!kept || !cg__map_put(&g->sites.taken, cg__key(*list), cg__key(kept)))
+        return false;
+    *list = kept;
+    return true;
+}
+
+static bool take_from(cg_graph *g, const cg_graph *from, const cg_site **list)
+{
+    if (g == from)
+        return true;
+    if (g->sites.from != from->sites.number) {
+        cg__map_free(&g->sites.taken);
+        g->sites.from = from->sites.number;
+    }
+    return take(g, list);
 }
 
 bool cg__site_copy(const cg_node *to, const cg_node *from)
 {
     const cg_sited *s = sited(from);
-    bool ok = true;
-    for (const cg_site *at = to != from && s ? s->first : NULL; at && ok; at = at->next) {
-        cg_site copy = *at;
-        ok = (to->graph == from->graph || import(to->graph, &copy)) && add(to, &copy);
+    const cg_site *list = to != from && s ? s->first : NULL;
+    if (!list)
+        return true;
+    cg_sited *own = take_from(to->graph, from->graph, &list) ? make_sited(to) : NULL;
+    if (!own)
+        return false;
+    if (!own->first) {
+        own->first = list;
+        own->latest = -1;
+        for (const cg_site *at = list; at; at = at->next)
+            own->latest++;
+        return true;
     }
+    bool ok = true;
+    for (const cg_site *at = list; at && ok; at = at->next)
+        ok = add(to, at);
     return ok;
 }
 
@@ -129,8 +204,8 @@ bool cg__site_note(cg_graph *g, const cg_node *n)
 
 void cg__site_forget(const cg_node *n)
 {
-    cg_sited_vec *v = &n->graph->sites;
-    v->n = v->n > n->id ? n->id : v->n;
+    cg_sites *s = &n->graph->sites;
+    s->of.n = s->of.n > n->id ? n->id : s->of.n;
 }
 
 /* ---- what the user says */
@@ -140,10 +215,14 @@ CG_API cg_node *cg_name(cg_node *n, const char *name)
     if (!n || !name || !*name)
         return n;
     cg_sited *s = make_sited(n);
+    cg_site list[MAX_SITES];
     const char *text = s ? cg__arena_str(&n->graph->arena, name) : NULL;
-    const bool ok = text && (s->n || add(n, &(cg_site){ .op = n->op->name }));
-    if (ok && s->latest)
-        s->latest->name = text;
+    bool ok = text && (s->first || add(n, &(cg_site){ .op = n->op->name }));
+    if (ok && s->latest >= 0) {
+        const int count = unpack(s, list);
+        list[s->latest].name = text;
+        ok = pack(n->graph, s, list, count);
+    }
     return ok ? n : cg__graph_fail(n->graph, CG_ENOMEM, "cg_name: no memory for '%s'", name);
 }
 

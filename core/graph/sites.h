@@ -18,10 +18,19 @@ typedef struct cg_site {
     const char *scope, *name;        /* "layer1", "h"; or NULL */
     const char *op;                  /* of the node that the call built */
     const struct cg_site *of;        /* set: the node is a derivative of what was built there */
-    struct cg_site *next;            /* of the same node */
+    const struct cg_site *next;      /* of the same node */
 } cg_site;
-typedef struct cg_sited { cg_site *first, *latest; int n; } cg_sited;       /* of one node; latest NULL: no room was left for it */
-typedef CG_VEC(cg_sited) cg_sited_vec;                                      /* by node id */
+/* A line in a loop builds a million nodes: equal lists of sites are one list, which never changes (a node that gets a site or a name gets
+ * another list). Lists taken from another graph are remembered while that graph is the one they come from. */
+typedef struct cg_sited { const cg_site *first; int latest; } cg_sited;     /* of one node; latest: a position, or -1: no room was left for it */
+typedef struct cg_sites {
+    CG_VEC(cg_sited) of;             /* by node id */
+    cg_map shared;                   /* hash -> list */
+    cg_map taken; uint64_t from;     /* list of the graph of that number -> the same in this one */
+    uint64_t number;                 /* of this graph, among all of the process */
+} cg_sites;
+void cg__sites_begin(cg_sites *s);
+void cg__sites_free(cg_sites *s);
 
 bool cg__site_note(cg_graph *g, const cg_node *n);                  /* n was built, or found: false: no memory */
 void cg__site_forget(const cg_node *n);                             /* n, the youngest, is not entered after all */

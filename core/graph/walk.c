@@ -6,42 +6,52 @@
  */
 #include "core/graph/ir.h"
 
-/* at[id] is the node once it was seen: at the end that is the topological order, without sorting. */
-static bool visit(cg_node *n, cg_node **at, cg_node_vec *todo)
+/* at[id] is the node once it was seen: at the end that is the topological order, without sorting. The walk goes down the ids; a size that is
+ * younger than who mentions it is behind it, and looked at in between. */
+typedef struct walk { cg_node **at; int here; cg_node_vec behind; bool failed; } walk;
+
+static void see(walk *w, cg_node *n)
 {
-    if (!n || at[n->id])
-        return true;
-    at[n->id] = n;
-    return CG_PUSH(todo, n);
+    if (!n || w->at[n->id])
+        return;
+    w->at[n->id] = n;
+    w->failed |= n->id > w->here && !CG_PUSH(&w->behind, n);
 }
 
-static bool visit_edges(const cg_node *n, bool bodies, cg_node **at, cg_node_vec *todo)
+static void see_edges(walk *w, const cg_node *n, bool bodies)
 {
-    bool ok = true;
-    for (int k = 0; k < (bodies ? n->nin : cg__nvalues(n)) && ok; k++)
-        ok = visit(n->in[k], at, todo);
-    for (int k = 0; k < n->type.rank && ok; k++)
-        ok = visit(n->type.dim[k].sym, at, todo);
-    return ok;
+    for (int k = 0; k < (bodies ? n->nin : cg__nvalues(n)); k++)
+        see(w, n->in[k]);
+    for (int k = 0; k < n->type.rank; k++)
+        see(w, n->type.dim[k].sym);
+}
+
+static bool stops(const cg_map *stop, const cg_node *n)
+{
+    uint64_t v;
+    return stop && cg__map_get(stop, cg__key(n), &v);
 }
 
 static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop, cg_node_vec *out)
 {
-    uint64_t v;
     int top = 0;
     for (int i = 0; i < n; i++)
         top = roots[i] && roots[i]->graph->count > top ? roots[i]->graph->count : top;
-    cg_node **at = cg__zalloc((size_t)top * sizeof *at);
-    bool ok = at != NULL;
-    for (int i = 0; i < n && ok; i++)
-        ok = visit(roots[i], at, out);
-    for (int i = 0; ok && i < out->n; i++)
-        ok = (stop && cg__map_get(stop, cg__key(out->at[i]), &v)) || visit_edges(out->at[i], bodies, at, out);
-    for (int i = 0, k = 0; ok && i < top; i++)
-        if (at[i])
-            out->at[k++] = at[i];
-    cg__free(at);
-    return ok;
+    walk w = { .at = cg__zalloc((size_t)top * sizeof *w.at), .here = top };
+    w.failed = !w.at;
+    for (int i = 0; i < n && !w.failed; i++)
+        see(&w, roots[i]);
+    for (w.here = top - 1; w.here >= 0 && !w.failed; w.here--) {
+        cg_node *next = w.at[w.here];
+        for (; next && !w.failed; next = w.behind.n ? w.behind.at[--w.behind.n] : NULL)
+            if (!stops(stop, next))
+                see_edges(&w, next, bodies);
+    }
+    for (int i = 0; i < top && !w.failed; i++)
+        w.failed = w.at[i] && !CG_PUSH(out, w.at[i]);
+    cg__free(w.at);
+    CG_VEC_FREE(&w.behind);
+    return !w.failed;
 }
 
 bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, true, NULL, out); }
@@ -69,31 +79,43 @@ static cg_node *copy_leaf(cg_graph *g, cg_node *n)
                   : cg_constant(g, t.dtype, shape, t.rank, n->attr[0].at);
 }
 
-cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
+/* n over the copies of its operands, or n itself. */
+static cg_node *copy_node(cg_graph *g, cg_node *n, cg_map *memo)
+{
+    const bool other = n->graph != g;
+    cg_node *in[CG_MAX_RANK * 4], **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
+    for (int k = 0; list && k < n->nin; k++)
+        list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
+    const cg_node *inherit = g->inherit;
+    const bool deriving = g->deriving;
+    g->inherit = n;
+    g->deriving = false;
+    cg_node *made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
+    g->inherit = inherit;
+    g->deriving = deriving;
+    if (list != in)
+        cg__free(list);
+    return made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made)) ? made : NULL;
+}
+
+bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo)
 {
     cg_node_vec nodes = { 0 };
-    const bool other = root->graph != g;
-    bool ok = copied(memo, root) || reach(&root, 1, other, memo, &nodes);
-    for (int i = 0; i < nodes.n && ok; i++) {
-        cg_node *n = nodes.at[i], *in[CG_MAX_RANK * 4], *made;
-        if (copied(memo, n))
-            continue;
-        cg_node **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
-        for (int k = 0; list && k < n->nin; k++)
-            list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
-        const cg_node *inherit = g->inherit;
-        const bool deriving = g->deriving;
-        g->inherit = n;
-        g->deriving = false;
-        made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
-        g->inherit = inherit;
-        g->deriving = deriving;
-        if (list != in)
-            cg__free(list);
-        ok = made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made));
-    }
+    bool ok = !n || reach(roots, n, roots[0]->graph != g, memo, &nodes);
+    for (int i = 0; i < nodes.n && ok; i++)
+        ok = copied(memo, nodes.at[i]) || copy_node(g, nodes.at[i], memo);
+    for (int i = 0; i < n && ok; i++)
+        out[i] = copied(memo, roots[i]);
     CG_VEC_FREE(&nodes);
     if (!ok && !g->error.code)
         cg__graph_fail(g, CG_ENOMEM, "no memory to copy an expression");
-    return ok ? copied(memo, root) : NULL;
+    return ok;
+}
+
+cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
+{
+    cg_node *made = copied(memo, root);
+    if (!made)
+        (void)cg__clone_all(g, &root, &made, 1, memo);          /* else it stays NULL */
+    return made;
 }

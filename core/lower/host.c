@@ -22,6 +22,8 @@ bool cg__lower_host_leaf(const cg_node *n)
     return cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_dim);
 }
 
+static bool is_quotient(const cg_node *n) { return cg__is(n, CG_OP_floor_divide) || cg__is(n, CG_OP_mod); }
+
 /* i64 arithmetic only: narrower types wrap, which the number program does not. */
 bool cg__lower_could_be_host(const cg_node *n)
 {
@@ -31,10 +33,10 @@ bool cg__lower_could_be_host(const cg_node *n)
 
 int cg__lower_var(cg_lower *L, const cg_node *n)
 {
-    for (int i = 0; i < L->vars.n; i++)
-        if (L->vars.at[i] == n)
-            return i;
-    return cg__lower_kept(L, CG_PUSH(&L->vars, n)) ? L->vars.n - 1 : -1;
+    uint64_t known;
+    if (cg__map_get(&L->var_index, cg__key(n), &known))
+        return (int)known;
+    return cg__lower_kept(L, CG_PUSH(&L->vars, n) && cg__map_put(&L->var_index, cg__key(n), (uint64_t)L->vars.n - 1)) ? L->vars.n - 1 : -1;
 }
 
 int cg__lower_input(const cg_lower *L, const cg_node *n)
@@ -82,7 +84,7 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
         if (ready) {
             if (at->num == CG_NUM_NONE)
                 at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : cg__num(L->plan, (cg_num_op)host_op(n), a[0], a[1], a[2], 0);
-            ok = at->num != CG_NUM_NONE;
+            ok = at->num != CG_NUM_NONE && (!is_quotient(n) || cg__lower_check_divisor(L, n, a[1]) == CG_OK);
             stack.n--;
         }
     }

@@ -111,6 +111,13 @@ int cg__loop_elem(cg_loop_builder *b, cg_elem op, cg_dtype d, int x, int y, int 
     return add_val(b, v);
 }
 
+int cg__loop_blame(cg_loop_builder *b, int v, const cg_node *n)
+{
+    if (v >= 0 && !b->vals.at[v].node)
+        b->vals.at[v].node = n;
+    return v;
+}
+
 int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 {
     if (a < 0 || b->vals.at[a].dtype == d)
@@ -122,7 +129,9 @@ int cg__loop_cast(cg_loop_builder *b, int a, cg_dtype d)
 
 int cg__loop_literal(cg_loop_builder *b, cg_dtype d, double x)
 {
-    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : (int64_t)x));
+    char held[8] = { 0 };
+    cg__store_f64(held, d, x);
+    return add_val(b, VAL(.kind = CG_V_LITERAL, .dtype = d, .lit = x, .ilit = cg__is_float(d) ? 0 : cg__load_i64(held, d)));
 }
 
 int cg__loop_number(cg_loop_builder *b, cg_num n)
@@ -262,6 +271,9 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     if (o.slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "reads an array that is not placed");
     address(b, n, cg__lower_off(b->L, n), at, &o);
+    o.window = cg__arena(&p->arena, CG_WINDOWS_MAX * sizeof *o.window);
+    if (!o.window)
+        return fail(b, CG_ENOMEM, "no memory");
     int level = level_of(b, o.stride);
     for (int i = 0; i < n->type.rank; i++) {
         const cg_coord *c = &where->axis[i];

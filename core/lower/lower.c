@@ -26,8 +26,8 @@ bool cg__lower_kept(cg_lower *L, bool ok)
 
 node_info *cg__lower_info(const cg_lower *L, const cg_node *n)
 {
-    uint64_t v;
-    return cg__map_get(&L->top->info, cg__key(n), &v) ? &L->top->infos.at[v] : NULL;
+    const frame *f = L->top;
+    return n->id < f->place.n && f->place.at[n->id] ? &f->infos.at[f->place.at[n->id] - 1] : NULL;
 }
 
 node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
@@ -37,8 +37,12 @@ node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
     if (have)
         return have;
     const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE };
-    if (!cg__lower_kept(L, CG_PUSH(&f->infos, fresh) && cg__map_put(&f->info, cg__key(n), (uint64_t)f->infos.n - 1)))
+    bool ok = CG_PUSH(&f->infos, fresh);
+    while (ok && f->place.n <= n->id)
+        ok = CG_PUSH(&f->place, 0);
+    if (!cg__lower_kept(L, ok))
         return NULL;
+    f->place.at[n->id] = f->infos.n;
     return &f->infos.at[f->infos.n - 1];
 }
 
@@ -103,23 +107,27 @@ void cg__lower_alias(cg_lower *L, const cg_node *n, int slot, cg_num off)
     i->off = off;
 }
 
-/* The root that n's place will hold: a root itself, or what a root reshapes (a reshape is the same place). */
-static int root_index(const frame *f, const cg_node *n)
+static int root_index(const cg_lower *L, const cg_node *n)
 {
-    for (int i = 0; i < f->nroots; i++)
-        for (const cg_node *r = f->roots[i];; r = r->in[0]) {
-            if (r == n)
-                return i;
+    const node_info *i = cg__lower_info(L, n);
+    return i ? i->root - 1 : -1;
+}
+
+/* The first of several roots that are one place has it. */
+static void note_roots(const cg_lower *L)
+{
+    for (int i = L->top->nroots; i > 0; i--)
+        for (const cg_node *r = L->top->roots[i - 1];; r = r->in[0]) {
+            cg__lower_info(L, r)->root = i;
             if (!cg__is(r, CG_OP_reshape))
                 break;
         }
-    return -1;
 }
 
 int cg__lower_out(cg_lower *L, const cg_node *n)
 {
     const frame *f = L->top;
-    const int root = root_index(f, n);
+    const int root = root_index(L, n);
     const bool direct = root >= 0 && (!f->targets || (f->targets[root].slot >= 0 && !f->targets[root].add));
     cg_target to = { -1, CG_NUM_NONE, false };
     if (direct && f->targets)
@@ -136,7 +144,7 @@ int cg__lower_out(cg_lower *L, const cg_node *n)
 bool cg__lower_take(cg_lower *L, const cg_node *n, const cg_node *from)
 {
     const node_info *i = cg__lower_info(L, from);
-    const bool whole = i && i->slot >= 0 && !i->bound && i->uses == 1 && i->off == CG_NUM_NONE && from->op->lower && root_index(L->top, n) < 0;
+    const bool whole = i && i->slot >= 0 && !i->bound && i->uses == 1 && i->off == CG_NUM_NONE && from->op->lower && root_index(L, n) < 0;
     if (!whole || L->plan->slots.at[i->slot].kind != CG_SLOT_ARENA)
         return false;
     cg__lower_alias(L, n, i->slot, i->off);
@@ -249,6 +257,7 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
         if (!L->top->targets)
             mark_placed(L, L->top->roots[i]);
     }
+    note_roots(L);
     return true;
 }
 
@@ -258,6 +267,14 @@ int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
     if (a == b && a != CG_NUM_NONE)
         return CG_OK;
     return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_EQ, a, b, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+}
+
+int cg__lower_check_divisor(cg_lower *L, const cg_node *n, cg_num by)
+{
+    cg_plan *p = L->plan;
+    if (by != CG_NUM_NONE && p->nums.at[by].op == CG_N_CONST && p->nums.at[by].imm != 0)
+        return CG_OK;
+    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_DIVISOR, by, 0, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
 }
 
 /* The element counts of a reshape agree at each call, unless they are one number. */
@@ -275,7 +292,7 @@ static int place(cg_lower *L, const cg_node *n)
     cg_num off = CG_NUM_NONE;
     if (reshape && check_count(L, n) < 0)
         return CG_ENOMEM;
-    if (reshape || (rows && root_index(L->top, n) < 0)) {
+    if (reshape || (rows && root_index(L, n) < 0)) {
         if (!cg__lower_dense(L, reshape ? n->in[0] : n, &slot, &off))
             return cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s: its operand is not placed", cg__label(n));
         cg__lower_alias(L, n, slot, off);
@@ -331,7 +348,7 @@ void cg__lower_unframe(cg_lower *L)
     frame *f = L->top;
     L->top = f->outer;
     CG_VEC_FREE(&f->infos);
-    cg__map_free(&f->info);
+    CG_VEC_FREE(&f->place);
     cg__free(f);
 }
 
@@ -479,6 +496,7 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         cg__plan_free(L.plan);
         CG_VEC_FREE(&L.vars);
     }
+    cg__map_free(&L.var_index);
     while (L.top)
         cg__lower_unframe(&L);
     return rc;

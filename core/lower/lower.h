@@ -31,6 +31,8 @@ int cg__lower_no_memory(cg_lower *);                             /* the status *
 
 /* At each call a and b must be equal, else it fails and names n and its operands. */
 int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
+/* And `by`, by which n divides, must not be 0. */
+int cg__lower_check_divisor(cg_lower *, const cg_node *n, cg_num by);
 
 /* ---- slots: a placed node is dense, from element `off` of its slot */
 int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the placed node n is, or -1 */
@@ -66,6 +68,7 @@ cg_coord cg__coord_axis(int axis);                               /* i[axis] */
 cg_coord cg__coord_zero(void);
 int cg__emit(cg_loop_builder *, const cg_node *n, const cg_spot *at);              /* a value, or negative */
 int cg__loop_elem(cg_loop_builder *, cg_elem op, cg_dtype d, int a, int b, int c);
+int cg__loop_blame(cg_loop_builder *, int v, const cg_node *n);  /* if v fails at a call, it fails for n; returns v */
 int cg__loop_cast(cg_loop_builder *, int a, cg_dtype d);
 int cg__loop_literal(cg_loop_builder *, cg_dtype d, double v);
 int cg__loop_number(cg_loop_builder *, cg_num n);                /* i64 */

@@ -10,13 +10,14 @@ typedef struct node_info {
     int slot;                /* -1: not placed (yet) */
     cg_num off;              /* of its first element in the slot */
     int uses, cost;
+    int root;                /* 1 + position of the root that its place will hold: a root itself, or what a root reshapes (the same place); 0: none */
     bool host, must_place, bound;        /* bound: slot or number were given before the pass came here */
     cg_num num;
 } node_info;
 
 typedef struct frame {
     struct frame *outer;
-    cg_map info;             /* node -> index into infos */
+    CG_VEC(int) place;       /* by node id: 1 + position in infos, 0: none yet */
     CG_VEC(node_info) infos;
     cg_node *const *roots; int nroots;
     const cg_target *targets;            /* of the roots; NULL: outputs of the function */
@@ -28,6 +29,7 @@ struct cg_lower {
     cg_error *err;
     frame *top;
     CG_VEC(const cg_node *) vars;
+    cg_map var_index;        /* variable -> position in vars */
     cg_node *const *inputs; int ninputs;
 };
 

@@ -83,7 +83,7 @@ static cg_array *filled(cg_dtype d, const int64_t *shape, int rank, double value
     if (!a || value == 0 || !count)
         return a;
     for (size_t i = 0; data && i < count; i++)
-        cg__is_float(d) ? cg__store_f64(data + i * width, d, value) : cg__store_i64(data + i * width, d, (int64_t)value);
+        cg__store_f64(data + i * width, d, value);
     if (!data || cg_array_set(a, data, count * width) < 0) {
         cg__nn_fail(CG_ENOMEM, "cg_net_state: no memory");
         cg_array_free(a);

@@ -4,6 +4,7 @@
  * Invariant: operands of an elementwise node have one dtype (where: operands 2 and 3); cg__build puts the casts in.
  * Shapes broadcast as NumPy's; the gradient sums back to each operand's shape.
  */
+#include <math.h>
 #include "core/ops/ops.h"
 
 static cg_elem elem_of(const cg_node *n)
@@ -47,18 +48,14 @@ bool cg__promote(cg_dtype a, cg_dtype b, cg_dtype *out)
 /* A bare number takes the dtype of the others; with integers only if it is one itself. */
 static cg_node *resolve_weak(cg_node *n, cg_dtype d)
 {
-    double v = 0;
-    if (!n->type.weak)
-        return cg_cast(n, d);
-    cg__is_const(n, &v);
-    return cg__splat(n->graph, d, v);
+    return n->type.weak ? cg__splat_as(n, d) : cg_cast(n, d);
 }
 
 static bool weak_fits(const cg_node *n, cg_dtype d)
 {
     double v = 0;
     cg__is_const(n, &v);
-    return cg__is_float(d) || (cg__is_int(d) && v == (double)(int64_t)v) || (d == CG_BOOL && (v == 0 || v == 1));
+    return cg__is_float(d) || (cg__is_int(d) && v - v == 0 && v == trunc(v)) || (d == CG_BOOL && (v == 0 || v == 1));
 }
 
 static bool common_dtype(cg_node *const *in, int n, cg_dtype *out)
@@ -281,7 +278,7 @@ CG_DECLARE_EMIT(cg__elem_emit)
         if ((v[i] = cg__emit(b, in, &there)) < 0)
             return v[i];
     }
-    return cg__loop_elem(b, elem_of(n), n->type.dtype, v[0], v[1], v[2]);
+    return cg__loop_blame(b, cg__loop_elem(b, elem_of(n), n->type.dtype, v[0], v[1], v[2]), n);
 }
 
 /* ---- cast */
@@ -313,13 +310,10 @@ CG_DECLARE_EMIT(cg__cast_emit)
 CG_API cg_node *cg_cast(cg_node *a, cg_dtype d)
 {
     CG_BUILDER(cg_node_graph(a));
-    double v;
     if (!a || (a->type.dtype == d && !a->type.weak))
         return a;
-    if ((unsigned)d < CG_DTYPE_COUNT && a->type.rank == 0 && cg__is_const(a, &v) && cg__dtypes[a->type.dtype].bytes < 8)
-        return cg__splat(a->graph, d, v);
-    if (a->type.weak && cg__is_const(a, &v))
-        return cg__splat(a->graph, d, v);
+    if ((unsigned)d < CG_DTYPE_COUNT && a->type.rank == 0 && cg__is(a, CG_OP_const))
+        return cg__splat_as(a, d);
     const int64_t to = d;
     return cg__node(a->graph, CG_OP_cast, &a, 1, &(cg_attr){ 1, &to });
 }

@@ -283,7 +283,7 @@ CG_DECLARE_EMIT(cg__take_emit)
     for (int i = r; i < n->type.rank; i++)
         row.axis[i - r + 1] = at->axis[i];
     const int v = cg__emit(b, n->in[1], at);
-    return v < 0 ? v : cg__loop_load(b, n->in[0], &row, cg__loop_cast(b, v, CG_I64), 0);
+    return v < 0 ? v : cg__loop_blame(b, cg__loop_load(b, n->in[0], &row, cg__loop_cast(b, v, CG_I64), 0), n);
 }
 
 static cg_node *flat(cg_node *x, int lead)

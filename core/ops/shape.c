@@ -61,7 +61,7 @@ CG_DECLARE_INFER(cg__reshape_infer)
             if (n->in[0]->type.dim[i].sym && cg__dim_same(product(g, &n->in[0]->type, i), rest))
                 whole = n->in[0]->type.dim[i];
         t.dim[hole] = cg__dim_same(whole, have)
-                          ? cg__dim_from(cg__int(g, CG_OP_floor_divide, cg__dim_node(g, have), cg__dim_node(g, rest)))
+                          ? cg__dim_from(cg__int(g, CG_OP_floor_divide, cg__dim_node(g, have), cg__int(g, CG_OP_maximum, cg__dim_node(g, rest), cg__const_i64(g, 1))))
                           : whole;
     } else if (!have.sym && !rest.sym && have.n != rest.n)
         return cg__fail(err, CG_ESHAPE, "cg_reshape: %s has %lld elements, the shape %lld", cg__label(n->in[0]), (long long)have.n, (long long)rest.n);

@@ -115,7 +115,7 @@ CG_DECLARE_LOWER(cg__cross_lower)
     at.axis[1] = cg__coord_axis(cg__loop_axis(b, x->type.dim[1], true));
     row.axis[1] = cg__coord_zero();
     shifted(b, x, &at, &e, &s, &m);
-    const int chosen = cg__loop_load(b, x, &row, cg__loop_cast(b, cg__emit(b, n->in[1], &row), CG_I64), 1);
+    const int chosen = cg__loop_blame(b, cg__loop_load(b, x, &row, cg__loop_cast(b, cg__emit(b, n->in[1], &row), CG_I64), 1), n);
     const int above = cg__loop_elem(b, CG_EL_sub, d, chosen, m, -1), log = cg__loop_elem(b, CG_EL_log, d, s, -1, -1);
     cg__loop_store(b, n, &row, cg__loop_elem(b, CG_EL_sub, d, log, above, -1));
     return cg__loop_end(b);

@@ -60,9 +60,9 @@ struct cg_backend {
     /* Runs or enqueues all steps as call number `call`. n: the numbers (may be changed by REPEAT); place[slot]. Waits for nothing; on an error
      * nothing is under way when it returns. */
     int (*run)(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, cg_error *err);
-    /* Waits for the end of a call that run() accepted and tells how it went, once a call: CG_OK, CG_ERUNTIME with the step that met an index out
-     * of range, or the device's failure with *step -1. */
-    int (*finish)(cg_device *, int64_t call, int *step, cg_error *err);
+    /* Waits for the end of a call that run() accepted and tells how it went, once a call: CG_OK, CG_ERUNTIME with the status word (plan.h:
+     * cg__failure), or the device's failure with *failed -1. */
+    int (*finish)(cg_device *, int64_t call, int *failed, cg_error *err);
     bool immediate;                          /* run() returns when the call has ended */
     void (*kernels)(const cg_plan *, void *exe, cg_strb *out);               /* what `cgraph show --stage kernels` prints */
 };

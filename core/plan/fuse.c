@@ -17,6 +17,8 @@ typedef struct fuser {
     cg_plan *p;
     bool *gone;                          /* by step */
     int *readers;                        /* by slot: steps that name it */
+    struct room { int vals, operands; } *room;   /* by step: of a loop that was made here, how many there is room for */
+    int *next, **last;                   /* by step: the next of those that became part of it, or -1; where the one after them goes */
     int from;                            /* the first step of the stretch between loop boundaries */
 } fuser;
 
@@ -78,13 +80,12 @@ static touched touched_by(const cg_step *s)
 }
 
 /* Whether the order of two steps matters. */
-static bool ordered(const cg_step *x, const cg_step *y)
+static bool ordered(const touched *a, const touched *b)
 {
-    const touched a = touched_by(x), b = touched_by(y);
-    bool yes = a.all || b.all;
-    for (int i = 0; i < a.n; i++)
-        for (int k = 0; k < b.n; k++)
-            yes |= a.slot[i] == b.slot[k] && (a.written[i] || b.written[k]);
+    bool yes = a->all || b->all;
+    for (int i = 0; i < a->n; i++)
+        for (int k = 0; k < b->n; k++)
+            yes |= a->slot[i] == b->slot[k] && (a->written[i] || b->written[k]);
     return yes;
 }
 
@@ -205,13 +206,15 @@ static bool same_place(const cg_operand *x, const cg_operand *y)
     return x->slot == y->slot && x->off == y->off && x->gather == y->gather && !x->nwindows && !y->nwindows && memcmp(x->stride, y->stride, sizeof x->stride) == 0;
 }
 
+static int numbers_of(const cg_loop *l, const cg_operand *o) { return 1 + l->naxes + 2 * (o->gather >= 0) + o->nwindows * (3 + l->naxes); }
+
 static int add_operand(merge *m, cg_operand o)
 {
     cg_loop *l = &m->loop;
     for (int k = 0; k < l->noperands; k++)
         if (same_place(&m->operands[k], &o))
             return k;
-    m->numbers += 1 + l->naxes + 2 * (o.gather >= 0) + o.nwindows * (3 + l->naxes);
+    m->numbers += numbers_of(l, &o);
     if (l->noperands == CG_LOOP_OPERANDS || m->numbers > CG_LOOP_NUMBERS) {
         m->failed = true;
         return 0;
@@ -224,7 +227,11 @@ static cg_operand mapped(merge *m, const cg_loop *l, int k, const int *first, co
 {
     cg_operand o = l->operands[k];
     map_strides(m, first, l->naxes, o.stride);
-    for (int w = 0; w < o.nwindows; w++)
+    if (o.nwindows) {
+        o.window = cg__arena_copy(&m->p->arena, o.window, (size_t)o.nwindows * sizeof *o.window);
+        m->p->failed |= !o.window;
+    }
+    for (int w = 0; w < o.nwindows && o.window; w++)
         map_strides(m, first, l->naxes, o.window[w].c);
     o.gather = o.gather < 0 ? -1 : as[o.gather];
     return o;
@@ -249,6 +256,20 @@ static void check_store(merge *m, const cg_operand *o, int before)
 {
     for (int k = 0; k < before; k++)
         m->failed |= m->operands[k].slot == o->slot;
+}
+
+/* The first loop, on its own axes: it stays what it is, so that a loop that grows is not compared with itself again and again. */
+static void begin_with(merge *m, const cg_loop *l)
+{
+    memcpy(m->vals, l->vals, (size_t)l->nvals * sizeof *l->vals);
+    memcpy(m->operands, l->operands, (size_t)l->noperands * sizeof *l->operands);
+    m->loop.nvals = l->nvals;
+    m->loop.noperands = l->noperands;
+    for (int k = 0; k < l->noperands; k++)
+        m->numbers += numbers_of(l, &l->operands[k]);
+    for (int v = 0; v < l->nvals; v++)
+        m->numbers += l->vals[v].kind == CG_V_NUMBER;
+    m->failed |= m->numbers > CG_LOOP_NUMBERS;
 }
 
 static void add_loop(merge *m, const cg_loop *l, const int *first)
@@ -393,28 +414,44 @@ static bool join(cg_plan *p, const cg_loop *a, const cg_loop *b, cg_loop *out, i
     return yes;
 }
 
-static bool keep(cg_plan *p, merge *m, cg_step *to)
+/* The n items in `had` if there is room. A loop grows often, so until the end it lies outside of the arena. */
+static void *kept(cg_plan *p, void *had, int *room, const void *items, int n, size_t item)
 {
-    cg_loop l = m->loop;
-    l.vals = cg__arena_copy(&p->arena, m->vals, (size_t)l.nvals * sizeof *l.vals);
-    l.operands = cg__arena_copy(&p->arena, m->operands, (size_t)l.noperands * sizeof *l.operands);
-    p->failed |= !l.vals || !l.operands;
-    if (p->failed)
-        return false;
-    to->loop = l;
-    to->label = cg__loop_label(p, &l);
-    return !p->failed;
+    void *at = *room ? had : NULL;
+    if (n > *room) {
+        at = cg__realloc(at, (size_t)n * 2 * item);
+        p->failed |= !at;
+        if (!at)
+            return had;
+        *room = 2 * n;
+    }
+    return memcpy(at, items, (size_t)n * item);
 }
 
-static const char *both(cg_plan *p, const char *x, const char *y)
+/* The n items, if there was room made for them, as part of the arena. */
+static void *settled(cg_plan *p, void *had, const int *room, int n, size_t item)
 {
-    cg_strb s = { 0 };
-    cg__strb(&s, "%s, %s", x, y);
-    char *t = cg__strb_take(&s);
-    const char *kept = t ? cg__arena_str(&p->arena, t) : NULL;
-    cg__free(t);
-    p->failed |= !kept;
-    return kept;
+    void *at = *room && n ? cg__arena_copy(&p->arena, had, (size_t)n * item) : NULL;
+    p->failed |= *room && n && !at;
+    if (*room)
+        cg__free(had);
+    return *room ? at : had;
+}
+
+static bool keep(fuser *f, const merge *m, cg_step *to)
+{
+    cg_plan *p = f->p;
+    struct room *room = &f->room[to - p->steps.at];
+    cg_loop l = m->loop;
+    l.vals = kept(p, to->loop.vals, &room->vals, m->vals, l.nvals, sizeof *l.vals);
+    l.operands = kept(p, to->loop.operands, &room->operands, m->operands, l.noperands, sizeof *l.operands);
+    if (p->failed) {                     /* what has moved is found when the loop settles */
+        to->loop.vals = l.vals;
+        to->loop.operands = l.operands;
+        return false;
+    }
+    to->loop = l;
+    return true;
 }
 
 /* How often the slots of a step are named, once a slot. */
@@ -428,45 +465,47 @@ static void count(const fuser *f, const touched *t, int by)
     }
 }
 
-static bool fuse(fuser *f, int i, int j)
+/* Loop j into loop i; ta and tb are what they touch. */
+static bool fuse(fuser *f, int i, int j, const touched *ta, const touched *tb)
 {
     cg_step *a = &f->p->steps.at[i], *b = &f->p->steps.at[j];
-    const touched ta = touched_by(a), tb = touched_by(b);
     merge m = { .p = f->p, .numbers = CG_AXES_MAX };
     int first_a[CG_AXES_MAX + 1], first_b[CG_AXES_MAX + 1];
     bool dead[CG_LOOP_OPS];
-    if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(&ta, &tb) ||
+    if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(ta, tb) ||
         !join(f->p, &a->loop, &b->loop, &m.loop, first_a, first_b))
         return false;
-    add_loop(&m, &a->loop, first_a);
+    if (same_axes(&m.loop, &a->loop) && a->loop.noperands <= CG_LOOP_OPERANDS)
+        begin_with(&m, &a->loop);
+    else
+        add_loop(&m, &a->loop, first_a);
     add_loop(&m, &b->loop, first_b);
     if (m.failed || f->p->failed)
         return false;
-    find_dead(f, &m, &ta, &tb, dead);
+    find_dead(f, &m, ta, tb, dead);
     sweep(&m, dead);
-    a->node = gathers(&b->loop) ? b->node : a->node;
-    a->origin = both(f->p, a->origin, b->origin);
-    if (!keep(f->p, &m, a))
+    if (!keep(f, &m, a))
         return false;
-    count(f, &ta, -1);
-    count(f, &tb, -1);
+    count(f, ta, -1);
+    count(f, tb, -1);
     const touched now = touched_by(a);
     count(f, &now, 1);
     f->gone[j] = true;
+    *f->last[i] = j;
+    f->last[i] = f->last[j];
     return true;
 }
 
 /* Loop j into one before it in the stretch. */
 static void fuse_up(fuser *f, int j)
 {
-    const cg_step *b = &f->p->steps.at[j];
+    const touched tb = touched_by(&f->p->steps.at[j]);
     for (int i = j - 1, seen = 0; i >= f->from && seen < REACH; i--) {
         if (f->gone[i])
             continue;
         seen++;
-        if (f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j))
-            return;
-        if (ordered(&f->p->steps.at[i], b))
+        const touched ta = touched_by(&f->p->steps.at[i]);
+        if ((f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb)) || ordered(&ta, &tb))
             return;
     }
 }
@@ -523,10 +562,10 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
     const touched before = touched_by(to);
     count(f, &before, -1);
     sweep(&m, dead);
-    const bool kept = keep(f->p, &m, to);
+    const bool ok = keep(f, &m, to);
     const touched now = touched_by(to);
     count(f, &now, 1);
-    return kept;
+    return ok;
 }
 
 static bool names(const cg_step *s, int slot)
@@ -591,6 +630,31 @@ static void stretches(fuser *f, bool *boundary)
     }
 }
 
+/* What step i and those that are part of it now are, for people. */
+static const char *origins(const fuser *f, int i)
+{
+    cg_strb s = { 0 };
+    for (int k = i; k >= 0; k = f->next[k])
+        cg__strb(&s, "%s%s", k == i ? "" : ", ", f->p->steps.at[k].origin);
+    char *t = cg__strb_take(&s);
+    const char *kept = t ? cg__arena_str(&f->p->arena, t) : NULL;
+    cg__free(t);
+    f->p->failed |= !kept;
+    return kept;
+}
+
+static void settle(fuser *f, int i)
+{
+    cg_step *s = &f->p->steps.at[i];
+    cg_loop *l = &s->loop;
+    l->vals = settled(f->p, l->vals, &f->room[i].vals, f->gone[i] ? 0 : l->nvals, sizeof *l->vals);
+    l->operands = settled(f->p, l->operands, &f->room[i].operands, f->gone[i] ? 0 : l->noperands, sizeof *l->operands);
+    if (f->gone[i] || !f->room[i].vals || f->p->failed)
+        return;
+    s->label = cg__loop_label(f->p, l);
+    s->origin = f->next[i] >= 0 ? origins(f, i) : s->origin;
+}
+
 static void close_ranks(cg_plan *p, const bool *gone)
 {
     int n = 0;
@@ -610,16 +674,27 @@ static void close_ranks(cg_plan *p, const bool *gone)
 void cg__plan_fuse(cg_plan *p)
 {
     const size_t n = (size_t)p->steps.n;
-    fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers) };
-    p->failed |= !f.gone || !f.readers;
+    fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers),
+                 .room = cg__zalloc((n + 1) * sizeof *f.room), .next = cg__zalloc((n + 1) * sizeof *f.next), .last = cg__zalloc((n + 1) * sizeof *f.last) };
+    p->failed |= !f.gone || !f.readers || !f.room || !f.next || !f.last;
     if (!p->failed) {
+        for (size_t i = 0; i < n; i++) {
+            f.next[i] = -1;
+            f.last[i] = &f.next[i];
+        }
         for (int i = 0; i < p->steps.n; i++) {
             const touched t = touched_by(&p->steps.at[i]);
             count(&f, &t, 1);
         }
         stretches(&f, f.gone + n);
+        for (int i = 0; i < p->steps.n; i++)
+            if (p->steps.at[i].kind == CG_STEP_LOOP)
+                settle(&f, i);
         close_ranks(p, f.gone);
     }
     cg__free(f.gone);
     cg__free(f.readers);
+    cg__free(f.room);
+    cg__free(f.next);
+    cg__free(f.last);
 }

@@ -7,6 +7,7 @@
 #include "core/plan/plan.h"
 
 static int64_t wrap(uint64_t v) { return (int64_t)v; }
+static uint64_t loop_bit(int index) { return (uint64_t)1 << (index & 63); }
 
 static int64_t floor_div(int64_t a, int64_t b)
 {
@@ -32,13 +33,18 @@ static int64_t apply(cg_num_op op, int64_t a, int64_t b, int64_t c)
     case CG_N_EQ: return a == b;
     case CG_N_STRETCH: return a == 1 ? b : a;
     case CG_N_SELECT: return a ? b : c;
-    default: return a;                   /* CHECK_EQ */
+    default: return a;                   /* checks */
     }
 }
 
 static int arity(cg_num_op op)
 {
-    return op < CG_N_ADD ? 0 : op == CG_N_SELECT ? 3 : op == CG_N_NEG ? 1 : 2;
+    return op < CG_N_ADD ? 0 : op == CG_N_SELECT ? 3 : op == CG_N_NEG || op == CG_N_CHECK_DIVISOR ? 1 : 2;
+}
+
+static bool holds(cg_num_op op, int64_t a, int64_t b)
+{
+    return op == CG_N_CHECK_EQ ? a == b : op != CG_N_CHECK_DIVISOR || a != 0;
 }
 
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v)
@@ -95,12 +101,13 @@ cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
         a = b;
         b = t;
     }
-    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .loops = op == CG_N_STEP ? (uint64_t)1 << (a & 63) : 0 };
+    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .loops = op == CG_N_STEP ? loop_bit(a) : 0 };
     if (!n)
         return add(p, ins);
     const bool known = is_const(p, a) && (n < 2 || is_const(p, b)) && (n < 3 || is_const(p, c));
-    if (known && (op != CG_N_CHECK_EQ || p->nums.at[a].imm == p->nums.at[b].imm))
-        return cg__num_const(p, apply(op, p->nums.at[a].imm, n > 1 ? p->nums.at[b].imm : 0, n > 2 ? p->nums.at[c].imm : 0));
+    const int64_t x = known ? p->nums.at[a].imm : 0, y = known && n > 1 ? p->nums.at[b].imm : 0;
+    if (known && holds(op, x, y))
+        return cg__num_const(p, apply(op, x, y, n > 2 ? p->nums.at[c].imm : 0));
     const cg_num s = n == 2 ? simpler(p, op, a, b) : CG_NUM_NONE;
     if (s != CG_NUM_NONE)
         return s;
@@ -125,22 +132,65 @@ static int64_t value(const cg_num_ins *i, const int64_t *n)
     return apply(i->op, n[i->a], k > 1 ? n[i->b] : 0, k > 2 ? n[i->c] : 0);
 }
 
-int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err)
+static int check(const cg_plan *p, const cg_num_env *env, const cg_num_ins *in, const int64_t *n)
 {
-    for (int i = 0; i < p->nums.n; i++) {
+    const int64_t b = arity(in->op) > 1 ? n[in->b] : 0;
+    return holds(in->op, n[in->a], b) ? CG_OK : env->broken(env->user, p->checked.at[in->imm], in->op, n[in->a], b);
+}
+
+static bool is_check(const cg_num_ins *in) { return in->op == CG_N_CHECK_EQ || in->op == CG_N_CHECK_DIVISOR; }
+
+/* The loops that stand among the steps from..to-1. */
+static uint64_t loops_in(const cg_plan *p, int from, int to)
+{
+    uint64_t loops = 0;
+    for (int i = from; i < to; i++)
+        loops |= p->steps.at[i].kind == CG_STEP_REPEAT ? loop_bit(p->steps.at[i].repeat.index) : 0;
+    return loops;
+}
+
+/* The checks that hang on the steps of loops from..to-1: each is made in the innermost. */
+static int walk_loops(const cg_plan *p, const cg_num_env *env, int64_t *n, int from, int to)
+{
+    int rc = CG_OK;
+    for (int i = from; i < to && rc == CG_OK; i++) {
+        const cg_repeat *r = &p->steps.at[i].repeat;
+        if (p->steps.at[i].kind != CG_STEP_REPEAT)
+            continue;
+        const int end = i + 1 + r->nbody;
+        const uint64_t inner = loops_in(p, i + 1, end);
+        for (int64_t t = 0; t < n[r->count] && rc == CG_OK; t++) {
+            cg__nums_step(p, n, r, t);
+            for (int k = 0; k < r->nnums && rc == CG_OK; k++)
+                if (is_check(&p->nums.at[r->nums[k]]) && !(p->nums.at[r->nums[k]].loops & inner))
+                    rc = check(p, env, &p->nums.at[r->nums[k]], n);
+            if (rc == CG_OK && inner)
+                rc = walk_loops(p, env, n, i + 1, end);
+        }
+        i = end - 1;
+    }
+    return rc;
+}
+
+int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n)
+{
+    bool later = false;
+    int rc = CG_OK;
+    for (int i = 0; i < p->nums.n && rc == CG_OK; i++) {
         const cg_num_ins *in = &p->nums.at[i];
+        later |= in->loops && is_check(in);
         if (in->loops)
             continue;
         n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
-        if (in->op == CG_N_CHECK_EQ && n[in->a] != n[in->b])
-            return env->unequal(env->user, p->checked.at[in->imm], n[in->a], n[in->b], err);
+        if (is_check(in))
+            rc = check(p, env, in, n);
     }
-    return CG_OK;
+    return rc == CG_OK && later ? walk_loops(p, env, n, 0, p->steps.n) : rc;
 }
 
 static bool repeat_nums(cg_plan *p, cg_repeat *r)
 {
-    const uint64_t bit = (uint64_t)1 << (r->index & 63);
+    const uint64_t bit = loop_bit(r->index);
     cg_num *list = cg__arena(&p->arena, (size_t)(p->nums.n + 1) * sizeof *list);
     if (!list)
         return false;

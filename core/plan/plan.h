@@ -26,7 +26,8 @@ typedef enum {
     CG_N_LT, CG_N_EQ,
     CG_N_STRETCH,    /* a == 1 ? b : a */
     CG_N_SELECT,     /* a ? b : c */
-    CG_N_CHECK_EQ    /* a must equal b: else the call fails for the plan's checked node imm; value a */
+    CG_N_CHECK_EQ,   /* a must equal b: else the call fails for the plan's checked node imm; value a */
+    CG_N_CHECK_DIVISOR   /* a must not be 0: likewise */
 } cg_num_op;
 typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
 
@@ -49,7 +50,7 @@ typedef struct cg_operand {
     cg_num off;
     cg_num stride[CG_AXES_MAX];          /* ids, CG_NUM_NONE: 0 (broadcast) */
     int nwindows;
-    cg_window window[CG_WINDOWS_MAX];
+    cg_window *window;                   /* of this operand alone */
     double fill;                         /* outside a window */
     int gather;                          /* value of the same LOOP (integer), or -1 */
     cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
@@ -73,6 +74,7 @@ typedef struct cg_val {
     int a[3];                /* operand values; LOAD, STORE: a[0] value stored; -1 none */
     int operand;             /* LOAD, STORE: index into operands */
     double lit; int64_t ilit;/* LITERAL: floats, integers */
+    const struct cg_node *node;      /* of what may fail (a gather, a division), for call-time messages; NULL: the step's; opaque here */
 } cg_val;
 typedef struct cg_loop {
     int naxes, nouter;
@@ -132,12 +134,13 @@ typedef struct cg_num_env {              /* what a call knows */
     int64_t (*input)(void *user, int input);
     int64_t (*shared)(void *user, int var);
     int64_t (*shared_dim)(void *user, int var, int axis);
-    int (*unequal)(void *user, const struct cg_node *checked, int64_t a, int64_t b, cg_error *err);      /* says so; a status */
+    int (*broken)(void *user, const struct cg_node *checked, cg_num_op check, int64_t a, int64_t b);      /* says so; a status */
 } cg_num_env;
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
 static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
-int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n, cg_error *err);      /* all but those of loops */
+/* All but those of loops. If a check hangs on steps, the loops are walked, so that it breaks before anything runs. */
+int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n);
 bool cg__plan_repeats(cg_plan *p);                                                         /* fills the nums of each REPEAT; false: no memory */
 void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step);        /* sets STEP, recomputes what depends on it */
 /* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
@@ -148,6 +151,13 @@ int cg__loop_last_stage(const cg_loop *l);
 void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need);
 
 const char *cg__loop_label(cg_plan *p, const cg_loop *l);
+/* Whether value v divides integers by what may be 0: it is 0 then, and the call fails. */
+bool cg__loop_divides(const cg_plan *p, const cg_loop *l, int v);
+
+/* ---- what a device writes into the status word of a call (the least is told): which value of which step met an index out of range or a
+ * division of integers by 0. Of a KERNEL the value is 0. */
+enum { CG_STEP_VALUES = CG_LOOP_OPS * 4 };
+static inline int cg__failure(int step, int value) { return step * CG_STEP_VALUES + value; }
 
 /* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
 void cg__plan_fuse(cg_plan *p);

@@ -25,6 +25,30 @@ void cg__loop_stage_needs(const cg_loop *l, int stage, bool *need)
     }
 }
 
+/* The integer that value v is whatever the call; false: it is not known. */
+static bool known_integer(const cg_plan *p, const cg_loop *l, int v, int64_t *out)
+{
+    const cg_val *x = &l->vals[v];
+    char held[8] = { 0 };
+    if (x->kind == CG_V_CAST && cg__is_int(x->dtype) && known_integer(p, l, x->a[0], out)) {
+        cg__store_i64(held, x->dtype, *out);
+        *out = cg__load_i64(held, x->dtype);
+        return true;
+    }
+    if (x->kind == CG_V_NUMBER)
+        *out = p->nums.at[x->op].imm;
+    else
+        *out = x->ilit;
+    return x->kind == CG_V_NUMBER ? p->nums.at[x->op].op == CG_N_CONST : x->kind == CG_V_LITERAL && cg__is_int(x->dtype);
+}
+
+bool cg__loop_divides(const cg_plan *p, const cg_loop *l, int v)
+{
+    const cg_val *x = &l->vals[v];
+    int64_t by = 0;
+    return x->kind == CG_V_ELEM && (cg__elems[x->op].algebra & A_QUOT) && cg__is_int(x->dtype) && !(known_integer(p, l, x->a[1], &by) && by != 0);
+}
+
 const char *cg__loop_label(cg_plan *p, const cg_loop *l)
 {
     static const char *const reds[] = { "sum", "prod", "max", "min", "argmax", "argmin" };

@@ -2,8 +2,8 @@
 /* Rewriting a graph: each phase sweeps from the leaves up, a bounded number of times, until nothing fires.
  *
  * Nodes never change: a sweep walks the reached nodes by id and notes for each what stands for it now, rebuilt
- * over new operands, then rewritten by the rules of its op. A node on which no rule fires is not tried again in its phase, so a further
- * sweep costs what has changed. A replacement has the type of what it replaces. Integer scalars,
+ * over new operands, then rewritten by the rules of its op. A node on which no rule fires is not tried again in its phase, and a sweep that
+ * follows one without changes need not look for nodes and their readers, so a further sweep costs little more than what has changed. A replacement has the type of what it replaces. Integer scalars,
  * which are the sizes inside types, are rebuilt but not rewritten: they are in simplest form already (cg__int).
  */
 #include "core/graph/build.h"
@@ -22,7 +22,11 @@ typedef struct work {
     CG_VEC(int) count;
     CG_VEC(bool) fused;
     cg_uses uses;                        /* count and fused, for rules */
-    bool changed;
+    bool changed;                        /* in this sweep */
+    cg_node_vec nodes;                   /* that the roots reach, */
+    bool walked;                         /* if this is set: the last sweep changed nothing */
+    int changes;                         /* sweeps that changed something, loops that were rewritten */
+    int settled_at[CG_PHASE_COUNT];      /* 1 + changes when the phase found nothing more; 0: never */
 } work;
 
 static _Thread_local cg_rewriting ways;
@@ -158,16 +162,15 @@ static void tell(work *w, int rule, const cg_node *old, const cg_node *new_)
 /* counted: whether a rule might fire later, when other nodes are gone that read what it reads. */
 static cg_node *fire_any(work *w, cg_node *n, bool *counted)
 {
-    const cg_rule *rows;
     const int16_t *list;
-    const int count = cg__rules_of(cg__op_id(n), &list);
-    cg__rules(&rows);
+    const int count = cg__rules_of(w->phase, cg__op_id(n), &list);
+    const uint64_t operands = count ? cg__rule_operands(n) : 0;
     for (int k = 0; k < count && w->left; k++) {
         const int i = list[k];
-        if (rows[i].phase != w->phase || w->off[i])
+        if (w->off[i])
             continue;
-        cg_node *r = fire(w->g, &w->uses, i, n);
         *counted |= w->counts[i];
+        cg_node *r = cg__rule_may(i, operands) ? fire(w->g, &w->uses, i, n) : NULL;
         if (!r)
             continue;
         tell(w, i, n, r);
@@ -232,7 +235,7 @@ static bool inherit_uses(work *w, const cg_node *r, const cg_node *n)
 
 static bool rewrite_node(work *w, cg_node *n)
 {
-    cg_node *r = n->op->props & CG_LEAF ? n : rebuild(w, n), *next;
+    cg_node *r = n->op->props & CG_LEAF || !w->changed ? n : rebuild(w, n), *next;
     bool ok = r && inherit_uses(w, r, n);
     for (int i = 0; i < MAX_FIRINGS && ok && !is_size(r) && !is_settled(w, r); i++) {
         bool counted = false;
@@ -256,7 +259,6 @@ static bool rewrite_node(work *w, cg_node *n)
 /* The vectors hold a row for each node of the graph. */
 static bool make_rows(work *w)
 {
-    w->now.n = w->count.n = w->fused.n = 0;
     while (w->now.n < w->g->count)
         if (!CG_PUSH(&w->now, NULL) || !CG_PUSH(&w->count, 0) || !CG_PUSH(&w->fused, false))
             return no_memory(w->g) != NULL;
@@ -264,29 +266,43 @@ static bool make_rows(work *w)
     return true;
 }
 
-static void count_uses(work *w, const cg_node_vec *nodes, cg_node *const *roots, int n)
+static void count_uses(work *w, cg_node *const *roots, int n)
 {
-    for (int i = 0; i < nodes->n; i++)
-        for (int k = 0; k < nodes->at[i]->nin; k++) {
-            w->count.at[nodes->at[i]->in[k]->id]++;
-            w->fused.at[nodes->at[i]->in[k]->id] |= (nodes->at[i]->op->props & CG_ELEMWISE) != 0;
+    for (int i = 0; i < w->nodes.n; i++) {
+        const cg_node *x = w->nodes.at[i];
+        for (int k = 0; k < x->nin; k++) {
+            w->count.at[x->in[k]->id]++;
+            w->fused.at[x->in[k]->id] |= (x->op->props & CG_ELEMWISE) != 0;
         }
+    }
     for (int i = 0; i < n; i++)
         w->count.at[roots[i]->id]++;
 }
 
+/* Which nodes there are, and who reads them. */
+static bool survey(work *w, cg_node *const *roots, int n)
+{
+    if (w->walked)
+        return make_rows(w);
+    w->nodes.n = w->now.n = w->count.n = w->fused.n = 0;
+    if (!cg__reach(roots, n, &w->nodes) || !make_rows(w))
+        return false;
+    count_uses(w, roots, n);
+    return true;
+}
+
 static bool sweep_once(work *w, cg_node **roots, int n)
 {
-    cg_node_vec nodes = { 0 };
-    bool ok = cg__reach(roots, n, &nodes) && make_rows(w);
+    bool ok = survey(w, roots, n);
     w->changed = false;
-    if (ok)
-        count_uses(w, &nodes, roots, n);
-    for (int i = 0; i < nodes.n && ok; i++)
-        ok = rewrite_node(w, nodes.at[i]);
+    for (int i = 0; i < w->nodes.n && ok; i++)
+        ok = rewrite_node(w, w->nodes.at[i]);
     for (int i = 0; i < n && ok; i++)
         roots[i] = now(w, roots[i]);
-    CG_VEC_FREE(&nodes);
+    w->walked = !w->changed;
+    w->changes += w->changed;
+    if (ways.visits)
+        *ways.visits += w->nodes.n;
     return ok;
 }
 
@@ -297,12 +313,15 @@ static int failed(const cg_graph *g, cg_error *err)
 
 static int run_phase(work *w, cg_phase phase, cg_node **roots, int n, cg_error *err)
 {
+    if (w->settled_at[phase] == w->changes + 1)
+        return CG_OK;
     w->phase = phase;
     w->settled.n = 0;
     w->changed = true;
     for (int i = 0; i < MAX_SWEEPS && w->changed; i++)
         if (!sweep_once(w, roots, n))
             return failed(w->g, err);
+    w->settled_at[phase] = w->changed ? 0 : w->changes + 1;
     return CG_OK;
 }
 
@@ -330,8 +349,13 @@ int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_e
         rc = run_phases(w, before, CG_LEN(before), roots, n, err);
     if (rc == CG_OK)
         rc = cg__rewrite_scans(g, roots, n, err);
+    if (g->loops) {
+        w->walked = false;
+        w->changes++;
+    }
     if (rc == CG_OK)
         rc = run_phases(w, after, CG_LEN(after), roots, n, err);
+    CG_VEC_FREE(&w->nodes);
     CG_VEC_FREE(&w->now);
     CG_VEC_FREE(&w->settled);
     CG_VEC_FREE(&w->count);

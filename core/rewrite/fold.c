@@ -60,8 +60,7 @@ static bool replace_all(cg_graph *g, cg_node **roots, int n, const cg_node_vec *
     bool ok = true;
     for (int i = 0; i < old->n && ok; i++)
         ok = cg__map_put(&memo, cg__key(old->at[i]), cg__key(new_[i])) && cg__site_copy(new_[i], old->at[i]);
-    for (int i = 0; i < n && ok; i++)
-        ok = (roots[i] = cg__clone(g, roots[i], &memo)) != NULL;
+    ok = ok && cg__clone_all(g, roots, roots, n, &memo);
     cg__map_free(&memo);
     return ok;
 }

@@ -27,10 +27,11 @@ typedef struct pattern {
 } pattern;
 typedef struct pattern_side { pattern at[MAX_PATTERN]; int n; } pattern_side;
 typedef struct names { char at[CG_RULE_VARS][12]; int n; } names;
-typedef struct compiled { pattern_side match, replace; cg_condition *when[MAX_WHEN]; const char *broken; } compiled;
+typedef struct compiled { pattern_side match, replace; cg_condition *when[MAX_WHEN]; uint64_t needs; const char *broken; } compiled;
 
 static compiled compiled_rules[CG_RULES_MAX];
-static int16_t index_of[MAX_INDEX], first_of[CG_OP_COUNT + 1];       /* the rules of an operation: from first_of[op] to first_of[op + 1] */
+/* The rules of a phase for an operation: from first_of[phase][op] to first_of[phase][op + 1] */
+static int16_t index_of[MAX_INDEX], first_of[CG_PHASE_COUNT][CG_OP_COUNT + 1];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* ---- parsing */
@@ -212,6 +213,8 @@ static bool may_be(const pattern *p, cg_op_id op)
     return p->op < CG_OP_COUNT ? p->op == op : op >= CG_OP_FIRST_ELEM && (cg__elems[op - CG_OP_FIRST_ELEM].algebra & p->flag);
 }
 
+static uint64_t needs_of(const pattern *ps);
+
 static void compile_all(void)
 {
     const cg_rule *rows;
@@ -219,13 +222,17 @@ static void compile_all(void)
     int used = 0;
     for (int i = 0; i < n; i++)
         compile_rule(&rows[i], &compiled_rules[i]);
-    for (int op = 0; op < CG_OP_COUNT; op++) {
-        first_of[op] = (int16_t)used;
-        for (int i = 0; i < n; i++)
-            if (!compiled_rules[i].broken && may_be(&compiled_rules[i].match.at[0], (cg_op_id)op) && used < MAX_INDEX)
-                index_of[used++] = (int16_t)i;
+    for (int i = 0; i < n; i++)
+        compiled_rules[i].needs = rows[i].chain || compiled_rules[i].broken ? 0 : needs_of(compiled_rules[i].match.at);
+    for (int phase = 0; phase < CG_PHASE_COUNT; phase++) {
+        for (int op = 0; op < CG_OP_COUNT; op++) {
+            first_of[phase][op] = (int16_t)used;
+            for (int i = 0; i < n; i++)
+                if ((int)rows[i].phase == phase && !compiled_rules[i].broken && may_be(&compiled_rules[i].match.at[0], (cg_op_id)op) && used < MAX_INDEX)
+                    index_of[used++] = (int16_t)i;
+        }
+        first_of[phase][CG_OP_COUNT] = (int16_t)used;
     }
-    first_of[CG_OP_COUNT] = (int16_t)used;
 }
 
 static const compiled *rule_at(int i)
@@ -234,11 +241,11 @@ static const compiled *rule_at(int i)
     return &compiled_rules[i];
 }
 
-int cg__rules_of(cg_op_id op, const int16_t **rows)
+int cg__rules_of(cg_phase phase, cg_op_id op, const int16_t **rows)
 {
     (void)rule_at(0);
-    *rows = &index_of[first_of[op]];
-    return first_of[op + 1] - first_of[op];
+    *rows = &index_of[first_of[phase][op]];
+    return first_of[phase][op + 1] - first_of[phase][op];
 }
 
 bool cg__rule_counts(int i)
@@ -414,24 +421,36 @@ static bool may_be_number(const cg_node *n)
     return cg__is(n, CG_OP_const) || cg__is(n, CG_OP_broadcast_to) || cg__is(n, CG_OP_reshape) || cg__is(n, CG_OP_expand_dims);
 }
 
-/* A look at the operands alone, since nearly all tries end there. */
-static bool looks_alike(const pattern *ps, const cg_node *n)
+/* What there is among operands, as bits, since nearly all tries end there: one bit a kind of operation, and one for what may be a number. */
+enum { NUMBER_BIT = 63 };
+static uint64_t bit_of(cg_op_id op) { return (uint64_t)1 << (unsigned)op % NUMBER_BIT; }
+
+/* The operands that a match asks for. */
+static uint64_t needs_of(const pattern *ps)
 {
-    bool alike = true;
-    for (int k = 0; k < ps[0].nkids && alike; k++) {
+    uint64_t needs = 0;
+    for (int k = 0; k < ps[0].nkids; k++) {
         const pattern *p = &ps[ps[0].kids[k]];
-        alike = p->kind == P_VAR || p->kind == P_REST;
-        for (int i = 0; i < n->nin && !alike; i++)
-            alike = p->kind == P_NUMBER ? may_be_number(n->in[i]) : plausible(p, n->in[i]);
+        needs |= p->kind == P_NUMBER ? (uint64_t)1 << NUMBER_BIT : p->kind == P_CALL && p->op < CG_OP_COUNT ? bit_of(p->op) : 0;
     }
-    return alike;
+    return needs;
 }
+
+uint64_t cg__rule_operands(const cg_node *n)
+{
+    uint64_t have = 0;
+    for (int i = 0; i < n->nin; i++)
+        have |= bit_of(cg__op_id(n->in[i])) | (uint64_t)may_be_number(n->in[i]) << NUMBER_BIT;
+    return have;
+}
+
+bool cg__rule_may(int i, uint64_t operands) { return !(compiled_rules[i].needs & ~operands); }
 
 bool cg__rule_match(int i, const cg_node *n, const cg_uses *uses, cg_bind *out)
 {
     const cg_rule *row;
     const compiled *c = rule_at(i);
-    if (i >= cg__rules(&row) || c->broken || (!row[i].chain && !looks_alike(c->match.at, n)))
+    if (i >= cg__rules(&row) || c->broken)
         return false;
     state s = { .bind = { .op = CG_OP_COUNT, .uses = uses } };
     bool ok = row[i].chain ? match_chain(c->match.at, n, &s) : match_call(c->match.at, &c->match.at[0], n, &s);

@@ -55,7 +55,9 @@ cg_condition *cg__rule_condition(const char *name, size_t n);        /* NULL: th
 /* match.c: the replacement of n by rule i, of any type; NULL: it does not match, or could not be built. uses NULL: everything is read once. */
 bool cg__rule_match(int i, const cg_node *n, const cg_uses *uses, cg_bind *out);
 cg_node *cg__rule_replace(cg_graph *g, int i, const cg_node *n, const cg_bind *b);
-int cg__rules_of(cg_op_id op, const int16_t **rows);                 /* the rules whose root an operation may be, in table order */
+int cg__rules_of(cg_phase phase, cg_op_id op, const int16_t **rows);        /* the rules whose root an operation may be, in table order */
+uint64_t cg__rule_operands(const cg_node *n);                       /* of n, and whether a rule's match can be met with such operands */
+bool cg__rule_may(int i, uint64_t operands);
 bool cg__rule_counts(int i);                                         /* whether its match depends on who reads what */
 const char *cg__rule_broken(int i);                                  /* why a row's text is not understood, or NULL: for tests */
 /* The terms of the chain that ends in n, of one commutative, associative operation; inner ends are read once. The number of terms. */
@@ -71,6 +73,7 @@ typedef struct cg_rewriting {
     cg_rewrite_log log;      /* (optional) told of each replacement */
     void *user;
     int64_t *fired;          /* (optional) counts the firings of each row */
+    int64_t *visits;         /* (optional) counts how often a node was looked at */
 } cg_rewriting;
 /* Rewrites the roots in place, within their graph. A status; err says why. Only memory can fail. evaluate may be NULL: constants stay. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err);

@@ -99,7 +99,7 @@ static CG_RULE_BUILDER(mul_by_inverse)
 static CG_RULE_BUILDER(cast_constant)
 {
     double v = 0;
-    return cg__is_const(b->node[0], &v) && v == (double)(int32_t)v ? cg__splat(n->graph, n->type.dtype, v) : NULL;
+    return cg__is_const(b->node[0], &v) ? cg__splat_as(b->node[0], n->type.dtype) : NULL;
 }
 
 /* g / sum(exp x), stretched, times exp x: g softmax(x), or g exp(x - logsumexp x) over several axes. */

@@ -565,8 +565,8 @@ static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(pass *))
         note_used(&p, roots, n);
         visit(&p);
     }
-    for (int i = 0; i < n && any && !p.failed; i++)
-        p.failed = !(roots[i] = cg__clone(g, roots[i], &p.memo));
+    if (any && !p.failed)
+        p.failed = !cg__clone_all(g, roots, roots, n, &p.memo);
     CG_VEC_FREE(&p.nodes);
     cg__map_free(&p.memo);
     cg__map_free(&p.used);
@@ -575,7 +575,7 @@ static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(pass *))
 
 int cg__rewrite_scans(cg_graph *g, cg_node **roots, int n, cg_error *err)
 {
-    if (walk(g, roots, n, merge_all) && walk(g, roots, n, rewrite_all))
+    if (!g->loops || (walk(g, roots, n, merge_all) && walk(g, roots, n, rewrite_all)))
         return CG_OK;
     return cg__fail(err, g->error.code ? g->error.code : CG_ENOMEM, "%s", g->error.code ? g->error.text : "rewriting: no memory");
 }

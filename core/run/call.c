@@ -35,6 +35,13 @@ static const char *label(run *r, const cg_node *n)
 
 /* ---- inputs */
 
+/* From 2^63 on a u64 looks like a negative int64. */
+static bool same_integer(const void *p, cg_dtype a, const void *q, cg_dtype b)
+{
+    const int64_t x = cg__load_i64(p, a);
+    return x == cg__load_i64(q, b) && (x >= 0 || (a == CG_U64) == (b == CG_U64));
+}
+
 static int convert(run *r, int i, cg_array *a, const cg_node *want)
 {
     const cg_dtype to = want->type.dtype;
@@ -49,15 +56,12 @@ static int convert(run *r, int i, cg_array *a, const cg_node *want)
     for (int64_t k = 0; k < a->count; k++) {
         const char *p = (const char *)a->host + (size_t)k * si;
         char *q = (char *)c->host + (size_t)k * so;
-        if (cg__is_float(a->dtype) || cg__is_float(to)) {
-            cg__store_f64(q, to, cg__is_float(a->dtype) ? cg__load_f64(p, a->dtype) : (double)cg__load_i64(p, a->dtype));
-            continue;
-        }
-        const int64_t v = cg__load_i64(p, a->dtype);
-        cg__store_i64(q, to, v);
-        if (cg__load_i64(q, to) != v) {
+        cg__cast_element(q, to, p, a->dtype);
+        if (!cg__is_float(to) && !same_integer(p, a->dtype, q, to)) {
+            char v[24];
+            snprintf(v, sizeof v, a->dtype == CG_U64 ? "%llu" : "%lld", (long long)cg__load_i64(p, a->dtype));
             cg_array_free(c);
-            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %lld in input %s does not fit %s", r->f->name, (long long)v, label(r, want), cg__dtypes[to].name);
+            return cg__fail(r->err, CG_EDTYPE, "cg_call: '%s': %s in input %s does not fit %s", r->f->name, v, label(r, want), cg__dtypes[to].name);
         }
     }
     r->inputs[i] = c;
@@ -153,19 +157,19 @@ static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)
 static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->v->low.vars.at[var]->array, user); }
 static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->v->low.vars.at[var]->array->shape[axis]; }
 
-static int env_unequal(void *user, const cg_node *n, int64_t a, int64_t b, cg_error *err)
+static int env_broken(void *user, const cg_node *n, cg_num_op check, int64_t a, int64_t b)
 {
-    (void)err;
-    return unequal(user, n, a, b);
+    run *r = user;
+    return check == CG_N_CHECK_EQ ? unequal(r, n, a, b) : cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an integer is divided by zero in %s", r->f->name, label(r, n));
 }
 
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
-    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_unequal };
+    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_broken };
     const double t0 = cg__now_us();
     const size_t bytes = (size_t)r->v->low.plan->nums.n * sizeof *r->v->n;
-    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n, r->err);
+    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
     if (!r->v->planned || memcmp(r->v->n, r->v->last_n, bytes) != 0) {

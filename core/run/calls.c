@@ -37,12 +37,15 @@ void cg__calls_close(cg_device *d)
 
 /* ---- how a call ended */
 
-static int explain(const cg_variant *v, int rc, int step, const cg_error *device, cg_error *err)
+static int explain(const cg_variant *v, int rc, int failed, const cg_error *device, cg_error *err)
 {
     const cg_plan *p = v->low.plan;
     cg_arena words = { 0 };
-    if (step >= 0 && step < p->steps.n) {
-        cg__fail(err, CG_ERUNTIME, "cg_call: '%s': an index is out of range in %s", v->f->name, cg__label_in(&words, p->steps.at[step].node));
+    if (failed >= 0 && failed / CG_STEP_VALUES < p->steps.n) {
+        const cg_step *s = &p->steps.at[failed / CG_STEP_VALUES];
+        const cg_val *x = s->kind == CG_STEP_LOOP ? &s->loop.vals[failed % CG_STEP_VALUES] : NULL;
+        cg__fail(err, CG_ERUNTIME, "cg_call: '%s': %s in %s", v->f->name, x && x->kind == CG_V_ELEM ? "an integer is divided by zero" : "an index is out of range",
+                 cg__label_in(&words, x && x->node ? x->node : s->node));
         cg__arena_free(&words);
         return CG_ERUNTIME;
     }
@@ -63,13 +66,13 @@ static void end(cg_device *d, int64_t call)
 {
     cg_calls *c = d->calls;
     cg_error device = { 0 };
-    int step = -1;
-    const int rc = d->backend->finish(d, call, &step, &device);
+    int failed = -1;
+    const int rc = d->backend->finish(d, call, &failed, &device);
     c->ended = call;
     if (rc == CG_OK)
         return;
     c->failure = (cg_error){ 0 };
-    explain(c->v[call % CG_CALLS], rc, step, &device, &c->failure);
+    explain(c->v[call % CG_CALLS], rc, failed, &device, &c->failure);
     cg__log("%s", c->failure.text);
     poison(c, call, c->next - 1);
     c->untold = true;
@@ -107,10 +110,10 @@ int cg__calls_sent(cg_device *d, const cg_variant *v, cg_error *err)
 {
     cg_calls *c = d->calls;
     cg_error device = { 0 };
-    int step = -1;
+    int failed = -1;
     if (d->backend->immediate) {
-        const int rc = d->backend->finish(d, c->next, &step, &device);
-        return rc < 0 ? explain(v, rc, step, &device, err) : CG_OK;
+        const int rc = d->backend->finish(d, c->next, &failed, &device);
+        return rc < 0 ? explain(v, rc, failed, &device, err) : CG_OK;
     }
     c->v[c->next++ % CG_CALLS] = v;
     return CG_OK;

@@ -9,6 +9,7 @@ typedef struct job {
     cg_function *f;
     cg_graph *from;
     CG_VEC(cg_update) updates;           /* the caller's, then default ones */
+    cg_map updated;                      /* the arrays of their variables */
     cg_map memo;
     cg_error *err;
 } job;
@@ -16,6 +17,12 @@ typedef struct job {
 static int no_memory(const job *j)
 {
     return cg__fail(j->err, CG_ENOMEM, "cg_compile: '%s': no memory", j->f && j->f->name ? j->f->name : "");
+}
+
+static bool is_updated(const job *j, const cg_array *array)
+{
+    uint64_t v;
+    return cg__map_get(&j->updated, cg__key(array), &v);
 }
 
 /* ---- what the caller gave */
@@ -31,7 +38,7 @@ static int check_list(const job *j, cg_node *const *list, int n, const char *wha
     return CG_OK;
 }
 
-static int check_update(const job *j, int i)
+static int check_update(job *j, int i)
 {
     const cg_node *var = j->spec->updates[i].var, *value = j->spec->updates[i].value;
     if (check_list(j, (cg_node *[]){ j->spec->updates[i].var, j->spec->updates[i].value }, 2, "update") < 0)
@@ -41,10 +48,9 @@ static int check_update(const job *j, int i)
     if (!cg__type_may_be(&var->type, &value->type))
         return cg__fail(j->err, var->type.dtype == value->type.dtype ? CG_ESHAPE : CG_EDTYPE, "cg_compile: the update of %s has another type: %s",
                         cg__label(var), cg__label(value));
-    for (int k = 0; k < i; k++)
-        if (j->spec->updates[k].var->array == var->array)
-            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s is updated twice", cg__label(var));
-    return CG_OK;
+    if (is_updated(j, var->array))
+        return cg__fail(j->err, CG_EINVAL, "cg_compile: %s is updated twice", cg__label(var));
+    return cg__map_put(&j->updated, cg__key(var->array), 1) ? CG_OK : no_memory(j);
 }
 
 static int check_given(const job *j, int i)
@@ -88,14 +94,6 @@ static int check_spec(job *j)
 
 /* ---- updates: the caller's, and those that variables carry with them */
 
-static bool is_updated(const job *j, const cg_array *array)
-{
-    for (int i = 0; i < j->updates.n; i++)
-        if (j->updates.at[i].var->array == array)
-            return true;
-    return false;
-}
-
 /* A given stands in the memo before the walk, so the walk sees what is really used. */
 static bool is_given(const job *j, const cg_node *n)
 {
@@ -117,7 +115,7 @@ static int find_updates(job *j)
         ok = CG_PUSH(&roots, s->outputs[i]);
     for (int i = 0; i < s->ngivens && ok; i++)
         ok = CG_PUSH(&roots, s->givens[i].by);
-    for (bool more = !s->no_default_updates; more && ok;) {
+    for (bool more = !s->no_default_updates && j->from->defaults.n; more && ok;) {
         more = false;
         nodes.n = 0;
         ok = cg__reach(roots.at, roots.n, &nodes);
@@ -126,7 +124,7 @@ static int find_updates(job *j)
             if (!value || is_updated(j, var->array) || is_given(j, var))
                 continue;
             more = true;
-            ok = CG_PUSH(&j->updates, (cg_update){ var, value }) && CG_PUSH(&roots, value);
+            ok = CG_PUSH(&j->updates, (cg_update){ var, value }) && CG_PUSH(&roots, value) && cg__map_put(&j->updated, cg__key(var->array), 1);
         }
     }
     CG_VEC_FREE(&roots);
@@ -170,11 +168,10 @@ static int copy_graph(job *j)
             return copy_failed(j);
     if (copy_givens(j) < 0)
         return j->err->code;
-    for (int i = 0; i < nroots; i++) {
-        cg_node *n = i < s->noutputs ? s->outputs[i] : j->updates.at[i - s->noutputs].value;
-        if (!(f->roots[i] = cg__clone(f->g, n, &j->memo)))
-            return copy_failed(j);
-    }
+    for (int i = 0; i < nroots; i++)
+        f->roots[i] = i < s->noutputs ? s->outputs[i] : j->updates.at[i - s->noutputs].value;
+    if (!cg__clone_all(f->g, f->roots, f->roots, nroots, &j->memo))
+        return copy_failed(j);
     for (int i = 0; i < j->updates.n; i++)
         f->targets[i] = (cg_target_var){ j->updates.at[i].var->array, cg__use_of("shared variable", j->updates.at[i].var) };
     f->noutputs = s->noutputs;
@@ -244,6 +241,7 @@ CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec)
         pthread_mutex_init(&j.f->lock, NULL);
     const int rc = j.f ? compile(&j) : no_memory(&j);
     cg__map_free(&j.memo);
+    cg__map_free(&j.updated);
     CG_VEC_FREE(&j.updates);
     if (rc == CG_OK)
         return j.f;

@@ -79,7 +79,7 @@ typedef struct cg_target_var { cg_array *array; cg_use use; } cg_target_var;    
 
 enum { CG_VARIANTS = 8 };                            /* kept; the one that was not used for longest makes room */
 struct cg_function {
-    cg_graph *g;                                     /* as the user wrote it */
+    cg_graph *g;                                     /* as the user wrote it; where no sizes meet, what its one variant rewrites */
     const char *name;
     cg_device *device;
     pthread_mutex_t lock;                            /* one call at a time */

@@ -229,10 +229,23 @@ static int no_memory(const maker *m)
     return e && e->code ? cg__fail(m->err, e->code, "%s", e->text) : cg__fail(m->err, CG_ENOMEM, "cg_compile: '%s': no memory", m->f->name);
 }
 
+/* Where no sizes meet there is one variant, and the function's graph may be its own. */
+static int borrow(maker *m)
+{
+    cg_function *f = m->f;
+    cg_variant *v = m->v;
+    v->g = f->g;
+    v->inputs = f->inputs;
+    v->roots = cg__arena_copy(&v->g->arena, f->roots, (size_t)cg__nroots(f) * sizeof *v->roots);
+    return v->roots ? CG_OK : no_memory(m);
+}
+
 static int copy(maker *m)
 {
     cg_function *f = m->f;
     cg_variant *v = m->v;
+    if (!f->meetings.n)
+        return borrow(m);
     v->g = cg_graph_new();
     v->inputs = v->g ? cg__arena(&v->g->arena, (size_t)(f->ninputs + 1) * sizeof *v->inputs) : NULL;
     v->roots = v->g ? cg__arena(&v->g->arena, (size_t)(cg__nroots(f) + 1) * sizeof *v->roots) : NULL;
@@ -241,8 +254,7 @@ static int copy(maker *m)
         ok = make_input(m, i);
     for (int i = 0; i < f->ninputs && ok; i++)
         ok = settle_sizes(m, i);
-    for (int i = 0; i < cg__nroots(f) && ok; i++)
-        ok = (v->roots[i] = cg__clone(v->g, f->roots[i], &m->memo)) != NULL;
+    ok = ok && cg__clone_all(v->g, f->roots, v->roots, cg__nroots(f), &m->memo);
     return ok ? CG_OK : no_memory(m);
 }
 
@@ -382,7 +394,8 @@ static void free_variant(cg_variant *v)
     cg__free(v->offset);
     cg__free(v->consts);
     cg__free(v->use);
-    cg_graph_free(v->g);
+    if (v->g != v->f->g)
+        cg_graph_free(v->g);
     cg__free(v);
 }
 

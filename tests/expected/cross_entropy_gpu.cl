@@ -3,9 +3,9 @@
 // strides: in0 any 1, in1 1 0, in2 any 0, out0 1 0
 typedef struct {
     int e0, e1, in1_at, in2_at, in2_row, in0_at, out0_at, step, call;
-} loop_max_sub_exp_sum_log_f32_63094066_numbers;
+} loop_max_sub_exp_sum_log_f32_e88cd9f6_numbers;
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
-void loop_max_sub_exp_sum_log_f32_63094066(const loop_max_sub_exp_sum_log_f32_63094066_numbers n, __global const float *in0, __global const long *in1, __global const float *in2, __global float *out0, __global int *status)
+void loop_max_sub_exp_sum_log_f32_e88cd9f6(const loop_max_sub_exp_sum_log_f32_e88cd9f6_numbers n, __global const float *in0, __global const long *in1, __global const float *in2, __global float *out0, __global int *status)
 {
     __local float max1_lanes[64];
     __local float sum4_lanes[64];
@@ -17,7 +17,7 @@ void loop_max_sub_exp_sum_log_f32_63094066(const loop_max_sub_exp_sum_log_f32_63
         const long row6 = load5 < 0 ? load5 + n.e1 : load5;
         const int ok6 = row6 >= 0 && row6 < n.e1;
         if (!ok6)
-            atomic_min(&status[n.call], (int)n.step);
+            atomic_min(&status[n.call], (int)n.step + 6);
         const float load6 = ok6 ? in2[n.in2_at + n.e1 * i0 + (int)row6 * n.in2_row] : 0.0f;
         float max1_lane = -INFINITY;
         for (int i1 = lane; i1 < inner; i1 += 64) {

@@ -3,9 +3,9 @@
 // strides: in0 1 0, in1 0 1, out0 any 1
 typedef struct {
     int e0, e1, in0_at, in1_rows, in1_at, out0_at, step, call;
-} loop_copy_f32_262a7f77_numbers;
+} loop_copy_f32_9a159ad7_numbers;
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
-void loop_copy_f32_262a7f77(const loop_copy_f32_262a7f77_numbers n, __global const long *in0, __global const float *in1, __global float *out0, __global int *status)
+void loop_copy_f32_9a159ad7(const loop_copy_f32_9a159ad7_numbers n, __global const long *in0, __global const float *in1, __global float *out0, __global int *status)
 {
     const int outer = n.e0 * n.e1;
     for (int o = (int)get_global_id(0); o < outer; o += (int)get_global_size(0)) {
@@ -15,7 +15,7 @@ void loop_copy_f32_262a7f77(const loop_copy_f32_262a7f77_numbers n, __global con
         const long row1 = load0 < 0 ? load0 + n.in1_rows : load0;
         const int ok1 = row1 >= 0 && row1 < n.in1_rows;
         if (!ok1)
-            atomic_min(&status[n.call], (int)n.step);
+            atomic_min(&status[n.call], (int)n.step + 1);
         const float load1 = ok1 ? in1[n.in1_at + i1 + (int)row1 * n.e1] : 0.0f;
         out0[n.out0_at + n.e1 * i0 + i1] = load1;
     }
