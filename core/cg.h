@@ -16,8 +16,8 @@
  *     cg_array *out = NULL;
  *     cg_call(train, CG_ARRAYS(images, labels), &out);
  *
- * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL, and the graph keeps the first
- * sentence, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
+ * Builders are sticky: a wrong operand gives NULL, what is built on NULL is NULL and says nothing more, and the graph keeps
+ * the sentences, which cg_compile and cg_graph_error report. Nothing here aborts, exits or prints. Functions that
  * return int give 0 or a negative cg_status; those that return a pointer give NULL; cg_last_error() tells why
  * (one per thread). Graph building: one thread per graph. Functions may be called from different threads.
  * Lists are a pointer and a count; CG_SHAPE(3, 4), CG_NODES(a, b)... expand to exactly these two.
@@ -111,8 +111,12 @@ CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes);
 
 CG_API cg_graph *cg_graph_new(void);
 CG_API void cg_graph_free(cg_graph *g);
-CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* NULL: none */
-CG_API void cg_graph_clear_error(cg_graph *g);
+/* What went wrong while building, in order, but not what only follows from it: each sentence is of another expression or line.
+ * cg_compile gives them all as one text, a line each, and "and N more" where they are too many for it. */
+CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
+CG_API int cg_graph_error_count(const cg_graph *g);
+CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the first is 0; 16 are kept, NULL: no more */
+CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
@@ -235,7 +239,7 @@ CG_DECLARE1(erfcinv);         /* erfc of it is a */
 CG_DECLARE1(gamma);           /* (a - 1)! */
 CG_DECLARE1(lgamma);          /* log |gamma(a)| */
 CG_DECLARE1(digamma);         /* the derivative of lgamma */
-CG_DECLARE1(trigamma);        /* and of that; has no derivative here */
+CG_DECLARE1(trigamma);        /* and of that; its own derivative is undefined here */
 CG_DECLARE1(i0);              /* modified Bessel function of the first kind, order 0 */
 CG_DECLARE1(i1);              /* order 1 */
 /* Comparisons, to bool; NaN is unequal to all */
@@ -282,6 +286,12 @@ CG_DECLARE1(silu);            /* a sigmoid(a) */
 CG_DECLARE1(mish);            /* a tanh(softplus(a)) */
 CG_DECLARE1(gelu);            /* a times the normal distribution function of a */
 CG_DECLARE1(gelu_tanh);       /* its approximation by tanh */
+/* a itself, and another gradient: what cg_grad hands on through it. They are gone once a function is compiled. */
+CG_DECLARE1(zero_grad);         /* zeros: a counts as constant, though connected */
+CG_DECLARE1(disconnected_grad); /* none: a is cut off */
+CG_DECLARE1(undefined_grad);    /* an error, if a variable is reached through it */
+CG_DECLARE3(grad_clip);         /* the gradient within b..c */
+CG_DECLARE2(grad_scale);        /* the gradient times b; -1 reverses it */
 CG_API cg_node *cg_scale(cg_node *a, double factor);          /* a * factor, in a's dtype */
 
 /* ---- Reductions ------------------------------------------------------------------------------------------ */
@@ -389,8 +399,26 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
-/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar. */
+/* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.
+ * Where the cost varies with a variable only in steps (by floor, a comparison, an integer) its gradient is zeros. A variable that does not
+ * reach the cost (disconnected; sizes and positions are no path) is an error that names both. So is one that reaches it through an operation
+ * that has no derivative (undefined), which tells the operation and the reason; a path that nobody asked for does no harm. */
 CG_API int cg_grad(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout);
+
+typedef struct cg_known_grad { cg_node *node, *grad; } cg_known_grad;
+typedef enum { CG_DISCONNECTED_ERROR, CG_DISCONNECTED_ZEROS, CG_DISCONNECTED_NULL } cg_disconnected;
+typedef struct cg_grad_spec {
+    size_t struct_size;
+    const cg_known_grad *known; int nknown;       /* the gradient of node is grad, whatever uses it; the cost may then be NULL */
+    cg_node *const *constant; int nconstant;      /* not crossed: what they are made of gets nothing through them */
+    cg_disconnected disconnected;                 /* what stands for the gradient of a variable that does not reach the cost */
+} cg_grad_spec;
+#define CG_GRAD(...)      (&(cg_grad_spec){ .struct_size = sizeof(cg_grad_spec), __VA_ARGS__ })
+#define CG_KNOWN(...)     .known = (const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ } + 1, \
+                          .nknown = (int)(sizeof((const cg_known_grad[]){ { 0, 0 }, __VA_ARGS__ }) / sizeof(cg_known_grad)) - 1
+#define CG_CONSTANTS(...) .constant = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .nconstant = CG_COUNT_(cg_node *const, __VA_ARGS__)
+/* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
+CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 
@@ -503,7 +531,7 @@ typedef struct cg_optimizer {
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
 CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: there is no such kind */
-/* Differentiates loss by all parameters of n and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
+/* Differentiates loss by all parameters of n, each of which must reach it, and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
  * shared scalar, named rate, that cg_net_set_rate changes between calls. Once a net. */
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
 CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);

@@ -163,6 +163,39 @@ static int wrong_graph(world *w)
     return e->code == CG_ESHAPE ? CG_OK : (int)e->code;
 }
 
+/* Several wrong expressions: all are counted, also where there is no memory to keep their sentences. */
+static int wrong_graphs(world *w)
+{
+    cg_graph_clear_error(w->g);
+    cg_add(cg_matmul(w->W, w->T), w->W);
+    cg_dim(w->W, 3);
+    cg_reshape(w->W, CG_SHAPE(2, 2));
+    cg_function *f = cg_compile(w->g, CG_SPEC(CG_INPUTS(w->X), CG_OUTPUTS(w->cost)));
+    ck_assert_ptr_null(f);
+    const cg_error *e;
+    for (int i = 0; (e = cg_graph_error_at(w->g, i)); i++)
+        if (e->code == CG_ENOMEM)
+            return CG_ENOMEM;
+    w->result = (uint64_t)cg_graph_error_count(w->g);
+    return w->result == 3 ? CG_OK : CG_ENOMEM;
+}
+
+/* A known gradient and a constant; then one that is undefined. */
+static int grad_options(world *w)
+{
+    cg_graph_clear_error(w->g);
+    cg_node *e = cg_exp(w->W), *c = cg_mul(w->W, e), *dW, *dX;
+    int rc = cg_grad_with(cg_sum(c, CG_REDUCE()), CG_NODES(w->W, w->X), CG_OUT(&dW, &dX),
+                          CG_GRAD(CG_KNOWN({ e, w->W }), CG_CONSTANTS(w->X), .disconnected = CG_DISCONNECTED_ZEROS));
+    if (rc < 0)
+        return rc == CG_EINVAL ? (int)cg_graph_error(w->g)->code : rc;                     /* an operand was not there */
+    rc = took_text(w, cg_print((cg_node *[]){ dW, dX }, 2));
+    if (rc == CG_OK)
+        rc = cg_grad(cg_sum(cg_trigamma(w->W), CG_REDUCE()), CG_NODES(w->W), CG_OUT(&dW));
+    const cg_error *said_ = cg_graph_error(w->g);
+    return rc == CG_EUNSUPPORTED ? CG_OK : rc == CG_EINVAL && said_ ? (int)said_->code : rc;
+}
+
 static int eval(world *w)
 {
     static const char text[] = "(let ((h (tanh (mul x x)))) (sum (add h (exp h))))";
@@ -308,6 +341,8 @@ static const scenario scenarios[] = {
     { "converted inputs", with_function, call_ints, add_outputs },
     { "a wrong call", with_function, wrong_call, NULL },
     { "a wrong graph", with_graph, wrong_graph, NULL },
+    { "several wrong graphs", with_graph, wrong_graphs, NULL },
+    { "a gradient with options", with_graph, grad_options, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
     { "a net", NULL, net, NULL },

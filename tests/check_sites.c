@@ -114,6 +114,79 @@ START_TEST(gradients_name_what_they_are_gradients_of)
 }
 END_TEST
 
+/* ---- poisoned expressions */
+
+static void says_of(const cg_graph *g, int i, const char *what, int at)
+{
+    const cg_error *e = cg_graph_error_at(g, i);
+    char called[80];
+    snprintf(called, sizeof called, "; called at %s", line(at));
+    ck_assert_msg(e && strstr(e->text, what) && strstr(e->text, called), "%d: '%s' lacks '%s' or '%s'", i, e ? e->text : "", what, called);
+}
+
+START_TEST(all_that_is_wrong_is_told_and_nothing_that_follows)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3)), *y = cg_input(g, "y", CG_F32, CG_SHAPE(5)), *part = x, *d;
+    const int at = __LINE__;
+    cg_node *a = cg_add(x, y);
+    cg_node *b = cg_matmul(x, y);
+    cg_node *follows = cg_tanh(cg_add(cg_mul(a, b), x)), *whole = cg_sum(follows, CG_REDUCE());
+    cg_node *c = cg_reshape(x, CG_SHAPE(2, 2));
+    ck_assert_int_lt(cg_grad(whole, CG_NODES(x), CG_OUT(&d)), 0);
+    ck_assert_int_lt(cg_split(follows, 0, CG_OUT(&part, &d)), 0);
+    cg_scan *s = cg_scan_begin(g, CG_SCAN());
+    cg_node *h = cg_scan_state(s, follows);
+    cg_scan_next(s, h, cg_add(h, cg_scan_seq(s, c)));
+    cg_scan_out(s, h, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&h));
+    for (int again = 0; again < 3; again++)
+        cg_sub(x, y);
+    ck_assert(!a && !b && !follows && !c && !d && !part && !h);
+    ck_assert_int_eq(cg_graph_error_count(g), 4);
+    says_of(g, 0, "cg_add: cannot broadcast x (input f32[3]", at + 1);
+    says_of(g, 1, "cg_matmul: ", at + 2);
+    says_of(g, 2, "cg_reshape: x (input f32[3]", at + 4);
+    says_of(g, 3, "cg_sub: cannot broadcast x", at + 13);
+    ck_assert_ptr_null(cg_graph_error_at(g, 4));
+    ck_assert_ptr_eq(cg_graph_error(g), cg_graph_error_at(g, 0));
+    ck_assert_ptr_null(cg_compile(g, CG_SPEC(CG_INPUTS(x, y), CG_OUTPUTS(whole, c))));
+    ck_assert_int_eq(cg_last_error()->code, cg_graph_error(g)->code);
+    const char *text = cg_last_error()->text;
+    for (int i = 0; i < 4; i++, text += strcspn(text, "\n"), text += *text == '\n')
+        ck_assert_msg(strncmp(text, cg_graph_error_at(g, i)->text, strlen(cg_graph_error_at(g, i)->text)) == 0, "line %d: %s", i, text);
+    ck_assert_str_eq(text, "");
+    cg_graph_clear_error(g);
+    ck_assert(!cg_graph_error(g) && !cg_graph_error_at(g, 0) && !cg_graph_error_at(g, 1) && cg_graph_error_count(g) == 0);
+    cg_function *f = cg_compile(g, CG_SPEC(CG_INPUTS(x), CG_OUTPUTS(cg_tanh(x))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
+START_TEST(too_many_errors_are_counted)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3));
+    for (int i = 1; i <= 20; i++) {
+        cg_at(g, "net.c", i);
+        cg_dim(x, i);
+    }
+    cg_at(g, NULL, 0);
+    ck_assert_int_eq(cg_graph_error_count(g), 20);
+    ck_assert_ptr_nonnull(strstr(cg_graph_error_at(g, 15)->text, "has no axis 16; called at net.c:16"));
+    ck_assert_ptr_null(cg_graph_error_at(g, 16));
+    ck_assert_ptr_null(cg_compile(g, CG_SPEC(CG_INPUTS(x), CG_OUTPUTS(x))));
+    const char *text = cg_last_error()->text, *end = strstr(text, "\nand ");
+    int told = 1, left = 0;
+    for (const char *at = text; (at = strchr(at, '\n')) && at < end; at++)
+        told++;
+    ck_assert_msg(end && sscanf(end, "\nand %d more", &left) == 1 && told + left == 20 && told > 8, "%s", text);
+    cg_graph_free(g);
+}
+END_TEST
+
 /* A function of the user that builds for its caller. */
 __attribute__((noinline)) static cg_node *twice(cg_node *x)
 {
@@ -202,6 +275,8 @@ int main(void)
     tcase_add_test(t, an_expression_built_twice_keeps_both_places_and_its_first_name);
     tcase_add_test(t, four_places_are_kept);
     tcase_add_test(t, gradients_name_what_they_are_gradients_of);
+    tcase_add_test(t, all_that_is_wrong_is_told_and_nothing_that_follows);
+    tcase_add_test(t, too_many_errors_are_counted);
     tcase_add_test(t, wrappers_and_nets_belong_to_their_callers);
     tcase_add_test(t, errors_of_a_call_name_the_lines_after_rewriting);
     suite_add_tcase(s, t);

@@ -46,15 +46,17 @@ unary = dict(
     relu=lambda x: np.where(np.isnan(x), x, np.maximum(x, 0)), selu=lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     softplus=lambda x: np.logaddexp(0, x), softsign=lambda x: x / (1 + np.abs(x)), sigmoid=sigmoid, hard_sigmoid=lambda x: np.clip(0.2 * x + 0.5, 0, 1),
     hard_swish=lambda x: x * np.clip(x / 6 + 0.5, 0, 1), silu=lambda x: x * sigmoid(x), mish=lambda x: x * tanh_softplus(x), gelu=lambda x: x * 0.5 * sp.erfc(-x / math.sqrt(2)),
-    gelu_tanh=lambda x: x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)))
+    gelu_tanh=lambda x: x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)),
+    zero_grad=lambda x: x, disconnected_grad=lambda x: x, undefined_grad=lambda x: x)
 binary = dict(
     add=np.add, sub=np.subtract, mul=np.multiply, div=np.divide, floor_divide=np.floor_divide, mod=np.mod, fmod=np.fmod, power=np.power,
     hypot=np.hypot, heaviside=np.heaviside, copysign=np.copysign, nextafter=lambda a, b: np.nextafter(a.astype(np.float32), b.astype(np.float32)),
     logaddexp=np.logaddexp, logaddexp2=np.logaddexp2, xlogy=sp.xlogy, xlog1py=sp.xlog1py, arctan2=np.arctan2,
     equal=np.equal, not_equal=np.not_equal, less=np.less, less_equal=np.less_equal, greater=np.greater, greater_equal=np.greater_equal,
     logical_and=np.logical_and, logical_or=np.logical_or, logical_xor=np.logical_xor, maximum=np.maximum, minimum=np.minimum, fmax=np.fmax, fmin=np.fmin,
-    leaky_relu=lambda a, b: np.where(a < 0, a * b, a), elu=lambda a, b: np.where(a > 0, a, b * np.expm1(a)))
-ternary = dict(where=lambda a, b, c: np.where(a != 0, b, c), clip=clip)
+    leaky_relu=lambda a, b: np.where(a < 0, a * b, a), elu=lambda a, b: np.where(a > 0, a, b * np.expm1(a)),
+    grad_scale=lambda a, b: a)
+ternary = dict(where=lambda a, b, c: np.where(a != 0, b, c), clip=clip, grad_clip=lambda a, b, c: a)
 
 # Integers: floor division, and 0 for a division by zero; a shift by the width or more, or by less than 0, leaves the sign.
 def wrap(v, bits, signed):
@@ -94,7 +96,7 @@ points = {**{n: RIGHT for n in "sqrt rsqrt log log2 log10 log1p power".split()},
 second = {"power": [-1.3, 0.5, 1, 2, 2.5, 3], "xlogy": RIGHT, "xlog1py": RIGHT, "mod": [0.8, -0.7, 0.4, 1.1, 0.5, 2], "fmod": [0.8, -0.7, 0.4, 1.1, 0.5, 2],
           "copysign": SIDES, "heaviside": SIDES, "elu": RIGHT, "leaky_relu": RIGHT, "clip": [-1, -1, -1, -1, -1, -1]}
 OTHER, THIRD = [0.6, -1.4, 0.9, 1.8, -0.35, 0.45], [1, 1, 1, 1, 1, 1]
-NO_GRAD = "equal not_equal less less_equal greater greater_equal isnan isinf isfinite signbit logical_and logical_or logical_xor logical_not where trigamma nextafter".split()
+NO_GRAD = "equal not_equal less less_equal greater greater_equal isnan isinf isfinite signbit logical_and logical_or logical_xor logical_not where trigamma nextafter zero_grad disconnected_grad undefined_grad grad_scale grad_clip".split()
 
 def num(v, digits=9):
     v = float(v)

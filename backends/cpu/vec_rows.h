@@ -2,8 +2,8 @@
 /* One function a row of elemwise.def over arrays of the compute type T (of suffix SFX, with INTEGERS if it is one): name_SFX. Included
  * once a type, hence without a guard; undefines T, M and SFX. */
 #define GET1 const TA_ a = x[i];
-#define GET2 const TA_ a = x[i]; const T b = y[i];
-#define GET3 const TA_ a = x[i]; const T b = y[i]; const T c = z[i];
+#define GET2 GET1 const T b = y[i]; (void)b;
+#define GET3 GET2 const T c = z[i]; (void)c;
 #define NAMED_(name, sfx) name##_##sfx
 #define NAMED(name, sfx)  NAMED_(name, sfx)
 #define FUNCTION(name, GET, TA, R, expr)                                                                               \

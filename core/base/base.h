@@ -109,7 +109,7 @@ typedef enum {
 typedef enum { CG_CLS_ANY, CG_CLS_NUM, CG_CLS_FLT, CG_CLS_INT, CG_CLS_BIT } cg_cls;    /* which dtypes operands may have; FLT casts integers to f32 */
 typedef enum { CG_RES_SAME, CG_RES_BOOL, CG_RES_BC } cg_res;     /* result: the operands' dtype, bool, or the promotion of b and c (where) */
 /* The algebra column, explained in elemwise.def */
-enum { A_COMM = 1, A_ASSOC = 2, A_IDEM = 4, A_INVO = 8, A_ODD = 16, A_EVEN = 32, A_MONO = 64, A_OR = 128, A_AND = 256, A_NOT = 512, A_QUOT = 1024 };
+enum { A_COMM = 1, A_ASSOC = 2, A_IDEM = 4, A_INVO = 8, A_ODD = 16, A_EVEN = 32, A_MONO = 64, A_OR = 128, A_AND = 256, A_NOT = 512, A_QUOT = 1024, A_SELF = 2048 };
 typedef struct cg_elem_row { const char *name; int arity; cg_cls cls; cg_res res; unsigned algebra; const char *expr; } cg_elem_row;
 extern const cg_elem_row cg__elems[CG_EL_COUNT];
 

@@ -72,13 +72,17 @@ typedef struct cg_op {
     /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
     cg_node *(*simple)(const cg_node *candidate);
     /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.
-     * gin[i]: gradient for input i, or CG_ZERO or NULL (disconnected). (NULL: no gradient: an error that says so) */
+     * gin[i], CG_DISCONNECTED before: the gradient for input i, or one of the three kinds of none. NULL: a builder failed and has said why. */
     int (*grad)(const cg_node *n, cg_node *const gout[], const bool need[], cg_node *gin[]);
     int (*lower)(struct cg_lower *, const cg_node *n);       /* (optional) steps that place n; lower.h */
     int (*emit)(struct cg_loop_builder *, const cg_node *n, const struct cg_spot *at);     /* (optional) one element of n inside a LOOP */
 } cg_op;
 extern const cg_op cg__ops[CG_OP_COUNT];
-#define CG_ZERO ((cg_node *)-1)
+#define CG_ZERO         ((cg_node *)-1)          /* identically zero: n varies with the operand in steps (floor), or not at all */
+#define CG_DISCONNECTED ((cg_node *)-2)          /* the operand's value is no part of n's: a size, a position, what a builder cut off */
+cg_node *cg__undefined(cg_graph *g, const char *reason);        /* n varies with it, and there is no derivative; grad.c adds whose operand it is */
+bool cg__is_undefined(const cg_node *grad);
+bool cg__has_grad(const cg_node *grad);                         /* a node, and none of the above */
 static inline cg_op_id cg__op_id(const cg_node *n) { return (cg_op_id)(n->op - cg__ops); }
 static inline bool cg__is(const cg_node *n, cg_op_id id) { return n->op == &cg__ops[id]; }
 
@@ -90,7 +94,9 @@ struct cg_graph {
     int loops;                   /* nodes that have a body */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
-    cg_error error;              /* sticky */
+    cg_error error;              /* the first, sticky */
+    cg_error *more;              /* those after it: nmore are kept, nerrors were told in all */
+    int nmore, nerrors;
     cg_sites sites;              /* sites.h: names, scopes and creation sites */
     const void *caller;          /* while a public builder runs: the user's code after the call */
     cg_map defaults;             /* shared variable -> its default update */
@@ -112,6 +118,7 @@ cg_node *cg__splat(cg_graph *g, cg_dtype d, double v);                  /* rank-
 cg_node *cg__splat_as(const cg_node *c, cg_dtype d);                    /* the first element of a constant, cast */
 bool cg__is_const(const cg_node *n, double *value);                     /* all elements equal value */
 cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* sticky; returns NULL */
+int cg__graph_errors(const cg_graph *g, cg_error *err);                 /* all of them as one text; returns the first's code */
 cg_graph *cg__graph_of(cg_node *const *in, int n);                      /* NULL when an operand is NULL or graphs differ (then says so) */
 void cg__type_text(const cg_type *t, cg_strb *out);                     /* f32[3,n] */
 cg_dim_t cg__dim_of(const cg_node *n, int axis);
@@ -132,7 +139,13 @@ cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
 bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo);    /* the same for n roots of one graph, in one walk */
 cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
-/* grad.c: reverse mode from several roots with given gradients (NULL: none) to wrt; out[i] NULL: disconnected or zero. */
-int cg__backward(cg_node *const *roots, cg_node *const *seeds, int nroots, cg_node *const *wrt, int n, cg_node **out);
+/* grad.c: reverse mode. out[i]: the gradient of wrt[i], or a kind of none. */
+typedef struct cg_backward {
+    cg_node *const *root, *const *seed; int nroots;                     /* where it begins, with which gradients (NULL: none) */
+    int nknown;                                                         /* of the first roots the gradient is the seed, whatever else uses them */
+    cg_node *const *wrt; int nwrt;
+    cg_node *const *constant; int nconstant;                            /* not crossed */
+} cg_backward;
+int cg__backward(const cg_backward *b, cg_node **out);
 
 #endif

@@ -30,15 +30,75 @@ CG_API void cg_graph_free(cg_graph *g)
     cg__free(g);
 }
 
+/* ---- errors
+ *
+ * What is built on NULL is NULL and says nothing, so each sentence is of an expression that was wrong by itself. */
+
+enum { MORE = 15 };
+
 CG_API const cg_error *cg_graph_error(const cg_graph *g)
 {
     return g && g->error.code ? &g->error : NULL;
 }
 
+CG_API int cg_graph_error_count(const cg_graph *g)
+{
+    return g ? g->nerrors : 0;
+}
+
+CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i)
+{
+    if (!g || i <= 0)
+        return i ? NULL : cg_graph_error(g);
+    return i <= g->nmore ? &g->more[i - 1] : NULL;
+}
+
 CG_API void cg_graph_clear_error(cg_graph *g)
 {
-    if (g)
-        g->error = (cg_error){ 0 };
+    if (!g)
+        return;
+    g->error = (cg_error){ 0 };
+    g->nmore = g->nerrors = 0;
+}
+
+/* The same sentence of the same place is one error, as where a loop builds it again. After the first that memory is out all others follow from it. */
+static bool is_told(const cg_graph *g, const cg_error *e)
+{
+    const cg_error *had;
+    for (int i = 0; (had = cg_graph_error_at(g, i)); i++)
+        if (had->code == e->code && (e->code == CG_ENOMEM || strcmp(had->text, e->text) == 0))
+            return true;
+    return false;
+}
+
+static void keep(cg_graph *g, const cg_error *e)
+{
+    if (is_told(g, e))
+        return;
+    g->nerrors++;
+    if (!g->error.code) {
+        g->error = *e;
+        return;
+    }
+    if (!g->more)
+        g->more = cg__arena(&g->arena, MORE * sizeof *g->more);
+    if (g->more && g->nmore < MORE)
+        g->more[g->nmore++] = *e;
+}
+
+/* One sentence a line, whole ones, as many as there is room for. */
+int cg__graph_errors(const cg_graph *g, cg_error *err)
+{
+    enum { TAIL = 24 };                  /* of "and 4294967295 more" */
+    const cg_error *e;
+    int i = 1;
+    cg__fail(err, g->error.code, "%s", g->error.text);
+    size_t n = strlen(err->text);
+    for (; (e = cg_graph_error_at(g, i)) && n + 1 + strlen(e->text) + TAIL < sizeof err->text; i++)
+        n += (size_t)snprintf(err->text + n, sizeof err->text - n, "\n%s", e->text);
+    if (i < g->nerrors)
+        snprintf(err->text + n, sizeof err->text - n, "\nand %d more", g->nerrors - i);
+    return err->code;
 }
 
 /* "...; called at net.c:41" */
@@ -62,8 +122,8 @@ cg_node *cg__graph_fail(cg_graph *g, cg_status code, const char *fmt, ...)
     if (g && code != CG_ENOMEM)
         add_place(g, &e);
     cg__set_last(&e);
-    if (g && !g->error.code)
-        g->error = e;
+    if (g)
+        keep(g, &e);
     return NULL;
 }
 

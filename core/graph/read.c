@@ -170,8 +170,10 @@ static void deliver_operand(reader *r, frame *f, cg_node *n)
     const bool ref = f->attr >= 0;
     if (ref && !ref_ok(r, f, n))
         return;
-    if (ref && cg__ops[f->op].attrs[f->attr].kind != CG_AT_NODES && !(n = cg_cast(n, CG_I64)))
-        fail(r, r->at, CG_EFORMAT, "the expression has no value");
+    if (ref && cg__ops[f->op].attrs[f->attr].kind != CG_AT_NODES && !(n = cg_cast(n, CG_I64))) {
+        r->failed = true;
+        return;
+    }
     keep(r, CG_PUSH(&r->values, (value){ n, ref }));
     if (ref) {
         keep(r, CG_PUSH(&r->ints, CG_REF(f->refs)));
@@ -184,7 +186,7 @@ static void deliver(reader *r, const char *at, cg_node *n)
 {
     frame *f = top(r);
     if (!n)
-        fail(r, at, CG_EFORMAT, "the expression has no value");
+        r->failed = true;                /* its builder has said why */
     else if (!f && r->result)
         fail(r, at, CG_EFORMAT, "a second expression");
     else if (!f)

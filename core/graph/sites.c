@@ -100,14 +100,15 @@ static bool add(const cg_node *n, const cg_site *site)
         k++;
     if (!s)
         return false;
-    s->latest = k < MAX_SITES ? k : -1;
-    if (k == MAX_SITES || (k < count && (list[k].name || !site->name)))
-        return true;
-    if (k < count)
-        list[k].name = site->name;
-    else
+    const bool kept = k == MAX_SITES || (k < count && (list[k].name || !site->name));
+    if (k == count && !kept)
         list[count++] = *site;
-    return pack(n->graph, s, list, count);
+    else if (!kept)
+        list[k].name = site->name;
+    if (!kept && !pack(n->graph, s, list, count))
+        return false;
+    s->latest = k < MAX_SITES ? k : -1;
+    return true;
 }
 
 static bool copy_text(cg_graph *g, const char **text)

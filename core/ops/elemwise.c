@@ -188,8 +188,8 @@ CG_DECLARE_INFER(cg__elem_infer)
 /* ---- gradients: what the column of elemwise.def is written in */
 
 #define ZERO          CG_ZERO
-#define NOGRAD        CG_ZERO
-#define UNKNOWN       cg__graph_fail(g->graph, CG_EUNSUPPORTED, "cg_grad: the derivative of %s is not known here", cg__label(out))
+#define CUT           CG_DISCONNECTED
+#define UNDEFINED(s)  cg__undefined(g->graph, s)
 #define N(x)          cg__splat(g->graph, g->type.dtype, x)
 #define S(x, k)       cg_scale(x, k)
 #define W(cond, x)    cg_where(cond, x, N(0))

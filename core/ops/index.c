@@ -120,8 +120,6 @@ CG_DECLARE_GRAD(cg__slice_grad)
     }
     const int r = n->type.rank;
     gin[0] = cg__node(g, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -229,8 +227,6 @@ CG_DECLARE_GRAD(cg__unslice_grad)
         x = cg_slice(cg_slice(x, i, from, NULL, n->attr[UN_STEP].at[i]), i, NULL, count, 1);
     }
     gin[0] = x;
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -309,7 +305,6 @@ CG_DECLARE_GRAD(cg__take_grad)
 {
     (void)need;
     gin[0] = cg__rows_sum(gout[0], n->in[1], n->in[0]);
-    gin[1] = CG_ZERO;
     return CG_OK;
 }
 
@@ -329,7 +324,6 @@ CG_DECLARE_GRAD(cg__segment_grad)
 {
     (void)need;
     gin[0] = cg_take(gout[0], n->in[1]);
-    gin[1] = gin[2] = CG_ZERO;
     return CG_OK;
 }
 

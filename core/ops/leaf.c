@@ -66,10 +66,20 @@ CG_DECLARE_SIMPLE(cg__meet_simple)
     return swap ? cg__node(n->graph, CG_OP_broadcast_dim, (cg_node *[]){ b, a }, 2, NULL) : NULL;
 }
 
-CG_DECLARE_GRAD(cg__dim_grad)
+/* ---- gradients of what has none */
+
+/* Values that change in steps: positions, truths. */
+CG_DECLARE_GRAD(cg__step_grad)
 {
     (void)gout, (void)need;
     for (int i = 0; i < n->nin; i++)
         gin[i] = CG_ZERO;
+    return CG_OK;
+}
+
+/* Operands are sizes, counters, or what only a shape is read of. */
+CG_DECLARE_GRAD(cg__cut_grad)
+{
+    (void)n, (void)gout, (void)need, (void)gin;
     return CG_OK;
 }

@@ -136,7 +136,6 @@ CG_DECLARE_GRAD(cg__gemm_grad)
 {
     cg_node *g = cg_mul(gout[0], n->in[2]);
     cg__matmul_grad(n, &g, need, gin);
-    gin[2] = CG_ZERO;
     if (n->nin == 4)
         gin[3] = gout[0];
     return CG_OK;

@@ -13,7 +13,7 @@ int cg__set_ints(cg_node *n, int k, const int64_t *at, int count);       /* cano
 cg_dim_t cg__dim_broadcast(cg_graph *g, cg_dim_t x, cg_dim_t y);     /* the size where x and y meet and fit */
 bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out);      /* dims of out; false: do not fit */
 cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scalar node as a dim */
-/* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. CG_ZERO and NULL stay. */
+/* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. Where there is none it stays so. */
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
@@ -33,7 +33,7 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 #include "core/ops/forms.def"
 #define cg__NONE NULL
 /* leaf.c */    CG_DECLARE_INFER(cg__leaf_infer); CG_DECLARE_EMIT(cg__const_emit); CG_DECLARE_INFER(cg__dim_infer);
-                CG_DECLARE_SIMPLE(cg__dim_simple); CG_DECLARE_GRAD(cg__dim_grad); CG_DECLARE_INFER(cg__meet_infer); CG_DECLARE_SIMPLE(cg__meet_simple);
+                CG_DECLARE_SIMPLE(cg__dim_simple); CG_DECLARE_GRAD(cg__cut_grad); CG_DECLARE_GRAD(cg__step_grad); CG_DECLARE_INFER(cg__meet_infer); CG_DECLARE_SIMPLE(cg__meet_simple);
 /* elemwise.c */ CG_DECLARE_INFER(cg__cast_infer); CG_DECLARE_GRAD(cg__cast_grad); CG_DECLARE_EMIT(cg__cast_emit);
 /* reduce.c */  CG_DECLARE_INFER(cg__reduce_infer); CG_DECLARE_GRAD(cg__sum_grad); CG_DECLARE_GRAD(cg__prod_grad);
                 CG_DECLARE_GRAD(cg__extreme_grad); CG_DECLARE_GRAD(cg__mean_grad); CG_DECLARE_GRAD(cg__var_grad);

@@ -192,7 +192,8 @@ CG_DECLARE_GRAD(cg__logsumexp_grad)
     return CG_OK;
 }
 
-/* dx = g times the product of the others: out / x without zeros; with one zero that of the rest, at the zero; with more 0. */
+/* dx = g times the product of the others: that of the elements that are not 0 (rest), over x where it is one of them, times the zeros
+ * among the others. One zero is a sum that is 0 (left) and varies with it, which the second derivative needs; a product of two varies no more. */
 CG_DECLARE_GRAD(cg__prod_grad)
 {
     (void)need;
@@ -203,9 +204,11 @@ CG_DECLARE_GRAD(cg__prod_grad)
     }
     cg_graph *g = n->graph;
     cg_node *zero = cg__splat(g, x->type.dtype, 0), *one = cg__splat(g, x->type.dtype, 1), *is_zero = cg_equal(x, zero);
-    cg_node *safe = cg_where(is_zero, one, x), *rest = again(n, safe, cg_prod), *zeros_in = again(n, cg_cast(is_zero, CG_I64), cg_sum);
-    cg_node *at_zero = cg_where(cg_equal(zeros_in, cg__const_i64(g, 1)), rest, zero), *elsewhere = cg_where(cg_equal(zeros_in, cg__const_i64(g, 0)), cg_div(rest, safe), zero);
-    gin[0] = cg_mul(with_axes(n, gout[0]), cg_where(is_zero, at_zero, elsewhere));
+    cg_node *safe = cg_where(is_zero, one, x), *rest = again(n, safe, cg_prod), *left = again(n, cg_where(is_zero, x, zero), cg_sum);
+    cg_node *zeros = again(n, cg_cast(is_zero, CG_I64), cg_sum), *others = cg_sub(zeros, cg_cast(is_zero, CG_I64));
+    cg_node *whole = cg_div(rest, safe), *other = cg_sub(left, cg_where(is_zero, x, zero));
+    cg_node *product = cg_where(cg_equal(others, cg__const_i64(g, 0)), whole, cg_where(cg_equal(others, cg__const_i64(g, 1)), cg_mul(other, whole), zero));
+    gin[0] = cg_mul(with_axes(n, gout[0]), product);
     return CG_OK;
 }
 

@@ -32,28 +32,36 @@ static cg_node *zeros_like(const cg_node *n)
     return cg__broadcast_like(cg__splat(n->graph, n->type.dtype, 0), &n->type);
 }
 
-static void add_seed(pass *p, int root, cg_node *g)
+static bool add_seed(pass *p, int root, cg_node *g)
 {
-    p->seed[root] = p->seed[root] && g ? cg_add(p->seed[root], g) : g;
+    p->seed[root] = p->seed[root] ? cg_add(p->seed[root], g) : g;
+    return p->seed[root] != NULL;
+}
+
+/* The gradient of what is left of state i after the loop. */
+static cg_node *last_seed(const pass *p, cg_node *const *gout, int i)
+{
+    cg_node *last = NULL;
+    bool ok = true;
+    for (int k = 0; k < p->v.nouts && ok; k++)
+        if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
+            ok = (last = last ? cg_add(last, gout[k]) : gout[k]) != NULL;
+    return last || !ok ? last : zeros_like(p->v.init[i]);
 }
 
 /* What flows into the roots of one step. */
-static int seeds(pass *p, cg_node *const *gout)
+static bool seeds(pass *p, cg_node *const *gout)
 {
-    for (int i = 0; i < p->v.nstate; i++) {
-        cg_node *init = p->v.init[i], *last = NULL;
-        if (!cg__is_float(init->type.dtype))
-            continue;
-        for (int k = 0; k < p->v.nouts; k++)
-            if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
-                last = last ? cg_add(last, gout[k]) : gout[k];
-        p->state[i] = cg_scan_state(p->s, last ? last : zeros_like(init));
-        add_seed(p, i, p->state[i]);
-    }
-    for (int k = 0; k < p->v.nouts; k++)
+    bool ok = true;
+    for (int i = 0; i < p->v.nstate && ok; i++)
+        if (cg__is_float(p->v.init[i]->type.dtype)) {
+            p->state[i] = cg_scan_state(p->s, last_seed(p, gout, i));
+            ok = add_seed(p, i, p->state[i]);
+        }
+    for (int k = 0; k < p->v.nouts && ok; k++)
         if (gout[k] && p->v.out[k].keep != CG_SCAN_LAST)
-            add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
-    return p->g->error.code ? (int)p->g->error.code : CG_OK;
+            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
+    return ok;
 }
 
 static bool find_args(pass *p)
@@ -82,12 +90,30 @@ static int differentiate(pass *p, const bool *need)
             wrt[n++] = p->arg[k];
         }
     if (rc == CG_OK)
-        rc = cg__backward(p->v.root, p->seed, p->v.nroots, wrt, n, got);
+        rc = cg__backward(&(cg_backward){ .root = p->v.root, .seed = p->seed, .nroots = p->v.nroots, .wrt = wrt, .nwrt = n }, got);
     for (int i = 0; i < n && rc == CG_OK; i++)
         p->darg[index[i]] = got[i];
     cg__free(wrt);
     cg__free(index);
     return rc;
+}
+
+/* Operands that have no gradient get its kind. An undefined one of a state is that of all, for it runs through the steps: true. */
+static bool hand_on_kinds(pass *p, cg_node **gin)
+{
+    const int nvalues = cg__scan_nargs(&p->v) - 1;
+    cg_node *of_all = NULL;
+    for (int k = 0; k < nvalues; k++) {
+        cg_node *d = p->darg[k];
+        gin[1 + k] = d ? d : p->arg[k] ? CG_ZERO : CG_DISCONNECTED;          /* no floats; or no step reads it */
+        if (cg__is_undefined(d) && k >= p->v.nseq && k < p->v.nseq + p->v.nstate)
+            of_all = d;
+        if (!cg__has_grad(d))
+            p->darg[k] = NULL;
+    }
+    for (int k = 0; k < nvalues && of_all; k++)
+        gin[1 + k] = of_all;
+    return of_all != NULL;
 }
 
 /* ---- what the backward body reads of the forward one */
@@ -253,12 +279,11 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
     p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
     int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
-    gin[0] = CG_ZERO;
     if (rc == CG_OK)
-        rc = find_args(&p) ? seeds(&p, gout) : CG_ENOMEM;
+        rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = differentiate(&p, need);
-    if (rc == CG_OK)
+    if (rc == CG_OK && !hand_on_kinds(&p, gin))
         rc = find_saved(&p) && fill_memo(&p) ? finish(&p, need, gin) : CG_ENOMEM;
     cg__scan_drop(p.s);
     cg__map_free(&p.forward);
@@ -268,5 +293,5 @@ CG_DECLARE_GRAD(cg__scan_grad)
     cg__free(p.seed);
     cg__free(p.arg);
     cg__free(p.darg);
-    return rc < 0 && p.g->error.code ? (int)p.g->error.code : rc;
+    return rc;
 }

@@ -73,8 +73,6 @@ CG_DECLARE_GRAD(cg__reshape_grad)
 {
     (void)need;
     gin[0] = cg__reshape_like(gout[0], &n->in[0]->type);
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -160,8 +158,6 @@ CG_DECLARE_GRAD(cg__broadcast_grad)
 {
     (void)need;
     gin[0] = cg__sum_to(gout[0], &n->in[0]->type);
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -228,8 +224,6 @@ CG_DECLARE_GRAD(cg__sum_to_grad)
 {
     (void)need;
     gin[0] = cg__broadcast_like(gout[0], &n->in[0]->type);
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return CG_OK;
 }
 
@@ -247,7 +241,7 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t)
     cg_node *in[1 + CG_MAX_RANK] = { a };
     int64_t shape[CG_MAX_RANK];
     int nin = 1;
-    if (!a || a == CG_ZERO)
+    if (!cg__has_grad(a))
         return a;
     for (int i = 0; i < t->rank; i++) {
         shape[i] = t->dim[i].sym ? CG_REF(nin) : t->dim[i].n;

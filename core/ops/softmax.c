@@ -95,7 +95,6 @@ CG_DECLARE_GRAD(cg__cross_grad)
     const int64_t depth = c.sym ? CG_REF(1) : c.n;
     cg_node *hot = cg__node(g, CG_OP_one_hot, in, c.sym ? 2 : 1, &(cg_attr){ 1, &depth });
     gin[0] = cg_mul(cg_sub(cg_softmax(x, 1), cg_cast(hot, x->type.dtype)), cg_expand_dims(gout[0], 1));
-    gin[1] = CG_ZERO;
     return CG_OK;
 }
 

@@ -176,7 +176,7 @@ CG_DECLARE_GRAD(cg__window_sum_grad)
     for (int i = 0; i < count; i++) {
         const cg_dim_t k = n->in[0]->type.dim[rank + i];
         if (k.sym)
-            return cg__graph_fail(g, CG_EUNSUPPORTED, "cg_grad: %s has windows of an unknown size", cg__label(n)), CG_EUNSUPPORTED;
+            return gin[0] = cg__undefined(g, "its windows are of an unknown size"), CG_OK;
         size[i] = k.n;
         after[i] = n->attr[S_DILATION].at[i] * (k.n - 1) - n->attr[S_BEFORE].at[i];
         after[i] = after[i] > 0 ? after[i] : 0;
@@ -187,8 +187,6 @@ CG_DECLARE_GRAD(cg__window_sum_grad)
         y = cg_slice(y, axis, NULL, cg__dim_node(g, n->in[0]->type.dim[axis]), 1);
     }
     gin[0] = y;
-    for (int i = 1; i < n->nin; i++)
-        gin[i] = CG_ZERO;
     return y ? CG_OK : CG_ENOMEM;
 }
 

@@ -65,12 +65,12 @@ static void choose_rules(work *w)
 /* ---- attempts */
 
 /* What a rule tries may fail; neither the graph nor the thread shall remember, except that memory is out. */
-typedef struct attempt { cg_error graph, thread; const cg_node *inherit; } attempt;
+typedef struct attempt { cg_error graph, thread; int nmore, nerrors; const cg_node *inherit; } attempt;
 
 static attempt begin(cg_graph *g, const cg_node *for_node)
 {
-    const attempt a = { g->error, *cg__thread_error(), g->inherit };
-    g->error = (cg_error){ 0 };
+    const attempt a = { g->error, *cg__thread_error(), g->nmore, g->nerrors, g->inherit };
+    cg_graph_clear_error(g);
     g->inherit = for_node;
     return a;
 }
@@ -78,8 +78,11 @@ static attempt begin(cg_graph *g, const cg_node *for_node)
 static cg_node *end(cg_graph *g, const attempt *a, cg_node *result)
 {
     const bool memory = g->error.code == CG_ENOMEM;
-    if (!memory || a->graph.code)
+    if (!memory || a->graph.code) {
         g->error = a->graph;
+        g->nmore = a->nmore;
+        g->nerrors = a->nerrors;
+    }
     if (!memory)
         *cg__thread_error() = a->thread;
     g->inherit = a->inherit;

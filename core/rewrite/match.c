@@ -71,7 +71,7 @@ static int var_of(parser *p, names *known, const char *word)
 }
 
 static const struct { const char *name; unsigned flag; } flags[] = {
-    { "@COMM", A_COMM }, { "@ASSOC", A_ASSOC }, { "@IDEM", A_IDEM }, { "@INVO", A_INVO }, { "@ODD", A_ODD }, { "@EVEN", A_EVEN }, { "@MONO", A_MONO },
+    { "@COMM", A_COMM }, { "@ASSOC", A_ASSOC }, { "@IDEM", A_IDEM }, { "@INVO", A_INVO }, { "@ODD", A_ODD }, { "@EVEN", A_EVEN }, { "@MONO", A_MONO }, { "@SELF", A_SELF },
 };
 
 static bool op_of(const char *word, cg_op_id *op, unsigned *flag)

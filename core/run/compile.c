@@ -31,7 +31,7 @@ static int check_list(const job *j, cg_node *const *list, int n, const char *wha
 {
     for (int i = 0; i < n; i++) {
         if (!list[i])
-            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d is NULL%s%s", what, i, j->from->error.code ? ": " : "", j->from->error.text);
+            return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d is NULL", what, i);
         if (list[i]->graph != j->from)
             return cg__fail(j->err, CG_EINVAL, "cg_compile: %s %d, %s, belongs to another graph", what, i, cg__label(list[i]));
     }
@@ -73,7 +73,7 @@ static int check_spec(job *j)
     if (s->struct_size != sizeof *s)
         return cg__fail(j->err, CG_EINVAL, "cg_compile: the spec is not made by CG_SPEC of this version");
     if (j->from->error.code)
-        return cg__fail(j->err, j->from->error.code, "%s", j->from->error.text);
+        return cg__graph_errors(j->from, j->err);
     if (check_list(j, s->inputs, s->ninputs, "input") < 0 || check_list(j, s->outputs, s->noutputs, "output") < 0)
         return j->err->code;
     for (int i = 0; i < s->ninputs; i++) {

@@ -77,7 +77,7 @@ static int build_gradients(const request *r, cg_node *const *in, cg_node **out, 
         wrt[i] = in[k];
         places[i] = &out[nvalues + i];
     }
-    return r->ngrad ? cg_grad(total(out, nvalues), wrt, r->ngrad, places, r->ngrad) : CG_OK;
+    return r->ngrad ? cg_grad_with(total(out, nvalues), wrt, r->ngrad, places, r->ngrad, CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)) : CG_OK;
 }
 
 static int build(cg_graph *g, const request *r, program *p, cg_node **in, cg_node **out, cg_error *why)
