@@ -151,10 +151,14 @@ CG_API cg_node *cg_output(cg_node *n, int k);                 /* output k; of a 
 
 /* Text form: (op operand... :attr value...); the caller frees. Inverse of cg_read. */
 CG_API char *cg_print(cg_node *const *roots, int n);
+/* The graph of the roots in Graphviz's language: `dot -Tsvg` makes a picture of it. The caller frees. */
+CG_API char *cg_print_dot(cg_node *const *roots, int n);
 /* Reads one expression; names are found among vars by their names. */
 CG_API cg_node *cg_read(cg_graph *g, const char *text, cg_node *const *vars, int nvars);
 /* The operators with operands and attributes, one a line; the caller frees. */
 CG_API char *cg_list_ops(void);
+/* The rewrite rules, as documentation; the caller frees. */
+CG_API char *cg_list_rules(void);
 
 /* ---- Elementwise ------------------------------------------------------------------------------------------
  * Operands broadcast as NumPy's. Any float wins over any integer, the wider of two floats wins (f16 with bf16: f32), signed with
@@ -459,6 +463,7 @@ CG_API int cg_call(cg_function *f, cg_array *const *inputs, int n, cg_array **ou
 CG_API int cg_call_named(cg_function *f, const char *const *names, cg_array *const *inputs, int n, cg_array **out);
 typedef enum { CG_STAGE_GRAPH, CG_STAGE_OPTIMIZED, CG_STAGE_PLAN, CG_STAGE_KERNELS } cg_stage;
 CG_API char *cg_function_show(cg_function *f, cg_stage stage);     /* the caller frees */
+CG_API char *cg_function_dot(cg_function *f, cg_stage stage);      /* the graph or optimized graph as cg_print_dot draws it */
 /* Plans memory for inputs of these sizes without a call: a size for each CG_ANY of the inputs, in their order and that of their axes.
  * cg_function_show then tells the peak with what takes it, cg_function_stats the number. An input that is an integer of rank 0 counts as 0. */
 CG_API int cg_function_plan(cg_function *f, const int64_t *sizes, int n);
@@ -539,13 +544,13 @@ CG_API cg_array *cg_array_rows(cg_array *a, const int64_t *rows, int64_t n);
 
 /* Training. step is a function of one i64 scalar i that trains on the rows order[i * batch : (i + 1) * batch] (the last batch of an epoch may
  * be smaller) and gives the loss; order is its shared variable, shuffled before each epoch. */
-typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch so far */
+typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch's steps run here */
 typedef struct cg_fit_spec {
     size_t struct_size;
     cg_function *step;
     cg_array *order;
     int64_t batch, epochs;
-    int64_t first;                                            /* epochs that were run before (resuming): counting goes on behind them */
+    int64_t done;                                             /* steps that were run before (resuming): the training goes on behind them */
     uint64_t seed;
     int (*on_step)(void *user, const cg_progress *p);         /* NULL, or called after each step; a value other than 0 ends the training */
     int (*on_epoch)(void *user, const cg_progress *p);
@@ -587,6 +592,10 @@ CG_API cg_array *cg_npy_load(const char *path);
 CG_API int cg_npy_save(const char *path, cg_array *a);
 /* Strict safetensors: wide dtypes first, then by name, data at a multiple of 64. */
 CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_array *const *arrays, int n);
+/* Sets the arrays to the values that stand in the file under their names. The file has these arrays, with these dtypes and shapes, and no
+ * others: if not, no array is changed. */
+CG_API int cg_safetensors_load(const char *path, const char *const *names, cg_array *const *arrays, int n);
+CG_API int cg_text_save(const char *path, const char *text);
 
 #ifdef __cplusplus
 }

@@ -256,6 +256,10 @@ static int files(world *w)
         rc = (back = cg_npy_load(path)) ? CG_OK : said();
     if (rc == CG_OK)
         rc = cg_safetensors_save(path, (const char *const[]){ "x", "back" }, (cg_array *const[]){ w->x, back }, 2);
+    if (rc == CG_OK)
+        rc = cg_safetensors_load(path, (const char *const[]){ "x", "back" }, (cg_array *const[]){ w->x, back }, 2);
+    if (rc == CG_OK)
+        rc = cg_text_save(path, "text");
     FILE *f = fopen(path, "rb");
     char bytes[400];
     w->result = cg__hash(bytes, f ? fread(bytes, 1, sizeof bytes, f) : 0, 1);
@@ -268,7 +272,7 @@ static int files(world *w)
 
 static int texts(world *w)
 {
-    if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
+    if (took_text(w, cg_list_ops()) < 0 || took_text(w, cg_list_rules()) < 0 || took_text(w, cg_device_info(0)) < 0 || took_text(w, cg_device_info(1)) < 0)
         return said();
     return CG_OK;
 }

@@ -12,6 +12,7 @@ static char dir[] = "/tmp/check_io.XXXXXX", path[64];
 
 static void put(const void *bytes, size_t n)
 {
+    unlink(path);                        /* a new file: one that is cut to nothing and written again is flushed to the disk when it is closed */
     FILE *f = fopen(path, "wb");
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
@@ -228,6 +229,111 @@ START_TEST(safetensors_refuses_names)
 }
 END_TEST
 
+/* A file with this header and `bytes` bytes of data behind it. */
+static void put_safetensors(const char *header, size_t bytes)
+{
+    char text[2000] = { 0 };
+    const uint64_t n = strlen(header);
+    memcpy(text, &n, sizeof n);
+    memcpy(text + sizeof n, header, n);
+    put(text, sizeof n + n + bytes);
+}
+
+#define X_AT(from, to) "\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[" #from "," #to "]}"
+#define Y_AT(from, to) "\"y\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[" #from "," #to "]}"
+
+START_TEST(safetensors_refuses_hostile_files)
+{
+    const struct { const char *header; size_t bytes; const char *says; } rows[] = {
+        { "{" Y_AT(0, 8) "," X_AT(8, 16) "}", 16, NULL },
+        { "{" X_AT(0, 8) "," Y_AT(8, 16) ",\"__metadata__\":{\"a\":\"b\"}}   ", 16, NULL },
+        { "{" X_AT(0, 8) "," Y_AT(8, 16) "}", 15, "has fewer values" },
+        { "{" X_AT(0, 8) "," Y_AT(8, 16) "}", 17, "has more bytes" },
+        { "{" X_AT(0, 8) "," Y_AT(9, 17) "}", 17, "overlap or leave a hole" },
+        { "{" X_AT(0, 8) "," Y_AT(4, 12) "}", 12, "overlap or leave a hole" },
+        { "{" X_AT(0, 8) "," X_AT(8, 16) "}", 16, "is not a safetensors file" },         /* x stands twice */
+        { " {" X_AT(0, 8) "," Y_AT(8, 16) "}", 16, "is not a safetensors file" },
+        { "[" X_AT(0, 8) "]", 8, "is not a safetensors file" },
+        { "{" X_AT(0, 8) "}", 8, "has no array 'y'" },
+        { "{" X_AT(0, 8) "," Y_AT(8, 16) ",\"z\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[16,16]}}", 16, "has an array 'z', which is not wanted" },
+        { "{\"x\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]}," Y_AT(16, 24) "}", 24, "has 'x' as f64[2], where f32[2] is wanted" },
+        { "{\"x\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}," Y_AT(8, 16) "}", 16, "has 'x' as f32[1,2], where f32[2] is wanted" },
+        { "{" X_AT(8, 0) "}", 8, "entry 'x' whose dtype, shape or offsets make no sense" },
+        { "{" X_AT(-8, 0) "}", 8, "entry 'x'" },
+        { "{" X_AT(0, 9) "}", 9, "entry 'x'" },
+        { "{" X_AT(0.0, 8) "}", 8, "entry 'x'" },
+        { "{\"x\":{\"dtype\":\"F9\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "entry 'x'" },
+        { "{\"x\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, "entry 'x'" },
+        { "{\"x\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}", 8, "entry 'x'" },
+        { "{\"x\":{\"dtype\":\"F32\",\"shape\":2,\"data_offsets\":[0,8]}}", 8, "entry 'x'" },
+        { "{\"x\":3}", 0, "entry 'x'" },
+    };
+    const float x0[] = { 1, 2 };
+    const int64_t y0 = 3;
+    for (int i = 0; i < CG_LEN(rows); i++) {
+        cg_array *x = cg_array_new(CG_F32, CG_SHAPE(2), x0), *y = cg_array_new(CG_I64, CG_SHAPE(), &y0);
+        put_safetensors(rows[i].header, rows[i].bytes);
+        const int rc = cg_safetensors_load(path, (const char *const[]){ "x", "y" }, (cg_array *const[]){ x, y }, 2);
+        ck_assert_msg((rc == CG_OK) == !rows[i].says, "row %d gives %d: %s", i, rc, cg_last_error()->text);
+        ck_assert_msg(!rows[i].says || strstr(cg_last_error()->text, rows[i].says), "row %d: %s", i, cg_last_error()->text);
+        ck_assert_int_eq(memcmp(cg_array_data(x), rows[i].says ? x0 : (const float[]){ 0, 0 }, sizeof x0), 0);     /* on failure nothing changes */
+        ck_assert_int_eq(*(const int64_t *)cg_array_data(y), rows[i].says ? 3 : 0);
+        cg_array_free(x);
+        cg_array_free(y);
+    }
+}
+END_TEST
+
+/* A file cut anywhere is refused; one with a byte changed anywhere is read or refused. */
+START_TEST(safetensors_cut_or_mangled_do_no_harm)
+{
+    static const char header[] = "{" X_AT(0, 8) "," Y_AT(8, 16) "}", changes[] = "{}[]\":,0-9\xff";
+    cg_array *x = cg_array_new(CG_F32, CG_SHAPE(2), NULL), *y = cg_array_new(CG_I64, CG_SHAPE(), NULL);
+    const uint64_t n = sizeof header - 1;
+    char whole[sizeof header + 24] = { 0 }, text[sizeof whole];
+    const size_t bytes = 8 + n + 16;
+    memcpy(whole, &n, 8);
+    memcpy(whole + 8, header, n);
+    for (size_t i = 0; i < bytes; i++) {
+        put(whole, i);
+        ck_assert_int_lt(cg_safetensors_load(path, (const char *const[]){ "x", "y" }, (cg_array *const[]){ x, y }, 2), 0);
+    }
+    for (size_t i = 0; i < 8 + n; i++)
+        for (size_t k = 0; k < sizeof changes; k++) {
+            memcpy(text, whole, bytes);
+            text[i] = changes[k];
+            put(text, bytes);
+            if (cg_safetensors_load(path, (const char *const[]){ "x", "y" }, (cg_array *const[]){ x, y }, 2) < 0)
+                ck_assert_int_ne(cg_last_error()->code, CG_OK);
+        }
+    cg_array_free(x);
+    cg_array_free(y);
+}
+END_TEST
+
+START_TEST(safetensors_round_trip_of_every_dtype)
+{
+    char bytes[48], names[CG_DTYPE_COUNT][4];
+    const char *list[CG_DTYPE_COUNT];
+    cg_array *from[CG_DTYPE_COUNT], *to[CG_DTYPE_COUNT];
+    for (int i = 0; i < (int)sizeof bytes; i++)
+        bytes[i] = (char)(i & 1);
+    for (int d = 0; d < CG_DTYPE_COUNT; d++) {
+        snprintf(names[d], sizeof names[d], "n%d", d);
+        list[d] = names[d];
+        from[d] = cg_array_new((cg_dtype)d, CG_SHAPE(2, 3), bytes);
+        to[d] = cg_array_new((cg_dtype)d, CG_SHAPE(2, 3), NULL);
+    }
+    ck_assert_int_eq(cg_safetensors_save(path, list, from, CG_DTYPE_COUNT), CG_OK);
+    ck_assert_int_eq(cg_safetensors_load(path, list, to, CG_DTYPE_COUNT), CG_OK);
+    for (int d = 0; d < CG_DTYPE_COUNT; d++) {
+        ck_assert_int_eq(memcmp(cg_array_data(to[d]), bytes, 6 * cg_dtype_bytes((cg_dtype)d)), 0);
+        cg_array_free(from[d]);
+        cg_array_free(to[d]);
+    }
+}
+END_TEST
+
 /* ---- writing: the old file stays whole when the new one fails */
 
 START_TEST(writers_say_why_and_leave_the_old_file)
@@ -241,6 +347,9 @@ START_TEST(writers_say_why_and_leave_the_old_file)
         ck_assert_msg(strstr(cg_last_error()->text, rows[i].says) != NULL, "row %d: %s", i, cg_last_error()->text);
     }
     ck_assert_int_eq(cg_npy_save("/dev/null", a), CG_OK);
+    ck_assert_int_lt(cg_text_save("/tmp/no/such/dir/file", "text"), 0);
+    ck_assert_int_lt(cg_text_save(path, NULL), 0);
+    ck_assert_int_eq(cg_text_save("/dev/null", "text"), CG_OK);
     ck_assert_int_lt(cg_npy_save(path, NULL), 0);
     struct stat s;
     ck_assert(stat("/dev/full", &s) == 0 && S_ISCHR(s.st_mode));
@@ -279,6 +388,9 @@ int main(void)
     tcase_add_test(t, idx_refuses_hostile_files);
     tcase_add_test(t, loaders_refuse_damaged_gzip);
     tcase_add_test(t, safetensors_refuses_names);
+    tcase_add_test(t, safetensors_refuses_hostile_files);
+    tcase_add_test(t, safetensors_cut_or_mangled_do_no_harm);
+    tcase_add_test(t, safetensors_round_trip_of_every_dtype);
     tcase_add_test(t, writers_say_why_and_leave_the_old_file);
     tcase_add_test(t, writers_follow_links);
     SRunner *r = srunner_create(s);

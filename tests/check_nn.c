@@ -267,7 +267,14 @@ START_TEST(fit_walks_batches_that_do_not_divide_the_set)
     s = (seen){ .stop = 2 };
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 2, .on_step = on_step, .user = &s)), 42);
     ck_assert_int_eq(s.steps, 2);
+    s = (seen){ 0 };                     /* goes on behind the first step of the second epoch */
+    ok(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 3, .done = 4, .on_step = on_step, .user = &s)));
+    ck_assert_int_eq(s.steps, 5);
+    ck_assert_int_eq(s.rows, 16);
+    ok(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 3, .done = 9, .on_step = on_step, .user = &s)));
+    ck_assert_int_eq(s.steps, 5);
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .epochs = 2)), CG_EINVAL);
+    ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 2, .done = -1)), CG_EINVAL);
     cg_function_free(f);
     cg_graph_free(g);
     cg_array_free(order);

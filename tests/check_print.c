@@ -223,10 +223,12 @@ START_TEST(memory_may_run_out_anywhere)
         cg__alloc_fail_at(i, true);
         cg_node *n = read_text(text);
         char *printed = cg_print(&whole, 1);
+        char *drawn = whole ? cg_print_dot(&whole, 1) : NULL;
         cg__alloc_fail_at(0, false);
         ck_assert(n == NULL || n == whole);
         ck_assert(n || cg_graph_error(g));
         cg_text_free(printed);
+        cg_text_free(drawn);
     }
     ck_assert_int_eq(cg_graph_verify(g), CG_OK);
 }
@@ -238,6 +240,35 @@ START_TEST(ops_are_listed)
     ck_assert_ptr_nonnull(strstr(list, "(sum a :axis [INT...] :keepdims BOOL)\n"));
     ck_assert_ptr_nonnull(strstr(list, "(where a b c)\n"));
     cg_text_free(list);
+}
+END_TEST
+
+/* Leaves by their names, operands where their order matters, roots with a double border, what only types mention left out. */
+START_TEST(graphs_are_drawn)
+{
+    cg_node *a = cg_input(g, "a \"quoted\\\n", CG_F32, CG_SHAPE(CG_ANY, 3)), *y = cg_name(cg_div(a, cg_weak(g, 0.5)), "y"), *roots[] = { y, cg_exp(y), NULL };
+    char *text = cg_print_dot(roots, 2), *end = strchr(text, 0);
+    static const char *const lines[] = { "[label=\"a \\\"quoted\\\\ \\nf32[", " [label=\"div\\ny\\nf32[", " [label=\"0.5\\nf32[]\" shape=plain", " [label=\"b\"];\n", " peripheries=2];\n", "}\n" };
+    for (int i = 0; i < CG_LEN(lines); i++)
+        ck_assert_msg(strstr(text, lines[i]) != NULL, "no %s in %s", lines[i], text);
+    int arrows = 0;
+    for (const char *at = text; at < end && (at = strstr(at, " -> ")) != NULL; at++)
+        arrows++;
+    ck_assert_int_eq(arrows, 3);
+    cg_text_free(text);
+    ck_assert_ptr_null(cg_print_dot(roots, 3));
+    ck_assert_str_eq(cg_last_error()->text, "cg_print_dot: expression 3 is NULL");
+}
+END_TEST
+
+START_TEST(deep_graphs_are_drawn)
+{
+    cg_node *n = cg_input(g, "x", CG_F32, CG_SHAPE(2));
+    for (int i = 0; i < 100000; i++)
+        n = i % 2 ? cg_sin(n) : cg_cos(n);
+    char *text = cg_print_dot(&n, 1);
+    ck_assert_ptr_nonnull(text);
+    cg_text_free(text);
 }
 END_TEST
 
@@ -255,6 +286,8 @@ int main(void)
     tcase_add_test(t, mangled_texts_do_no_harm);
     tcase_add_test(t, memory_may_run_out_anywhere);
     tcase_add_test(t, ops_are_listed);
+    tcase_add_test(t, graphs_are_drawn);
+    tcase_add_test(t, deep_graphs_are_drawn);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

@@ -242,9 +242,10 @@ END_TEST
 
 START_TEST(rules_print)
 {
-    char *text = cg__rules_text();
+    char *text = cg_list_rules();
     ck_assert_ptr_nonnull(strstr(text, "(log (add 1 (exp ?x))) -> (softplus ?x)\n"));
-    cg__free(text);
+    ck_assert_ptr_nonnull(strstr(text, "\ncanonical\n"));
+    cg_text_free(text);
 }
 END_TEST
 

@@ -51,23 +51,47 @@ static void cpu_close(cg_device *d)
     cg__free(d);
 }
 
-/* OpenBLAS tells its flavour; other BLAS do not have these symbols. */
-static const char *blas_flavour(void)
+/* OpenBLAS tells its flavour and the processor it has chosen code for; other BLAS do not have these symbols. */
+typedef struct flavour { const char *name, *advice; } flavour;
+
+static const flavour *blas_flavour(void)
 {
+    static const flavour openblas[] = {
+        { "OpenBLAS (serial)", "products run on one thread: install libopenblas-openmp-dev and build libcg again" },
+        { "OpenBLAS (pthreads)", "its threads get in the way of libcg's: install libopenblas-openmp-dev and build libcg again" },
+        { "OpenBLAS (OpenMP)", "" },
+    };
+    static const flavour other = { "a BLAS that does not tell its flavour", "measured are OpenBLAS's: install libopenblas-openmp-dev and build libcg again" };
     int (*parallel)(void) = NULL;
     *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
-    static const char *const names[] = { "OpenBLAS (serial)", "OpenBLAS (pthreads: slower beside OpenMP loops; install libopenblas-openmp-dev and rebuild)", "OpenBLAS (OpenMP)" };
     const int k = parallel ? parallel() : -1;
-    return k >= 0 && k < CG_LEN(names) ? names[k] : "a BLAS that does not tell its flavour";
+    return k >= 0 && k < CG_LEN(openblas) ? &openblas[k] : &other;
+}
+
+static const char *blas_core(void)
+{
+    char *(*core)(void) = NULL;
+    *(void **)&core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
+    return core ? core() : "";
 }
 
 static void cpu_describe(cg_strb *out, bool json)
 {
-    const char *vec = cg__cpu_vec()->name;
-    if (json)
-        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"vectors\": \"%s\", \"blas\": \"%s\"}", cg__threads(), vec, blas_flavour());
-    else
-        cg__strb(out, "cpu            %d threads, %s, BLAS: %s\n", cg__threads(), vec, blas_flavour());
+    const flavour *blas = blas_flavour();
+    const char *code = (secure_getenv("CG_CPU") ? &cg__vec_baseline : cg__cpu_vec())->name, *core = blas_core();
+    if (json) {
+        const struct { const char *key, *text; } texts[] = { { "code", code }, { "blas", blas->name }, { "blas_core", core }, { "advice", blas->advice } };
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d", cg__threads());
+        for (int i = 0; i < CG_LEN(texts); i++) {
+            cg__strb(out, ", \"%s\": ", texts[i].key);
+            cg__strb_json(out, texts[i].text);
+        }
+        cg__strb(out, "}");
+        return;
+    }
+    cg__strb(out, "cpu            %d thread%s, %s code, BLAS: %s%s%s\n", cg__threads(), cg__threads() == 1 ? "" : "s", code, blas->name, *core ? " for " : "", core);
+    if (*blas->advice)
+        cg__strb(out, "               %s\n", blas->advice);
 }
 
 static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)

@@ -33,7 +33,22 @@ int cg__cl_fail(cg_error *err, cl_int code, const char *call)
 
 /* ---- finding devices */
 
-typedef struct found { cl_platform_id platform; cl_device_id device; int p, d; cl_device_type type; cl_ulong memory; char name[128], vendor[128], driver[128]; } found;
+typedef struct found {
+    cl_platform_id platform;
+    cl_device_id device;
+    int p, d;
+    cl_device_type type;
+    cl_ulong memory;
+    bool f64, rounded;                   /* rounded: f32 division and square root to the nearest */
+    char name[128], vendor[128], driver[128];
+} found;
+
+static bool rounds_correctly(cl_device_id d)
+{
+    cl_device_fp_config f32 = 0;
+    clGetDeviceInfo(d, CL_DEVICE_SINGLE_FP_CONFIG, sizeof f32, &f32, NULL);
+    return (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+}
 
 /* Both are asked, since drivers differ in which they answer truly; a list that is longer says nothing. */
 static bool has_f64(cl_device_id d)
@@ -73,7 +88,7 @@ static int find_all(found *list, int cap, cg_error *why)
             continue;
         for (cl_uint d = 0; d < nd && d < MAX_DEVICES && n < cap; d++) {
             found *f = &list[n++];
-            *f = (found){ .platform = platforms[p], .device = ids[d], .p = (int)p, .d = (int)d };
+            *f = (found){ .platform = platforms[p], .device = ids[d], .p = (int)p, .d = (int)d, .f64 = has_f64(ids[d]), .rounded = rounds_correctly(ids[d]) };
             clGetDeviceInfo(ids[d], CL_DEVICE_TYPE, sizeof f->type, &f->type, NULL);
             clGetDeviceInfo(ids[d], CL_DEVICE_NAME, sizeof f->name - 1, f->name, NULL);
             clGetDeviceInfo(ids[d], CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory, NULL);
@@ -97,8 +112,8 @@ static void describe_json(const found *f, cg_strb *out)
 {
     cg_cl_cache cache;
     const struct { const char *key, *text; } texts[] = { { "device", f->name }, { "platform", f->vendor }, { "driver", f->driver }, { "cache", cache_of(f, &cache) } };
-    cg__strb(out, "{\"name\": \"opencl:%d:%d\", \"gpu\": %s, \"memory\": %llu", f->p, f->d, f->type & CL_DEVICE_TYPE_GPU ? "true" : "false",
-             (unsigned long long)f->memory);
+    cg__strb(out, "{\"name\": \"opencl:%d:%d\", \"gpu\": %s, \"memory\": %llu, \"f64\": %s, \"same_bits_f32\": %s", f->p, f->d,
+             f->type & CL_DEVICE_TYPE_GPU ? "true" : "false", (unsigned long long)f->memory, f->f64 ? "true" : "false", f->rounded ? "true" : "false");
     for (int i = 0; i < CG_LEN(texts); i++) {
         cg__strb(out, ", \"%s\": ", texts[i].key);
         cg__strb_json(out, texts[i].text);
@@ -110,6 +125,10 @@ static void describe_text(const found *f, cg_strb *out)
 {
     cg_cl_cache cache;
     cg__strb(out, "opencl:%d:%d     %s, %llu MiB (%s, driver %s)\n", f->p, f->d, f->name, (unsigned long long)(f->memory >> 20), f->vendor, f->driver);
+    if (!f->f64)
+        cg__strb(out, "               has no f64\n");
+    if (!f->rounded)
+        cg__strb(out, "               f32 / and sqrt do not have the same bits as on the cpu\n");
     if (*cache_of(f, &cache))
         cg__strb(out, "               kernels are cached in %s\n", cache.path);
 }
@@ -221,15 +240,13 @@ static bool shares_memory(cg_cl *d)
 static int set_up(cg_cl *d, cg_error *err)
 {
     cl_int rc;
-    cl_device_fp_config f32 = 0;
     cl_device_exec_capabilities exec = 0;
     const cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)d->platform, 0 };
     const int none[CG_CALLS] = { INT_MAX, INT_MAX, INT_MAX, INT_MAX };
     clGetDeviceInfo(d->id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof d->units, &d->units, NULL);
-    clGetDeviceInfo(d->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof f32, &f32, NULL);
     clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
     d->has_f64 = has_f64(d->id);
-    d->rounded = (f32 & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+    d->rounded = rounds_correctly(d->id);
     d->context = clCreateContext(props, 1, &d->id, NULL, NULL, &rc);
     if (!d->context)
         return cg__cl_fail(err, rc, "clCreateContext");

@@ -181,3 +181,13 @@ int cg__write_file(const char *who, const char *path, bool (*fill)(FILE *f, cons
     const bool ok = special ? fill_file(open(path, O_WRONLY | O_CLOEXEC), false, fill, user) : replace(path, fill, user);
     return ok ? CG_OK : cg__fail(err, CG_EIO, "%s: %s cannot be written: %s", who, path, strerror(errno));
 }
+
+static bool fill_text(FILE *f, const void *user) { return fputs(user, f) >= 0; }
+
+CG_API int cg_text_save(const char *path, const char *text)
+{
+    cg_error err = { 0 };
+    if (!text)
+        cg__fail(&err, CG_EINVAL, "cg_text_save: the text is NULL");
+    return err.code || cg__write_file("cg_text_save", path, fill_text, text, &err) < 0 ? cg__set_last(&err) : CG_OK;
+}

@@ -16,15 +16,16 @@ static int one_step(cg_function *step, int64_t i, double *loss)
     return rc;
 }
 
-static int one_epoch(const cg_fit_spec *o, cg_progress *p)
+/* The steps of an epoch behind the first `done`. */
+static int one_epoch(const cg_fit_spec *o, cg_progress *p, int64_t done)
 {
     double sum = 0;
-    for (p->step = 1; p->step <= p->steps; p->step++) {
+    for (p->step = done + 1; p->step <= p->steps; p->step++) {
         int rc = one_step(o->step, p->step - 1, &p->loss);
         if (rc < 0)
             return rc;
         sum += p->loss;
-        p->mean = sum / (double)p->step;
+        p->mean = sum / (double)(p->step - done);
         rc = o->on_step ? o->on_step(o->user, p) : 0;
         if (rc)
             return rc;
@@ -36,15 +37,16 @@ static int one_epoch(const cg_fit_spec *o, cg_progress *p)
 CG_API int cg_fit(const cg_fit_spec *o)
 {
     const int64_t n = cg_array_count(o->order);
-    if (!o->step || o->batch < 1 || cg_array_dtype(o->order) != CG_I64)
-        return cg__nn_fail(CG_EINVAL, "cg_fit: needs a step function, an order in i64 and batches of at least 1 row, got %lld", (long long)o->batch);
+    if (!o->step || o->batch < 1 || o->done < 0 || cg_array_dtype(o->order) != CG_I64)
+        return cg__nn_fail(CG_EINVAL, "cg_fit: needs a step function, an order in i64 batches of at least 1 row and steps done from 0, got %lld and %lld", (long long)o->batch, (long long)o->done);
     int64_t *rows = cg__zalloc((size_t)(n + 1) * sizeof *rows);
     cg_progress p = { .steps = n / o->batch + (n % o->batch != 0) };
     int rc = rows ? 0 : cg__nn_fail(CG_ENOMEM, "cg_fit: no memory");
-    for (p.epoch = o->first + 1; p.epoch <= o->epochs && !rc; p.epoch++) {
+    const int64_t epochs = p.steps ? o->done / p.steps : 0, steps = p.steps ? o->done % p.steps : 0;
+    for (p.epoch = epochs + 1; p.epoch <= o->epochs && !rc; p.epoch++) {
         cg_permutation(rows, n, o->seed, p.epoch);
         rc = cg_array_set(o->order, rows, (size_t)n * sizeof *rows);
-        rc = rc < 0 ? rc : one_epoch(o, &p);
+        rc = rc < 0 ? rc : one_epoch(o, &p, p.epoch == epochs + 1 ? steps : 0);
     }
     cg__free(rows);
     return rc;

@@ -50,7 +50,6 @@ typedef bool cg_condition(const cg_node *n, const cg_bind *b);
 /* rules.c */
 extern const char *const cg__phase_names[CG_PHASE_COUNT];
 int cg__rules(const cg_rule **rows);                                 /* how many */
-char *cg__rules_text(void);                                          /* one a line; cg__free */
 cg_condition *cg__rule_condition(const char *name, size_t n);        /* NULL: there is none */
 
 /* match.c: the replacement of n by rule i, of any type; NULL: it does not match, or could not be built. uses NULL: everything is read once. */

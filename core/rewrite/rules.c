@@ -354,14 +354,34 @@ int cg__rules(const cg_rule **rows)
     return CG_LEN(rules);
 }
 
-char *cg__rules_text(void)
+static const struct { const char *name, *means; } claims[] = {
+    [CG_EXACT_EXACT] = { "exact", "the same bits" },
+    [CG_EXACT_ULP] = { "ulp", "the same but for rounding, the sign of a zero, or the order of a sum" },
+    [CG_EXACT_SAFER] = { "safer", "right also where the old side overflows or cancels" },
+    [CG_EXACT_UNSAFE] = { "unsafe", "may hide NaN or infinity, so it is never applied" },
+};
+
+static void describe_rule(const cg_rule *r, cg_strb *out)
 {
-    static const char *const exact[] = { "exact", "ulp", "safer", "unsafe" };
+    cg__strb(out, "  %-22s %-6s %s -> %s", r->name, claims[r->exact].name, r->match, r->replace ? r->replace : "(built by a function)");
+    cg__strb(out, "%s%s%s\n", r->when ? " when " : "", r->when ? r->when : "", r->chain ? " in a chain" : "");
+}
+
+CG_API char *cg_list_rules(void)
+{
+    static const char intro[] =
+        "Rules by phase; the phases run in this order. ?x is any expression, the same one everywhere; ?x:once one that nothing else reads; a number is a\n"
+        "constant that equals it everywhere; (@FLAG ?x) any elementwise operation with that property; ?*rest, in a chain, the other terms of a sum or product.\n"
+        "Commutative operations are tried in both orders. What a rule claims:\n";
     cg_strb out = { 0 };
-    for (int i = 0; i < CG_LEN(rules); i++) {
-        const cg_rule *r = &rules[i];
-        cg__strb(&out, "%-18s %-9s %-6s %s -> %s%s%s%s\n", r->name, cg__phase_names[r->phase], exact[r->exact], r->match, r->replace ? r->replace : "(built)",
-                 r->when ? " when " : "", r->when ? r->when : "", r->chain ? " in a chain" : "");
+    cg__strb_add(&out, intro, sizeof intro - 1);
+    for (int i = 0; i < CG_LEN(claims); i++)
+        cg__strb(&out, "  %-6s %s\n", claims[i].name, claims[i].means);
+    for (int phase = 0; phase < CG_PHASE_COUNT; phase++) {
+        cg__strb(&out, "\n%s\n", cg__phase_names[phase]);
+        for (int i = 0; i < CG_LEN(rules); i++)
+            if ((int)rules[i].phase == phase)
+                describe_rule(&rules[i], &out);
     }
-    return cg__strb_take(&out);
+    return cg__text_result(&out, "cg_list_rules");
 }

@@ -298,6 +298,21 @@ CG_API char *cg_function_show(cg_function *f, cg_stage stage)
     return cg__text_result(&s, "cg_function_show");
 }
 
+CG_API char *cg_function_dot(cg_function *f, cg_stage stage)
+{
+    if (!f || (stage != CG_STAGE_GRAPH && stage != CG_STAGE_OPTIMIZED)) {
+        cg_error err = { 0 };
+        cg__fail(&err, CG_EINVAL, "cg_function_dot: %s", f ? "only graphs are drawn, as written or optimized" : "the function is NULL");
+        cg__set_last(&err);
+        return NULL;
+    }
+    pthread_mutex_lock(&f->lock);
+    const cg_variant *v = f->variant[0];
+    char *text = cg_print_dot(stage == CG_STAGE_GRAPH ? v->written : v->roots, cg__nroots(f));
+    pthread_mutex_unlock(&f->lock);
+    return text;
+}
+
 CG_API void cg_function_stats(cg_function *f, cg_stats *out)
 {
     *out = (cg_stats){ 0 };

@@ -141,8 +141,9 @@ CG_API char *cg_device_info(int json)
             cg__strb_json(&s, err.text);
         cg__strb(&s, "}\n");
     } else
-        cg__strb(&s, "CG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
-                 d ? d->name : "no device; write one of the names at the left, or auto");
+        cg__strb(&s, "CG_DEVICE may be a name at the left, opencl (the first of its devices), opencl:gpu, opencl:cpu, opencl:PART-OF-A-NAME,\n"
+                     "or auto: the first OpenCL GPU, else cpu\nCG_DEVICE%s%s selects %s\n", env ? "=" : " is not set;", env ? env : " auto",
+                 d ? d->name : "no device; write one of the names above");
     if (!json && !d && err.code != CG_EDEVICE)
         cg__strb(&s, "%s\n", err.text);
     return cg__text_result(&s, "cg_device_info");

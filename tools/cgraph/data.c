@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* IDX files to arrays that a model trains on. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "tools/cgraph/cgraph.h"
 #include "tools/cgraph/data.h"
@@ -70,6 +71,25 @@ void data_free(dataset *d)
     cg_array_free(d->x);
     cg_array_free(d->y);
     *d = (dataset){ 0 };
+}
+
+int data_hold_out(dataset *d, dataset *held, double part, uint64_t seed)
+{
+    const int64_t n = cg_array_count(d->y);
+    int64_t away = (int64_t)((double)n * part + 0.5), *rows = calloc((size_t)n + 1, sizeof *rows);
+    away = away < 1 ? 1 : away > n - 1 ? n - 1 : away;
+    if (!rows || n < 2) {
+        fprintf(stderr, "cgraph: data: %s\n", rows ? "one row cannot be split" : "no memory");
+        free(rows);
+        return EXIT_FAILED;
+    }
+    cg_permutation(rows, n, seed, 0);                    /* epochs count from 1, so no epoch has this order */
+    dataset kept = { cg_array_rows(d->x, rows, n - away), cg_array_rows(d->y, rows, n - away) };
+    *held = (dataset){ cg_array_rows(d->x, rows + n - away, away), cg_array_rows(d->y, rows + n - away, away) };
+    free(rows);
+    data_free(d);
+    *d = kept;
+    return d->x && d->y && held->x && held->y ? 0 : failed("data");
 }
 
 int64_t data_classes(const dataset *d)

@@ -80,7 +80,7 @@ int model_build(model *m, const char *name, const dataset *data, int64_t classes
 {
     const int64_t n = cg_array_shape(data->x)[0], features = cg_array_shape(data->x)[1];
     layers l = { .n = 0 };
-    *m = (model){ .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL) };
+    *m = (model){ .how = *t, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL) };
     m->net = m->g ? cg_net_new(m->g, t->seed) : NULL;
     const int made = m->net && m->order && make_layers(&l, m, index_of(name), features, classes) == CG_OK;
     return made && !compile_step(m, &l, data, t) && !compile_prediction(m, &l, features) ? 0 : failed(name);
@@ -95,19 +95,89 @@ void model_free(model *m)
     cg_array_free(m->order);
 }
 
+/* ---- files: the net's variables and these i64 scalars, which say what the order of the rows depends on, and how far the run came */
+
+enum { STEPS, BATCH, SEED, ROWS, FACTS };
+static const char *const facts[FACTS] = { "run.steps", "run.batch", "run.seed", "run.rows" };
+
+typedef struct contents { int n; const char **names; cg_array **values, *fact[FACTS]; } contents;
+
+static void free_contents(contents *c)
+{
+    free(c->names);
+    free(c->values);
+    for (int i = 0; i < FACTS; i++)
+        cg_array_free(c->fact[i]);
+}
+
+/* All that a file has, with the values of this run. */
+static int list_contents(contents *c, const model *m)
+{
+    const int64_t value[FACTS] = { m->steps, m->how.batch, (int64_t)m->how.seed, cg_array_count(m->order) };
+    const int n = cg_net_count(m->net);
+    *c = (contents){ n + FACTS, calloc((size_t)(n + FACTS), sizeof *c->names), calloc((size_t)(n + FACTS), sizeof *c->values), { NULL } };
+    int ok = c->names && c->values;
+    for (int i = 0; ok && i < n; i++) {
+        c->names[i] = cg_net_name(m->net, i);
+        c->values[i] = cg_net_array(m->net, i);
+    }
+    for (int i = 0; ok && i < FACTS; i++) {
+        c->names[n + i] = facts[i];
+        c->values[n + i] = c->fact[i] = cg_array_new(CG_I64, NULL, 0, &value[i]);
+        ok = c->fact[i] != NULL;
+    }
+    if (!ok)
+        fprintf(stderr, "cgraph: train: no memory\n");
+    return ok ? 0 : EXIT_FAILED;
+}
+
+static int64_t fact_of(const contents *c, int k) { return *(const int64_t *)cg_array_data(c->fact[k]); }
+
 int model_save(const model *m, const char *path)
 {
-    const int n = cg_net_count(m->net);
-    const char **names = calloc((size_t)n, sizeof *names);
-    cg_array **values = calloc((size_t)n, sizeof *values);
-    for (int i = 0; names && values && i < n; i++) {
-        names[i] = cg_net_name(m->net, i);
-        values[i] = cg_net_array(m->net, i);
+    contents c;
+    int rc = list_contents(&c, m);
+    if (!rc && cg_safetensors_save(path, c.names, c.values, c.n) < 0)
+        rc = failed("train");
+    free_contents(&c);
+    return rc;
+}
+
+static int load_contents(model *m, const contents *c, const char *path)
+{
+    const int64_t batch = m->how.batch, seed = (int64_t)m->how.seed, rows = cg_array_count(m->order);
+    if (cg_safetensors_load(path, c->names, c->values, c->n) < 0) {
+        failed("train");
+        fprintf(stderr, "cgraph: train: --resume needs a file that --save wrote for the same model and optimizer\n");
+        return EXIT_FAILED;
     }
-    const int rc = names && values ? cg_safetensors_save(path, names, values, n) : 0;
-    if (!names || !values)
-        fprintf(stderr, "cgraph: train: no memory\n");
-    free(names);
-    free(values);
-    return rc < 0 ? failed("train") : names && values ? 0 : EXIT_FAILED;
+    m->steps = fact_of(c, STEPS);
+    if (m->steps >= 0 && fact_of(c, BATCH) == batch && fact_of(c, SEED) == seed && fact_of(c, ROWS) == rows)
+        return 0;
+    fprintf(stderr, "cgraph: train: %s was saved with --batch %lld --seed %lld and %lld rows to train on, this run has --batch %lld --seed %lld and %lld rows\n", path,
+            (long long)fact_of(c, BATCH), (long long)fact_of(c, SEED), (long long)fact_of(c, ROWS), (long long)batch, (long long)seed, (long long)rows);
+    return EXIT_FAILED;
+}
+
+int model_load(model *m, const char *path)
+{
+    contents c;
+    int rc = list_contents(&c, m);
+    if (!rc)
+        rc = load_contents(m, &c, path);
+    free_contents(&c);
+    return rc;
+}
+
+int model_accuracy(const model *m, const dataset *d, double *out)
+{
+    cg_array *classes = NULL;
+    const int rc = cg_call(m->predict, CG_ARRAYS(d->x), &classes);
+    const int64_t n = cg_array_count(d->y), *y = cg_array_data(d->y), *p = rc == CG_OK ? cg_array_data(classes) : NULL;
+    int64_t right = 0;
+    for (int64_t i = 0; p && i < n; i++)
+        right += p[i] == y[i];
+    cg_array_free(classes);
+    *out = (double)right / (double)n;
+    return p ? 0 : failed("train");
 }

@@ -16,12 +16,12 @@
 static const char *const eighths[] = { " ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█" };
 static const char *const tenths[] = { " ", "1", "2", "3", "4", "5", "6", "7", "8", "9", "#" };
 
-void progress_start(progress *p, long total)
+void progress_start(progress *p, long total, long first)
 {
     const char *term = getenv("TERM");
     setlocale(LC_CTYPE, "");
     *p = (progress){ .terminal = isatty(2) && term && strcmp(term, "dumb") != 0, .blocks = strcmp(nl_langinfo(CODESET), "UTF-8") == 0,
-                     .total = total, .start = seconds() };
+                     .total = total, .first = first, .start = seconds() };
 }
 
 static int columns(void)
@@ -52,7 +52,7 @@ static void draw_bar(const progress *p, double part, int width)
 
 void progress_step(progress *p, long done, const char *label, double loss)
 {
-    const double now = seconds(), spent = now - p->start, rate = spent > 0 ? (double)done / spent : 0;
+    const double now = seconds(), spent = now - p->start, rate = spent > 0 ? (double)(done - p->first) / spent : 0;
     char head[80], tail[160], a[32], b[32], speed[40];
     if (!p->terminal || (now - p->drawn < 0.1 && done < p->total))
         return;

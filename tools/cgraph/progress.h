@@ -6,9 +6,9 @@
 #ifndef CGRAPH_PROGRESS_H
 #define CGRAPH_PROGRESS_H
 
-typedef struct progress { int terminal, blocks; long total; double start, drawn; } progress;
+typedef struct progress { int terminal, blocks; long total, first; double start, drawn; } progress;
 
-void progress_start(progress *p, long total);
+void progress_start(progress *p, long total, long first);     /* first: steps that are done already */
 void progress_step(progress *p, long done, const char *label, double loss);
 /* A line that stays; on a terminal the bar goes on below it. */
 void progress_line(const progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* cgraph show: the training step of a model, or the expression of a .cg file, as text at one of four stages.
+/* cgraph show: the training step of a model, or the expression of a .cg file, as text at one of four stages, or its graph for Graphviz; or the
+ * rewrite rules.
  *
  * A .cg file declares its inputs, then holds one expression in the printed form; `any` is a size known at the call only:
  *
@@ -19,13 +20,14 @@
 
 enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256, MAX_SIZES = 64 };
 static const char *const stages[] = { "graph", "optimized", "plan", "kernels" };
-typedef struct options { const char *what, *file; int stage; int64_t sizes[MAX_SIZES]; int nsizes; } options;
+typedef struct options { const char *what, *file; int stage, format; bool rules; int64_t sizes[MAX_SIZES]; int nsizes; } options;
+enum { TEXT, DOT };
 
 static char *show_function(cg_function *f, const options *o)
 {
     if (o->nsizes && cg_function_plan(f, o->sizes, o->nsizes) < 0)
         return NULL;
-    return cg_function_show(f, (cg_stage)o->stage);
+    return o->format == DOT ? cg_function_dot(f, (cg_stage)o->stage) : cg_function_show(f, (cg_stage)o->stage);
 }
 
 /* ---- .cg files */
@@ -181,10 +183,12 @@ static char *show_model(const options *o)
 
 static const char help[] =
     "usage: cgraph show (logreg | mlp | FILE.cg) [option...]\n"
+    "       cgraph show --rules [-o F]\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
     "  --sizes N,N...   what the sizes that are `any` shall be, in their order: the plan then tells the peak memory of such a call\n"
-    "  --format text    the only format so far\n"
+    "  --format FORMAT  text (default), or dot: the graph or optimized graph for Graphviz, as in `cgraph show mlp --format dot | dot -Tsvg >mlp.svg`\n"
+    "  --rules          the rewrite rules: names, what they match and make, what they claim\n"
     "  -o, --output F   to a file instead of stdout\n";
 
 /* The place of a word in a list; -1: it is not there, and stderr says what is. */
@@ -216,20 +220,22 @@ static bool parse_sizes(const char *text, options *o)
 
 static int parse(int argc, char **argv, options *o)
 {
-    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "sizes", 1, NULL, 'n' }, { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
-    static const char *const formats[] = { "text" };
+    static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "sizes", 1, NULL, 'n' }, { "rules", 0, NULL, 'r' },
+                                           { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const char *const formats[] = { [TEXT] = "text", [DOT] = "dot" };
     bool ok = true;
     for (int c; ok && (c = getopt_long(argc, argv, "ho:", longs, NULL)) != -1;) {
         switch (c) {
         case 's': ok = (o->stage = choose("stage", optarg, stages, 4)) >= 0; break;
-        case 'f': ok = choose("format", optarg, formats, 1) >= 0; break;
+        case 'f': ok = (o->format = choose("format", optarg, formats, 2)) >= 0; break;
         case 'n': ok = parse_sizes(optarg, o); break;
+        case 'r': o->rules = true; break;
         case 'o': o->file = optarg; break;
         case 'h': fputs(help, stdout); return -1;
         default: ok = false;
         }
     }
-    if (!ok || optind + 1 != argc)
+    if (!ok || optind + !o->rules != argc)
         return usage_error(help);
     o->what = argv[optind];
     return 0;
@@ -241,13 +247,12 @@ static bool is_file(const char *what)
     return strcmp(what, "-") == 0 || (n > 3 && strcmp(what + n - 3, ".cg") == 0);
 }
 
-static int write_text(const char *text, const char *path)
+static char *show_rules(void)
 {
-    FILE *f = fopen(path, "w");
-    if (f && fputs(text, f) >= 0 && fclose(f) == 0)
-        return 0;
-    fprintf(stderr, "cgraph: show: %s cannot be written: %s\n", path, strerror(errno));
-    return EXIT_FAILED;
+    char *text = cg_list_rules();
+    if (!text)
+        failed("show");
+    return text;
 }
 
 int cmd_show(int argc, char **argv)
@@ -256,14 +261,14 @@ int cmd_show(int argc, char **argv)
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;
-    if (!is_file(o.what) && !model_known(o.what)) {
+    if (!o.rules && !is_file(o.what) && !model_known(o.what)) {
         fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
         return EXIT_USAGE;
     }
-    char *text = is_file(o.what) ? show_file(&o) : show_model(&o);
+    char *text = o.rules ? show_rules() : is_file(o.what) ? show_file(&o) : show_model(&o);
     int rc = text ? 0 : EXIT_FAILED;
     if (text && o.file)
-        rc = write_text(text, o.file);
+        rc = cg_text_save(o.file, text) < 0 ? failed("show") : 0;
     else if (text)
         fputs(text, stdout);
     cg_text_free(text);
