@@ -163,6 +163,16 @@ static void find_direct(maker *m)
     }
 }
 
+/* What eval would else find out for every block. */
+static cg_vec_fn *plain_function(const maker *m, const cg_vec *vec, int v)
+{
+    const cg_val *x = &m->l->vals[v];
+    if (x->kind != CG_V_ELEM || m->c->divides[v] || (x->dtype != CG_BOOL && cg__dtypes[x->dtype].compute != x->dtype))
+        return NULL;
+    const cg_dtype of = m->l->vals[x->a[cg__elems[x->op].res == CG_RES_BC ? 1 : 0]].dtype;
+    return vec->elem[x->op][cg__dtypes[of].compute];
+}
+
 /* ---- the two ways to run */
 
 static void make_whole(maker *m)
@@ -197,7 +207,7 @@ static void make_stage(maker *m, int s)
         assign(m, &stage->inner, inner, stage->reg);
 }
 
-const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err)
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_vec *vec, const cg_plan *p, const cg_loop *l, cg_error *err)
 {
     cg_cpu_code *c = cg__arena(a, sizeof *c);
     maker m = { .arena = a, .p = p, .l = l, .c = c, .failed = !c || l->nvals > CG_VALS_MAX };
@@ -212,11 +222,13 @@ const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l,
         c->direct = room(&m, (size_t)l->nvals * sizeof *c->direct);
         c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
         c->divides = room(&m, (size_t)l->nvals * sizeof *c->divides);
+        c->plain = room(&m, (size_t)l->nvals * sizeof *c->plain);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
     for (int v = 0; v < l->nvals && !m.failed; v++) {
         c->steady[v] = !varies(&m, v);
         c->divides[v] = cg__loop_divides(p, l, v);
+        c->plain[v] = plain_function(&m, vec, v);
         once[v] = !is_whole(&m, v);
         own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
     }
