@@ -48,6 +48,8 @@ typedef struct cg_cpu_code {
     short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
     short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
+    short *hot;                          /* by value: a row's place that it asks for, true at that column only; or -1 */
+    bool *hidden;                        /* by value: columns' places that nothing else asks for, which are never counted */
     bool *divides;                       /* by value: integers, by what may be 0 */
     cg_vec_fn **plain;                   /* by value: the function of an operation after which nothing is left to do; NULL: there is none */
 } cg_cpu_code;

@@ -66,10 +66,23 @@ static void literal(cg_cpu_block *b, int v, void *out, int count)
     b->d->vec->load(out, one, c, 0, count);
 }
 
+/* Each row has its place, counted from the loop's first column. */
+static void one_column(const cg_cpu_block *b, const int64_t *place, int32_t *out)
+{
+    memset(out, 0, (size_t)b->rows * (size_t)b->cols * sizeof *out);
+    for (int r = 0; r < b->rows; r++)
+        if (place[r] >= b->col_at && place[r] < b->col_at + b->cols)
+            out[(int64_t)r * b->cols + place[r] - b->col_at] = 1;
+}
+
 static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
 {
     const cg_val *x = &b->l->vals[v];
     const void *in[3];
+    if (b->c->hot[v] >= 0) {
+        one_column(b, b->at[b->c->hot[v]], out);
+        return;
+    }
     for (int k = 0; k < 3; k++)
         in[k] = x->a[k] < 0 ? NULL : cg__cpu_operand(b, x->a[k], inside);
     if (b->c->plain[v]) {
