@@ -106,7 +106,8 @@ static const char *bad_inference(const cg_node *n)
     cg_node again = *n;
     if (n->op->props & CG_LEAF)
         return NULL;
-    memcpy(attr, n->attr, (size_t)n->op->nattrs * sizeof *attr);
+    for (int k = 0; k < n->op->nattrs; k++)
+        attr[k] = n->attr[k];
     again.attr = attr;
     g->at = NULL;                        /* the sizes that are found again were built elsewhere */
     const int rc = n->op->infer(&again, &err);

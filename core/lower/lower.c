@@ -397,11 +397,16 @@ static void touch(cg_plan *p, int slot, int step)
     s->last = step > s->last ? step : s->last;
 }
 
+/* Members of a group may run at once: what one touches is alive through all of them. */
 static void touch_all(cg_plan *p, int i)
 {
-    const cg_touched t = cg__touched_by(&p->steps.at[i]);
-    for (int k = 0; k < t.n; k++)
-        touch(p, t.slot[k], i);
+    const cg_step *at = p->steps.at;
+    const int first = at[i].group < 0 ? i + at[i].group : i, last = at[first].group > 1 ? first + at[first].group - 1 : i;
+    const cg_touched t = cg__touched_by(&at[i]);
+    for (int k = 0; k < t.n; k++) {
+        touch(p, t.slot[k], first);
+        touch(p, t.slot[k], last);
+    }
 }
 
 /* What a loop shares with the steps around it is alive through all of the loop; inner loops come first. */
