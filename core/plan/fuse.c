@@ -275,21 +275,28 @@ static void sweep(merge *m, const bool *dead)
         m->vals[v].operand = m->vals[v].operand < 0 ? -1 : place[m->vals[v].operand];
 }
 
+static bool among(const cg_touched *t, int slot)
+{
+    bool yes = false;
+    for (int k = 0; k < t->n; k++)
+        yes |= t->slot[k] == slot;
+    return yes;
+}
+
+static bool loads(const merge *m, int slot)
+{
+    bool yes = false;
+    for (int v = 0; v < m->loop.nvals; v++)
+        yes |= m->vals[v].kind == CG_V_LOAD && m->operands[m->vals[v].operand].slot == slot;
+    return yes;
+}
+
 /* Stores to an arena slot that no step but these two names. */
 static void find_dead(const fuser *f, const merge *m, const cg_touched *a, const cg_touched *b, bool *dead)
 {
     for (int v = 0; v < m->loop.nvals; v++) {
         const int slot = m->vals[v].kind == CG_V_STORE ? m->operands[m->vals[v].operand].slot : -1;
-        bool in_a = false, in_b = false, read = false;
-        dead[v] = false;
-        for (int k = 0; k < a->n; k++)
-            in_a |= a->slot[k] == slot;
-        for (int k = 0; k < b->n; k++)
-            in_b |= b->slot[k] == slot;
-        for (int k = 0; k < m->loop.nvals; k++)
-            read |= m->vals[k].kind == CG_V_LOAD && m->operands[m->vals[k].operand].slot == slot;
-        if (slot >= 0)
-            dead[v] = f->p->slots.at[slot].kind == CG_SLOT_ARENA && !read && f->readers[slot] == in_a + in_b && in_b;
+        dead[v] = slot >= 0 && f->p->slots.at[slot].kind == CG_SLOT_ARENA && among(b, slot) && f->readers[slot] == among(a, slot) + 1 && !loads(m, slot);
     }
 }
 
@@ -510,10 +517,7 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
 static bool names(const cg_step *s, int slot)
 {
     const cg_touched t = cg__touched_by(s);
-    bool yes = false;
-    for (int k = 0; k < t.n; k++)
-        yes |= t.slot[k] == slot;
-    return yes;
+    return among(&t, slot);
 }
 
 /* A loop of rank 0 becomes part of all its readers, if those are loops of the same stretch. */
