@@ -79,13 +79,13 @@ static cg_node *copy_leaf(cg_graph *g, cg_node *n)
                   : cg_constant(g, t.dtype, shape, t.rank, n->attr[0].at);
 }
 
-/* n over the copies of its operands, or n itself. */
-static cg_node *copy_node(cg_graph *g, cg_node *n, cg_map *memo)
+/* n over the copies of its operands, or n itself; at[id]: the copies so far. */
+static cg_node *copy_node(cg_graph *g, cg_node *n, cg_node *const *at)
 {
     const bool other = n->graph != g;
     cg_node *in[CG_MAX_RANK * 4], **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
     for (int k = 0; list && k < n->nin; k++)
-        list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
+        list[k] = other || k < cg__nvalues(n) ? at[n->in[k]->id] : n->in[k];
     const cg_node *inherit = g->inherit;
     const bool deriving = g->deriving;
     g->inherit = n;
@@ -95,18 +95,31 @@ static cg_node *copy_node(cg_graph *g, cg_node *n, cg_map *memo)
     g->deriving = deriving;
     if (list != in)
         cg__free(list);
-    return made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made)) ? made : NULL;
+    return made && (made == n || cg__site_copy(made, n)) ? made : NULL;
+}
+
+/* The memo is asked before it is large; from then on copies are found by id. */
+static bool copy_nodes(cg_graph *g, const cg_node_vec *nodes, cg_node **at, cg_map *memo)
+{
+    bool ok = cg__map_room(memo, (size_t)nodes->n) && (g == nodes->at[0]->graph || cg__map_room(&g->consed, (size_t)nodes->n));
+    for (int i = 0; i < nodes->n && ok; i++)
+        at[nodes->at[i]->id] = copied(memo, nodes->at[i]);
+    for (int i = 0; i < nodes->n && ok; i++) {
+        cg_node *n = nodes->at[i], **made = &at[n->id];
+        ok = *made || ((*made = copy_node(g, n, at)) && cg__map_put(memo, cg__key(n), cg__key(*made)));
+    }
+    return ok;
 }
 
 bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo)
 {
     cg_node_vec nodes = { 0 };
-    bool ok = !n || reach(roots, n, roots[0]->graph != g, memo, &nodes);
-    for (int i = 0; i < nodes.n && ok; i++)
-        ok = copied(memo, nodes.at[i]) || copy_node(g, nodes.at[i], memo);
+    cg_node **at = n ? cg__zalloc((size_t)roots[0]->graph->count * sizeof *at) : NULL;
+    bool ok = !n || (at && reach(roots, n, roots[0]->graph != g, memo, &nodes) && copy_nodes(g, &nodes, at, memo));
     for (int i = 0; i < n && ok; i++)
         out[i] = copied(memo, roots[i]);
     CG_VEC_FREE(&nodes);
+    cg__free(at);
     if (!ok && !g->error.code)
         cg__graph_fail(g, CG_ENOMEM, "no memory to copy an expression");
     return ok;
