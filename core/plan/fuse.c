@@ -592,7 +592,7 @@ static void settle(fuser *f, int i)
     cg_loop *l = &s->loop;
     l->vals = settled(f->p, l->vals, &f->room[i].vals, f->gone[i] ? 0 : l->nvals, sizeof *l->vals);
     l->operands = settled(f->p, l->operands, &f->room[i].operands, f->gone[i] ? 0 : l->noperands, sizeof *l->operands);
-    if (f->gone[i] || !f->room[i].vals || f->p->failed)
+    if (f->gone[i] || f->p->failed)
         return;
     s->label = cg__loop_label(f->p, l);
     s->origin = f->next[i] >= 0 ? origins(f, i) : s->origin;

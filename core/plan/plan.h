@@ -127,6 +127,7 @@ typedef struct cg_plan {
     int nrepeats;
     int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
+    int known[2];            /* 1 + the ids of the constants 0 and 1, which nearly every address asks for; 0: not there yet */
     bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
 
@@ -140,7 +141,7 @@ typedef struct cg_num_env {              /* what a call knows */
     int (*broken)(void *user, const struct cg_node *checked, cg_num_op check, int64_t a, int64_t b);      /* says so; a status */
 } cg_num_env;
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
-static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }
+cg_num cg__num_const(cg_plan *p, int64_t v);
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
 /* All but those of loops. If a check hangs on steps, the loops are walked, so that it breaks before anything runs. */
 int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n);
