@@ -153,12 +153,8 @@ bool cg__lower_take(cg_lower *L, const cg_node *n, const cg_node *from)
 
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
-    cg_strb origin = { 0 };
-    cg__origin(n, &origin);
-    char *text = cg__strb_take(&origin);
-    const cg_step s = { .kind = kind, .label = n->op->name, .node = n, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
-    cg__free(text);
-    if (!s.origin || !CG_PUSH(&L->plan->steps, s)) {
+    const cg_step s = { .kind = kind, .label = n->op->name, .node = n };
+    if (!CG_PUSH(&L->plan->steps, s)) {
         cg__lower_no_memory(L);
         return NULL;
     }
@@ -541,7 +537,7 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
     if (rc == CG_OK)
-        cg__plan_fuse(L.plan);
+        cg__plan_fuse(L.plan, cg__origin);
     if (rc == CG_OK && !L.plan->failed)
         update_in_place(&L, out, targets);
     if (rc == CG_OK && !L.plan->failed)

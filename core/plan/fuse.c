@@ -573,19 +573,6 @@ static void stretches(fuser *f, bool *boundary)
     }
 }
 
-/* What step i and those that are part of it now are, for people. */
-static const char *origins(const fuser *f, int i)
-{
-    cg_strb s = { 0 };
-    for (int k = i; k >= 0; k = f->next[k])
-        cg__strb(&s, "%s%s", k == i ? "" : ", ", f->p->steps.at[k].origin);
-    char *t = cg__strb_take(&s);
-    const char *kept = t ? cg__arena_str(&f->p->arena, t) : NULL;
-    cg__free(t);
-    f->p->failed |= !kept;
-    return kept;
-}
-
 static void settle(fuser *f, int i)
 {
     cg_step *s = &f->p->steps.at[i];
@@ -595,7 +582,25 @@ static void settle(fuser *f, int i)
     if (f->gone[i] || f->p->failed)
         return;
     s->label = cg__loop_label(f->p, l);
-    s->origin = f->next[i] >= 0 ? origins(f, i) : s->origin;
+}
+
+/* What each step and those that are part of it now are, for people. */
+static void name_steps(const fuser *f, cg_describe *origin)
+{
+    cg_plan *p = f->p;
+    cg_strb s = { 0 };
+    for (int i = 0; i < p->steps.n && !p->failed; i++) {
+        if (f->gone[i])
+            continue;
+        s.n = 0;
+        for (int k = i; k >= 0; k = f->next[k]) {
+            cg__strb_add(&s, ", ", k == i ? 0 : 2);
+            origin(p->steps.at[k].node, &s);
+        }
+        p->steps.at[i].origin = s.failed ? NULL : cg__arena_copy(&p->arena, s.at, s.n + 1);
+        p->failed |= !p->steps.at[i].origin;
+    }
+    cg__strb_free(&s);
 }
 
 static void close_ranks(cg_plan *p, const bool *gone)
@@ -614,7 +619,7 @@ static void close_ranks(cg_plan *p, const bool *gone)
     p->steps.n = n;
 }
 
-void cg__plan_fuse(cg_plan *p)
+void cg__plan_fuse(cg_plan *p, cg_describe *origin)
 {
     const size_t n = (size_t)p->steps.n;
     fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers),
@@ -633,6 +638,7 @@ void cg__plan_fuse(cg_plan *p)
         for (int i = 0; i < p->steps.n; i++)
             if (p->steps.at[i].kind == CG_STEP_LOOP)
                 settle(&f, i);
+        name_steps(&f, origin);
         close_ranks(p, f.gone);
     }
     cg__free(f.gone);

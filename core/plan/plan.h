@@ -50,11 +50,11 @@ typedef struct cg_operand {
     int slot;
     cg_num off;
     cg_num stride[CG_AXES_MAX];          /* ids, CG_NUM_NONE: 0 (broadcast) */
+    int gather;                          /* value of the same LOOP (integer), or -1 */
+    cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
     int nwindows;
     cg_window *window;                   /* of this operand alone */
     double fill;                         /* outside a window */
-    int gather;                          /* value of the same LOOP (integer), or -1 */
-    cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
 } cg_operand;
 
 /* ---- the LOOP step.
@@ -173,8 +173,9 @@ bool cg__step_can_fail(const cg_plan *p, const cg_step *s);              /* it m
 int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
 void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
 
-/* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
-void cg__plan_fuse(cg_plan *p);
+/* ---- fuse.c: neighbouring loops become one, and steps are named; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
+typedef void cg_describe(const struct cg_node *, cg_strb *);
+void cg__plan_fuse(cg_plan *p, cg_describe *origin);
 
 /* ---- inplace.c: the OUTPUT slot `value` of an update becomes its SHARED slot `var` where that is safe (`done`), and steps move for it */
 typedef struct cg_in_place { int value, var; bool done; } cg_in_place;
