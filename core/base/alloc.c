@@ -7,8 +7,7 @@
 #include <sys/mman.h>
 #include "core/base/base.h"
 
-enum { PAGE = 4096, LARGE = 4 << 20 };
-
+enum { PAGE = 4096, HUGE_PAGE = 1 << 21, HUGE_BLOCK = 4 << 20 };
 static long calls, live, fail_at;
 static bool fail_sticky;
 
@@ -43,12 +42,12 @@ static void *counted(void *p)
     return p;
 }
 
-/* Large blocks are of huge pages where the system gives them on request: tables of large graphs are read here and there, and each small page
- * costs a fault and a translation. */
+/* Large blocks are of huge pages where the system has them on request: streams through them miss no translations, and tables of large graphs,
+ * which are read here and there, few. */
 static void *of_huge_pages(void *p, size_t bytes)
 {
     const uintptr_t from = ((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    if (p && bytes >= LARGE)
+    if (p && bytes >= HUGE_BLOCK)
         (void)madvise((void *)from, ((uintptr_t)p + bytes - from) & ~(uintptr_t)(PAGE - 1), MADV_HUGEPAGE);
     return p;
 }
@@ -78,10 +77,11 @@ void cg__free(void *p)
 
 void *cg__aligned(size_t bytes)
 {
+    const size_t unit = bytes < HUGE_BLOCK ? 64 : HUGE_PAGE;
     size_t room;
-    if (fails() || !cg__add_size(bytes < 64 ? 64 : bytes, 63, &room))
+    if (fails() || !cg__add_size(bytes < unit ? unit : bytes, unit - 1, &room))
         return NULL;
-    return counted(aligned_alloc(64, room & ~(size_t)63));
+    return of_huge_pages(counted(aligned_alloc(unit, room & ~(unit - 1))), room & ~(unit - 1));
 }
 
 void cg__aligned_free(void *p)
@@ -109,7 +109,7 @@ bool cg__add_size(size_t a, size_t b, size_t *out)
 /* ---- arena: chunks of at least 16 KiB and about an eighth of what there is, the newest first. Behind the last block of each there is room that may be read (cg_node.type). */
 
 struct cg_chunk { struct cg_chunk *next; size_t used, cap, all; /* all: of this one and those before it */ };
-enum { CHUNK = 16384, LARGE_CHUNK = 2 * LARGE, BEHIND = 256, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
+enum { CHUNK = 16384, LARGE_CHUNK = 2 * HUGE_BLOCK, BEHIND = 256, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
 
 static struct cg_chunk *add_chunk(cg_arena *a, size_t need)
 {
