@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* deep [--part N] [NAME...]: what large graphs cost, phase by phase: processor time in milliseconds and the process's largest memory. On a stack of
  * 256 KiB, whatever the shell's limit is. Each graph is made at a tenth of its size first, then whole; --part divides all sizes.
- * Fails where a graph takes more than its seconds, more than 4 GiB, or more than 12 times its tenth (20 where the tenth fits into caches;
+ * Fails where a graph takes more than its seconds, more than 4 GiB, or more than 12 times its tenth (15 where the tenth fits into caches;
  * with --part, for machines that do other things meanwhile, 30: work that grows with the square takes 100).
  *     chain      one operation after another (tanh, times x, sin), and its gradient
  *     diamond    tanh h + sin h, again and again: 2^depth paths, and the gradient
@@ -138,8 +138,8 @@ static void wide(model *m, int n)
 static const struct { const char *name; void (*build)(model *, int n); bool trains; int nodes, on_opencl; double times, seconds, compile_seconds; } graphs[] = {
     { "chain", chain, false, 1000000, 10000, 12, 20, 20 },
     { "diamond", diamond, false, 10000, 10000, 12, 20, 20 },
-    { "mixed", mixed, true, 50000, 10000, 20, 20, 2 },
-    { "wide", wide, true, 10000, 1000, 20, 20, 20 },
+    { "mixed", mixed, true, 50000, 10000, 15, 20, 2 },
+    { "wide", wide, true, 10000, 1000, 15, 20, 20 },
 };
 
 /* ---- phases */

@@ -3,11 +3,11 @@
  *
  * Invariant: a failed allocation changes nothing; NULL is the only sign.
  */
-#include <sys/mman.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "core/base/base.h"
 
-enum { HUGE_PAGE = 1 << 21, HUGE_BLOCK = 4 << 20 };
+enum { PAGE = 4096, HUGE_PAGE = 1 << 21, HUGE_BLOCK = 4 << 20 };
 static long calls, live, fail_at;
 static bool fail_sticky;
 
@@ -42,6 +42,16 @@ static void *counted(void *p)
     return p;
 }
 
+/* Large blocks are of huge pages where the system has them on request: streams through them miss no translations, and tables of large graphs,
+ * which are read here and there, few. */
+static void *of_huge_pages(void *p, size_t bytes)
+{
+    const uintptr_t from = ((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    if (p && bytes >= HUGE_BLOCK)
+        (void)madvise((void *)from, ((uintptr_t)p + bytes - from) & ~(uintptr_t)(PAGE - 1), MADV_HUGEPAGE);
+    return p;
+}
+
 void *cg__realloc(void *p, size_t bytes)
 {
     if (!bytes) {
@@ -50,12 +60,12 @@ void *cg__realloc(void *p, size_t bytes)
     }
     if (fails())
         return NULL;
-    return p ? realloc(p, bytes) : counted(malloc(bytes));
+    return of_huge_pages(p ? realloc(p, bytes) : counted(malloc(bytes)), bytes);
 }
 
 void *cg__zalloc(size_t bytes)
 {
-    return fails() ? NULL : counted(calloc(1, bytes ? bytes : 1));
+    return fails() ? NULL : of_huge_pages(counted(calloc(1, bytes ? bytes : 1)), bytes);
 }
 
 void cg__free(void *p)
@@ -65,17 +75,13 @@ void cg__free(void *p)
     free(p);
 }
 
-/* Large blocks are of huge pages where the system has them on request: streams through them miss no translations. */
 void *cg__aligned(size_t bytes)
 {
     const size_t unit = bytes < HUGE_BLOCK ? 64 : HUGE_PAGE;
     size_t room;
     if (fails() || !cg__add_size(bytes < unit ? unit : bytes, unit - 1, &room))
         return NULL;
-    void *p = counted(aligned_alloc(unit, room & ~(unit - 1)));
-    if (p && unit == HUGE_PAGE)
-        (void)madvise(p, room & ~(unit - 1), MADV_HUGEPAGE);
-    return p;
+    return of_huge_pages(counted(aligned_alloc(unit, room & ~(unit - 1))), room & ~(unit - 1));
 }
 
 void cg__aligned_free(void *p)
@@ -100,10 +106,23 @@ bool cg__add_size(size_t a, size_t b, size_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
-/* ---- arena: chunks of at least 16 KiB, the newest first. Behind the last block of each there is room that may be read (cg_node.type). */
+/* ---- arena: chunks of at least 16 KiB and about an eighth of what there is, the newest first. Behind the last block of each there is room that may be read (cg_node.type). */
 
-struct cg_chunk { struct cg_chunk *next; size_t used, cap; };
-enum { CHUNK = 16384, BEHIND = 256, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
+struct cg_chunk { struct cg_chunk *next; size_t used, cap, all; /* all: of this one and those before it */ };
+enum { CHUNK = 16384, LARGE_CHUNK = 2 * HUGE_BLOCK, BEHIND = 256, HEAD = (sizeof(struct cg_chunk) + 15) & ~15u };
+
+static struct cg_chunk *add_chunk(cg_arena *a, size_t need)
+{
+    const size_t all = a->head ? a->head->all : 0, part = all / 8 > LARGE_CHUNK ? LARGE_CHUNK : all / 8 > CHUNK ? all / 8 : CHUNK;
+    const size_t cap = need > part ? need : part;
+    size_t whole;
+    struct cg_chunk *c = cg__add_size(cap, HEAD + BEHIND, &whole) ? cg__zalloc(whole) : NULL;
+    if (c) {
+        *c = (struct cg_chunk){ .next = a->head, .cap = cap, .all = all + cap };
+        a->head = c;
+    }
+    return c;
+}
 
 void *cg__arena(cg_arena *a, size_t bytes)
 {
@@ -112,15 +131,8 @@ void *cg__arena(cg_arena *a, size_t bytes)
     if (!cg__add_size(bytes, 15, &need))
         return NULL;
     need &= ~(size_t)15;
-    if (!c || c->cap - c->used < need) {
-        const size_t cap = need > CHUNK ? need : CHUNK;
-        size_t whole;
-        if (!cg__add_size(cap, HEAD + BEHIND, &whole) || !(c = cg__zalloc(whole)))
-            return NULL;
-        c->cap = cap;
-        c->next = a->head;
-        a->head = c;
-    }
+    if ((!c || c->cap - c->used < need) && !(c = add_chunk(a, need)))
+        return NULL;
     void *p = (char *)c + HEAD + c->used;
     c->used += need;
     return p;

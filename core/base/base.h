@@ -46,6 +46,7 @@ bool cg__vec_room(void **at, int n, int *cap, size_t item);
 
 /* ---- hash map from 64-bit keys to 64-bit values; a key may be put more than once (a multimap for hash-consing) */
 typedef struct cg_map { struct cg_map_item { uint64_t key, not_value; } *at; size_t n, cap; } cg_map;       /* any value but UINT64_MAX */
+bool cg__map_room(cg_map *m, size_t n);                              /* so that n more need no growing; false: no memory */
 bool cg__map_put(cg_map *m, uint64_t key, uint64_t value);           /* adds, never replaces; false: no memory */
 bool cg__map_set(cg_map *m, uint64_t key, uint64_t value);           /* replaces the first of that key, or adds */
 bool cg__map_get(const cg_map *m, uint64_t key, uint64_t *value);    /* the first of that key */
@@ -72,6 +73,8 @@ void cg__symbol_close(void);                     /* forgets the debug informatio
 
 /* ---- errors and log */
 int cg__fail(cg_error *err, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);   /* keeps the first; returns code */
+static inline void cg__error_clear(cg_error *e) { e->code = CG_OK; e->text[0] = 0; }
+void cg__error_copy(cg_error *to, const cg_error *from);         /* as much of it as there is text: most are none */
 void cg__fail_more(cg_error *err, const char *fmt, ...) CG_PRINTF(2, 3);             /* goes on with the sentence; allocates nothing */
 int cg__fail_v(cg_error *err, cg_status code, const char *fmt, va_list ap);
 cg_error *cg__thread_error(void);                /* what cg_last_error shows; clear before a public call */

@@ -40,11 +40,13 @@ static void place(cg_map *m, uint64_t key, uint64_t value)
     m->n++;
 }
 
-static bool grow(cg_map *m)
+bool cg__map_room(cg_map *m, size_t n)
 {
-    if (m->cap && m->n < m->cap / 4 * 3)
+    if (m->cap && m->n + n <= m->cap / 4 * 3)
         return true;
     cg_map big = { .cap = m->cap ? m->cap * 2 : 16 };
+    while (big.cap / 4 * 3 < m->n + n)
+        big.cap *= 2;
     if (!(big.at = cg__zalloc(big.cap * sizeof *big.at)))
         return false;
     /* Equal keys keep their order: the walk starts where no run crosses, at a free place. */
@@ -63,7 +65,7 @@ static bool grow(cg_map *m)
 
 bool cg__map_put(cg_map *m, uint64_t key, uint64_t value)
 {
-    if (!grow(m))
+    if (!cg__map_room(m, 1))
         return false;
     place(m, key, value);
     return true;

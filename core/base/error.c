@@ -49,6 +49,12 @@ int cg__fail(cg_error *err, cg_status code, const char *fmt, ...)
     return code;
 }
 
+void cg__error_copy(cg_error *to, const cg_error *from)
+{
+    to->code = from->code;
+    memcpy(to->text, from->text, strlen(from->text) + 1);
+}
+
 void cg__fail_more(cg_error *err, const char *fmt, ...)
 {
     const size_t n = strlen(err->text);
@@ -65,7 +71,7 @@ cg_error *cg__thread_error(void)
 
 int cg__set_last(const cg_error *err)
 {
-    last = *err;
+    cg__error_copy(&last, err);
     return err->code;
 }
 

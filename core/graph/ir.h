@@ -136,7 +136,8 @@ cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
  * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);
-bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo);    /* the same for n roots of one graph, in one walk */
+/* The same for n roots of one graph, in one walk that leaves the map as it is. */
+bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, const cg_map *memo);
 cg_node *cg__default_update(const cg_node *var);                        /* or NULL */
 cg_node *cg__get(cg_node *tuple, int k);                                /* output k; of a node with one output: itself */
 /* grad.c: reverse mode. out[i]: the gradient of wrt[i], or a kind of none. */

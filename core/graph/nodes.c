@@ -57,7 +57,7 @@ CG_API void cg_graph_clear_error(cg_graph *g)
 {
     if (!g)
         return;
-    g->error = (cg_error){ 0 };
+    cg__error_clear(&g->error);
     g->nmore = g->nerrors = 0;
 }
 
@@ -258,7 +258,8 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
             return cg__graph_fail(g, CG_EINVAL, "cg_%s: operand %d, %s, has several outputs; take one with get", n.op->name, i + 1, cg__label(in[i]));
     if (n.op->form)
         return n.op->form(&n);
-    cg_error err = { 0 };
+    cg_error err;
+    cg__error_clear(&err);
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);
     cg_node *simpler = n.op->simple ? n.op->simple(&n) : NULL;

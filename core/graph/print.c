@@ -10,7 +10,7 @@
 #include <math.h>
 #include "core/graph/text.h"
 
-typedef struct piece { const cg_node *node, *user; char text[40]; } piece;      /* node NULL: the text */
+typedef struct piece { const cg_node *node, *user; const char *text; } piece;       /* node NULL: the text, which lasts */
 typedef CG_VEC(piece) piece_vec;
 typedef struct printer {
     cg_strb out;
@@ -120,9 +120,7 @@ static void const_text(const cg_node *n, const cg_node *user, cg_strb *out)
 
 static void push_text(printer *p, const char *text)
 {
-    piece x = { 0 };
-    memcpy(x.text, text, strnlen(text, sizeof x.text - 1));
-    p->failed |= !CG_PUSH(&p->stack, x);
+    p->failed |= !text || !CG_PUSH(&p->stack, (piece){ .text = text });
 }
 
 static void push_node(printer *p, const cg_node *n, const cg_node *user)
@@ -143,7 +141,7 @@ static void push_value(printer *p, const cg_node *n, cg_attr_kind kind, int64_t 
         push_text(p, cg__dtypes[v].name);
     else {
         snprintf(s, sizeof s, "%lld", (long long)v);
-        push_text(p, s);
+        push_text(p, cg__arena_str(&p->arena, s));
     }
 }
 
@@ -156,7 +154,7 @@ static void push_attr(printer *p, const cg_node *n, int k)
         return;
     char head[40];
     snprintf(head, sizeof head, " :%s %s", row->name, list ? "[" : "");
-    push_text(p, head);
+    push_text(p, cg__arena_str(&p->arena, head));
     for (int i = 0; i < a->n; i++) {
         if (i)
             push_text(p, " ");
@@ -166,12 +164,12 @@ static void push_attr(printer *p, const cg_node *n, int k)
         push_text(p, "]");
 }
 
-/* Operands after op->nin stand in attributes only. */
-static void push_call(printer *p, const cg_node *n)
+/* The head of n's text, and the pieces of the rest. Operands after op->nin stand in attributes only. */
+static void begin_call(printer *p, const cg_node *n)
 {
     const int from = p->stack.n, noperands = n->op->nin < 0 ? n->nin : n->op->nin;
-    push_text(p, "(");
-    push_text(p, n->op->name);
+    add(&p->out, "(");
+    add(&p->out, n->op->name);
     for (int k = 0; k < noperands; k++) {
         push_text(p, " ");
         push_node(p, n->in[k], n);
@@ -196,7 +194,7 @@ static void emit_node(printer *p, const cg_node *n, const cg_node *user, bool wh
     else if (cg__is(n, CG_OP_const))
         const_text(n, user, &p->out);
     else
-        push_call(p, n);
+        begin_call(p, n);
 }
 
 /* The text of n itself, even where it has a name. */
@@ -269,9 +267,12 @@ static void emit_let(printer *p, const cg_node *root, const cg_node_vec *nodes)
     const char *before = "(let (";
     for (int i = 0; i < nodes->n && !p->failed; i++)
         if (p->let[nodes->at[i]->id]) {
-            cg__strb(&p->out, "%s(%s ", before, p->let[nodes->at[i]->id]);
+            add(&p->out, before);
+            add(&p->out, "(");
+            add(&p->out, p->let[nodes->at[i]->id]);
+            add(&p->out, " ");
             emit_whole(p, nodes->at[i]);
-            cg__strb(&p->out, ")");
+            add(&p->out, ")");
             before = " ";
         }
     cg__strb(&p->out, "%s", p->lets ? ") " : "");

@@ -57,7 +57,7 @@ static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop,
 bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, true, NULL, out); }
 bool cg__reach_values(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, false, NULL, out); }
 
-static cg_node *copied(cg_map *memo, const cg_node *n)
+static cg_node *copied(const cg_map *memo, const cg_node *n)
 {
     uint64_t v;
     return cg__map_get(memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
@@ -79,13 +79,13 @@ static cg_node *copy_leaf(cg_graph *g, cg_node *n)
                   : cg_constant(g, t.dtype, shape, t.rank, n->attr[0].at);
 }
 
-/* n over the copies of its operands, or n itself. */
-static cg_node *copy_node(cg_graph *g, cg_node *n, cg_map *memo)
+/* n over the copies of its operands, or n itself; at[id]: the copies so far. */
+static cg_node *copy_node(cg_graph *g, cg_node *n, cg_node *const *at)
 {
     const bool other = n->graph != g;
     cg_node *in[CG_MAX_RANK * 4], **list = n->nin <= CG_LEN(in) ? in : cg__zalloc((size_t)n->nin * sizeof *list);
     for (int k = 0; list && k < n->nin; k++)
-        list[k] = other || k < cg__nvalues(n) ? copied(memo, n->in[k]) : n->in[k];
+        list[k] = other || k < cg__nvalues(n) ? at[n->in[k]->id] : n->in[k];
     const cg_node *inherit = g->inherit;
     const bool deriving = g->deriving;
     g->inherit = n;
@@ -95,27 +95,55 @@ static cg_node *copy_node(cg_graph *g, cg_node *n, cg_map *memo)
     g->deriving = deriving;
     if (list != in)
         cg__free(list);
-    return made && (made == n || cg__site_copy(made, n)) && cg__map_set(memo, cg__key(n), cg__key(made)) ? made : NULL;
+    return made && (made == n || cg__site_copy(made, n)) ? made : NULL;
 }
 
-bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, cg_map *memo)
+typedef struct copying { cg_node_vec nodes; cg_node **at; } copying;       /* what roots reach; by id: what stands for it in the other graph */
+
+static bool copy_nodes(cg_graph *g, copying *c, const cg_map *memo)
 {
-    cg_node_vec nodes = { 0 };
-    bool ok = !n || reach(roots, n, roots[0]->graph != g, memo, &nodes);
-    for (int i = 0; i < nodes.n && ok; i++)
-        ok = copied(memo, nodes.at[i]) || copy_node(g, nodes.at[i], memo);
-    for (int i = 0; i < n && ok; i++)
-        out[i] = copied(memo, roots[i]);
-    CG_VEC_FREE(&nodes);
+    bool ok = g == c->nodes.at[0]->graph || cg__map_room(&g->consed, (size_t)c->nodes.n);
+    for (int i = 0; i < c->nodes.n && ok; i++) {
+        cg_node *n = c->nodes.at[i], *have = copied(memo, n);
+        ok = (c->at[n->id] = have ? have : copy_node(g, n, c->at)) != NULL;
+    }
+    return ok;
+}
+
+static bool copy_roots(cg_graph *g, cg_node *const *roots, int n, const cg_map *memo, copying *c)
+{
+    c->at = cg__zalloc((size_t)roots[0]->graph->count * sizeof(cg_node *));
+    return c->at && reach(roots, n, roots[0]->graph != g, memo, &c->nodes) && copy_nodes(g, c, memo);
+}
+
+static bool copied_all(cg_graph *g, copying *c, bool ok)
+{
+    CG_VEC_FREE(&c->nodes);
+    cg__free(c->at);
     if (!ok && !g->error.code)
         cg__graph_fail(g, CG_ENOMEM, "no memory to copy an expression");
     return ok;
 }
 
+bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, const cg_map *memo)
+{
+    copying c = { 0 };
+    const bool ok = !n || copy_roots(g, roots, n, memo, &c);
+    for (int i = 0; i < n && ok; i++)
+        out[i] = c.at[roots[i]->id];
+    return copied_all(g, &c, ok);
+}
+
 cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
 {
+    copying c = { 0 };
     cg_node *made = copied(memo, root);
-    if (!made)
-        (void)cg__clone_all(g, &root, &made, 1, memo);          /* else it stays NULL */
+    if (made)
+        return made;
+    bool ok = copy_roots(g, &root, 1, memo, &c);
+    for (int i = 0; i < c.nodes.n && ok; i++)
+        ok = cg__map_set(memo, cg__key(c.nodes.at[i]), cg__key(c.at[c.nodes.at[i]->id]));
+    made = ok ? c.at[root->id] : NULL;
+    (void)copied_all(g, &c, ok);
     return made;
 }

@@ -423,11 +423,9 @@ int cg__loop_end(cg_loop_builder *b)
         l.vals = cg__arena_copy(&b->p->arena, b->vals.at, (size_t)l.nvals * sizeof *l.vals);
         l.operands = cg__arena_copy(&b->p->arena, b->operands.at, (size_t)l.noperands * sizeof *l.operands);
         cg_step *s = l.vals && l.operands ? cg__lower_step(b->L, CG_STEP_LOOP, b->node) : NULL;
-        const char *label = s ? cg__loop_label(b->p, &l) : NULL;
-        if (label) {
-            s->loop = l;
-            s->label = label;
-        } else
+        if (s)
+            s->loop = l;         /* its label is made once it is known what becomes part of it: fuse.c */
+        else
             rc = cg__fail(cg__lower_error(b->L), CG_ENOMEM, "cg_compile: no memory");
     }
     free_builder(b);

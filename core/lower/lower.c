@@ -153,12 +153,8 @@ bool cg__lower_take(cg_lower *L, const cg_node *n, const cg_node *from)
 
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
-    cg_strb origin = { 0 };
-    cg__origin(n, &origin);
-    char *text = cg__strb_take(&origin);
-    const cg_step s = { .kind = kind, .label = n->op->name, .node = n, .origin = text ? cg__arena_str(&L->plan->arena, text) : NULL };
-    cg__free(text);
-    if (!s.origin || !CG_PUSH(&L->plan->steps, s)) {
+    const cg_step s = { .kind = kind, .label = n->op->name, .node = n };
+    if (!CG_PUSH(&L->plan->steps, s)) {
         cg__lower_no_memory(L);
         return NULL;
     }
@@ -469,50 +465,72 @@ static int finish_roots(cg_lower *L, cg_lowered *out)
 
 /* ---- updates in place */
 
-/* The one slot of that variable; -1 if there is none, or another node is the same array. */
-static int slot_of_var(const cg_lower *L, const struct cg_array *a)
+enum { SEVERAL = INT32_MAX };            /* nodes of the function are that array */
+
+/* By array: the node of the function that it is, as a position in L->vars. */
+static bool note_vars(const cg_lower *L, cg_map *vars)
 {
-    int found = -1;
-    for (int i = 0; i < L->vars.n; i++)
-        if (L->vars.at[i]->array == a) {
-            if (found >= 0)
-                return -1;
-            const node_info *at = cg__lower_info(L, L->vars.at[i]);
-            found = at ? at->slot : -1;
-        }
-    return found;
+    bool ok = true;
+    uint64_t before;
+    for (int i = 0; i < L->vars.n && ok; i++) {
+        const uint64_t key = cg__key(L->vars.at[i]->array);
+        ok = cg__map_set(vars, key, cg__map_get(vars, key, &before) ? SEVERAL : (uint64_t)i);
+    }
+    return ok;
 }
 
-/* Root i as an update of a variable that the plan reads, if the two could be one buffer as far as roots tell. */
-static bool as_update(const cg_lower *L, const cg_lowered *out, const int *roots, const struct cg_array *target, int i, cg_in_place *u)
+/* The one slot of that variable; -1 if there is none, or another node is the same array. */
+static int slot_of_var(const cg_lower *L, const cg_map *vars, const struct cg_array *a)
 {
-    const cg_root *r = &out->roots[i];
+    uint64_t i;
+    const node_info *at = cg__map_get(vars, cg__key(a), &i) && i != SEVERAL ? cg__lower_info(L, L->vars.at[i]) : NULL;
+    return at ? at->slot : -1;
+}
+
+/* What updates in place are decided by. */
+typedef struct updating {
+    cg_map vars;
+    int *roots;                          /* by slot: how many roots it is */
+    cg_in_place *u; int n;
+    cg_root **root;                      /* by update */
+} updating;
+
+/* Root r as an update of a variable that the plan reads, if the two could be one buffer as far as roots tell. */
+static bool as_update(const cg_lower *L, const updating *w, const struct cg_array *target, const cg_root *r, cg_in_place *u)
+{
     const cg_slot *slots = L->plan->slots.at;
-    if (!target || r->host || slots[r->slot].kind != CG_SLOT_OUTPUT || roots[r->slot] != 1)
+    if (!target || r->host || slots[r->slot].kind != CG_SLOT_OUTPUT || w->roots[r->slot] != 1)
         return false;
-    *u = (cg_in_place){ .value = r->slot, .var = slot_of_var(L, target) };
-    return u->var >= 0 && !roots[u->var] && slots[u->var].dtype == slots[u->value].dtype && slots[u->var].count == slots[u->value].count;
+    *u = (cg_in_place){ .value = r->slot, .var = slot_of_var(L, &w->vars, target) };
+    return u->var >= 0 && !w->roots[u->var] && slots[u->var].dtype == slots[u->value].dtype && slots[u->var].count == slots[u->value].count;
+}
+
+static void find_updates(const cg_lower *L, updating *w, cg_lowered *out, struct cg_array *const *targets)
+{
+    const int n = L->top->nroots;
+    for (int i = 0; i < n; i++)
+        if (out->roots[i].slot >= 0)
+            w->roots[out->roots[i].slot]++;
+    for (int i = 0; i < n && targets; i++)
+        if (as_update(L, w, targets[i], &out->roots[i], &w->u[w->n]))
+            w->root[w->n++] = &out->roots[i];
 }
 
 static void update_in_place(cg_lower *L, cg_lowered *out, struct cg_array *const *targets)
 {
-    const int n = L->top->nroots;
-    cg_in_place *u = cg__zalloc((size_t)(n + 1) * sizeof *u);
-    int *roots = cg__zalloc((size_t)(L->plan->slots.n + 1) * sizeof *roots), count = 0;          /* by slot: how many roots it is */
-    L->plan->failed |= !u || !roots;
-    for (int i = 0; i < n && !L->plan->failed; i++)
-        if (out->roots[i].slot >= 0)
-            roots[out->roots[i].slot]++;
-    for (int i = 0; i < n && targets && !L->plan->failed; i++)
-        count += as_update(L, out, roots, targets[i], i, &u[count]);
-    if (!L->plan->failed)
-        cg__plan_in_place(L->plan, u, count);
-    for (int k = 0; k < count; k++)
-        for (int i = 0; i < n; i++)
-            if (u[k].done && out->roots[i].slot == u[k].value)
-                out->roots[i].slot = u[k].var;
-    cg__free(u);
-    cg__free(roots);
+    const size_t n = (size_t)L->top->nroots + 1;
+    updating w = { .u = cg__zalloc(n * sizeof *w.u), .root = cg__zalloc(n * sizeof(cg_root *)), .roots = cg__zalloc((size_t)(L->plan->slots.n + 1) * sizeof *w.roots) };
+    if (cg__lower_kept(L, w.u && w.root && w.roots && note_vars(L, &w.vars))) {
+        find_updates(L, &w, out, targets);
+        cg__plan_in_place(L->plan, w.u, w.n);
+    }
+    for (int k = 0; k < w.n; k++)
+        if (w.u[k].done)
+            w.root[k]->slot = w.u[k].var;
+    cg__map_free(&w.vars);
+    cg__free(w.u);
+    cg__free(w.root);
+    cg__free(w.roots);
 }
 
 int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *roots, int nroots, struct cg_array *const *targets, cg_lowered *out, cg_error *err)
@@ -524,7 +542,7 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
     if (rc == CG_OK)
-        cg__plan_fuse(L.plan);
+        cg__plan_fuse(L.plan, cg__origin);
     if (rc == CG_OK && !L.plan->failed)
         update_in_place(&L, out, targets);
     if (rc == CG_OK && !L.plan->failed)

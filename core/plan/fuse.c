@@ -275,21 +275,28 @@ static void sweep(merge *m, const bool *dead)
         m->vals[v].operand = m->vals[v].operand < 0 ? -1 : place[m->vals[v].operand];
 }
 
+static bool among(const cg_touched *t, int slot)
+{
+    bool yes = false;
+    for (int k = 0; k < t->n; k++)
+        yes |= t->slot[k] == slot;
+    return yes;
+}
+
+static bool loads(const merge *m, int slot)
+{
+    bool yes = false;
+    for (int v = 0; v < m->loop.nvals; v++)
+        yes |= m->vals[v].kind == CG_V_LOAD && m->operands[m->vals[v].operand].slot == slot;
+    return yes;
+}
+
 /* Stores to an arena slot that no step but these two names. */
 static void find_dead(const fuser *f, const merge *m, const cg_touched *a, const cg_touched *b, bool *dead)
 {
     for (int v = 0; v < m->loop.nvals; v++) {
         const int slot = m->vals[v].kind == CG_V_STORE ? m->operands[m->vals[v].operand].slot : -1;
-        bool in_a = false, in_b = false, read = false;
-        dead[v] = false;
-        for (int k = 0; k < a->n; k++)
-            in_a |= a->slot[k] == slot;
-        for (int k = 0; k < b->n; k++)
-            in_b |= b->slot[k] == slot;
-        for (int k = 0; k < m->loop.nvals; k++)
-            read |= m->vals[k].kind == CG_V_LOAD && m->operands[m->vals[k].operand].slot == slot;
-        if (slot >= 0)
-            dead[v] = f->p->slots.at[slot].kind == CG_SLOT_ARENA && !read && f->readers[slot] == in_a + in_b && in_b;
+        dead[v] = slot >= 0 && f->p->slots.at[slot].kind == CG_SLOT_ARENA && among(b, slot) && f->readers[slot] == among(a, slot) + 1 && !loads(m, slot);
     }
 }
 
@@ -510,10 +517,7 @@ static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_tr
 static bool names(const cg_step *s, int slot)
 {
     const cg_touched t = cg__touched_by(s);
-    bool yes = false;
-    for (int k = 0; k < t.n; k++)
-        yes |= t.slot[k] == slot;
-    return yes;
+    return among(&t, slot);
 }
 
 /* A loop of rank 0 becomes part of all its readers, if those are loops of the same stretch. */
@@ -569,29 +573,34 @@ static void stretches(fuser *f, bool *boundary)
     }
 }
 
-/* What step i and those that are part of it now are, for people. */
-static const char *origins(const fuser *f, int i)
-{
-    cg_strb s = { 0 };
-    for (int k = i; k >= 0; k = f->next[k])
-        cg__strb(&s, "%s%s", k == i ? "" : ", ", f->p->steps.at[k].origin);
-    char *t = cg__strb_take(&s);
-    const char *kept = t ? cg__arena_str(&f->p->arena, t) : NULL;
-    cg__free(t);
-    f->p->failed |= !kept;
-    return kept;
-}
-
 static void settle(fuser *f, int i)
 {
     cg_step *s = &f->p->steps.at[i];
     cg_loop *l = &s->loop;
     l->vals = settled(f->p, l->vals, &f->room[i].vals, f->gone[i] ? 0 : l->nvals, sizeof *l->vals);
     l->operands = settled(f->p, l->operands, &f->room[i].operands, f->gone[i] ? 0 : l->noperands, sizeof *l->operands);
-    if (f->gone[i] || !f->room[i].vals || f->p->failed)
+    if (f->gone[i] || f->p->failed)
         return;
     s->label = cg__loop_label(f->p, l);
-    s->origin = f->next[i] >= 0 ? origins(f, i) : s->origin;
+}
+
+/* What each step and those that are part of it now are, for people. */
+static void name_steps(const fuser *f, cg_describe *origin)
+{
+    cg_plan *p = f->p;
+    cg_strb s = { 0 };
+    for (int i = 0; i < p->steps.n && !p->failed; i++) {
+        if (f->gone[i])
+            continue;
+        s.n = 0;
+        for (int k = i; k >= 0; k = f->next[k]) {
+            cg__strb_add(&s, ", ", k == i ? 0 : 2);
+            origin(p->steps.at[k].node, &s);
+        }
+        p->steps.at[i].origin = s.failed ? NULL : cg__arena_copy(&p->arena, s.at, s.n + 1);
+        p->failed |= !p->steps.at[i].origin;
+    }
+    cg__strb_free(&s);
 }
 
 static void close_ranks(cg_plan *p, const bool *gone)
@@ -610,7 +619,7 @@ static void close_ranks(cg_plan *p, const bool *gone)
     p->steps.n = n;
 }
 
-void cg__plan_fuse(cg_plan *p)
+void cg__plan_fuse(cg_plan *p, cg_describe *origin)
 {
     const size_t n = (size_t)p->steps.n;
     fuser f = { .p = p, .gone = cg__zalloc(n * 2 + 2), .readers = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *f.readers),
@@ -629,6 +638,7 @@ void cg__plan_fuse(cg_plan *p)
         for (int i = 0; i < p->steps.n; i++)
             if (p->steps.at[i].kind == CG_STEP_LOOP)
                 settle(&f, i);
+        name_steps(&f, origin);
         close_ranks(p, f.gone);
     }
     cg__free(f.gone);

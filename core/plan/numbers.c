@@ -91,6 +91,15 @@ static cg_num add(cg_plan *p, cg_num_ins ins)
     return p->nums.n - 1;
 }
 
+cg_num cg__num_const(cg_plan *p, int64_t v)
+{
+    if (v != 0 && v != 1)
+        return cg__num(p, CG_N_CONST, 0, 0, 0, v);
+    if (!p->known[v])
+        p->known[v] = 1 + cg__num(p, CG_N_CONST, 0, 0, 0, v);
+    return p->known[v] - 1;
+}
+
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
 {
     const int n = arity(op);

@@ -50,11 +50,11 @@ typedef struct cg_operand {
     int slot;
     cg_num off;
     cg_num stride[CG_AXES_MAX];          /* ids, CG_NUM_NONE: 0 (broadcast) */
+    int gather;                          /* value of the same LOOP (integer), or -1 */
+    cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
     int nwindows;
     cg_window *window;                   /* of this operand alone */
     double fill;                         /* outside a window */
-    int gather;                          /* value of the same LOOP (integer), or -1 */
-    cg_num gather_stride, gather_limit;  /* valid indices: -limit <= v < limit (negative from the end); else status */
 } cg_operand;
 
 /* ---- the LOOP step.
@@ -127,6 +127,7 @@ typedef struct cg_plan {
     int nrepeats;
     int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
+    int known[2];            /* 1 + the ids of the constants 0 and 1, which nearly every address asks for; 0: not there yet */
     bool failed;             /* memory ran out while it was made: sticky, and checked once, at the end */
 } cg_plan;
 
@@ -140,7 +141,7 @@ typedef struct cg_num_env {              /* what a call knows */
     int (*broken)(void *user, const struct cg_node *checked, cg_num_op check, int64_t a, int64_t b);      /* says so; a status */
 } cg_num_env;
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
-static inline cg_num cg__num_const(cg_plan *p, int64_t v) { return cg__num(p, CG_N_CONST, 0, 0, 0, v); }
+cg_num cg__num_const(cg_plan *p, int64_t v);
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
 /* All but those of loops. If a check hangs on steps, the loops are walked, so that it breaks before anything runs. */
 int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n);
@@ -172,8 +173,9 @@ bool cg__step_can_fail(const cg_plan *p, const cg_step *s);              /* it m
 int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
 void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
 
-/* ---- fuse.c: neighbouring loops become one; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
-void cg__plan_fuse(cg_plan *p);
+/* ---- fuse.c: neighbouring loops become one, and steps are named; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
+typedef void cg_describe(const struct cg_node *, cg_strb *);
+void cg__plan_fuse(cg_plan *p, cg_describe *origin);
 
 /* ---- inplace.c: the OUTPUT slot `value` of an update becomes its SHARED slot `var` where that is safe (`done`), and steps move for it */
 typedef struct cg_in_place { int value, var; bool done; } cg_in_place;

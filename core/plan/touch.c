@@ -8,12 +8,13 @@ static void touch(cg_touched *t, int slot, bool written)
     t->written[t->n++] = written;
 }
 
-static bool stores(const cg_loop *l, int operand)
+static void touch_operands(cg_touched *t, const cg_loop *l)
 {
+    for (int k = 0; k < l->noperands; k++)
+        touch(t, l->operands[k].slot, false);
     for (int v = 0; v < l->nvals; v++)
-        if (l->vals[v].kind == CG_V_STORE && l->vals[v].operand == operand)
-            return true;
-    return false;
+        if (l->vals[v].kind == CG_V_STORE)
+            t->written[l->vals[v].operand] = true;
 }
 
 cg_touched cg__touched_by(const cg_step *s)
@@ -22,10 +23,7 @@ cg_touched cg__touched_by(const cg_step *s)
     t.n = 0;
     t.all = false;
     switch (s->kind) {
-    case CG_STEP_LOOP:
-        for (int k = 0; k < s->loop.noperands; k++)
-            touch(&t, s->loop.operands[k].slot, stores(&s->loop, k));
-        break;
+    case CG_STEP_LOOP: touch_operands(&t, &s->loop); break;
     case CG_STEP_GEMM:
         touch(&t, s->gemm.a.slot, false);
         touch(&t, s->gemm.b.slot, false);

@@ -67,24 +67,27 @@ static void choose_rules(work *w)
 /* What a rule tries may fail; neither the graph nor the thread shall remember, except that memory is out. */
 typedef struct attempt { cg_error graph, thread; int nmore, nerrors; const cg_node *inherit; } attempt;
 
-static attempt begin(cg_graph *g, const cg_node *for_node)
+static void begin(attempt *a, cg_graph *g, const cg_node *for_node)
 {
-    const attempt a = { g->error, *cg__thread_error(), g->nmore, g->nerrors, g->inherit };
+    cg__error_copy(&a->graph, &g->error);
+    cg__error_copy(&a->thread, cg__thread_error());
+    a->nmore = g->nmore;
+    a->nerrors = g->nerrors;
+    a->inherit = g->inherit;
     cg_graph_clear_error(g);
     g->inherit = for_node;
-    return a;
 }
 
 static cg_node *end(cg_graph *g, const attempt *a, cg_node *result)
 {
     const bool memory = g->error.code == CG_ENOMEM;
     if (!memory || a->graph.code) {
-        g->error = a->graph;
+        cg__error_copy(&g->error, &a->graph);
         g->nmore = a->nmore;
         g->nerrors = a->nerrors;
     }
     if (!memory)
-        *cg__thread_error() = a->thread;
+        cg__error_copy(cg__thread_error(), &a->thread);
     g->inherit = a->inherit;
     return result;
 }
@@ -138,7 +141,8 @@ static cg_node *fire(cg_graph *g, const cg_uses *uses, int rule, cg_node *n)
     cg_bind b;
     if (!cg__rule_match(rule, n, uses, &b))
         return NULL;
-    const attempt a = begin(g, n);
+    attempt a;
+    begin(&a, g, n);
     cg_node *r = cg__rule_replace(g, rule, n, &b);
     r = end(g, &a, r ? with_type(g, NULL, n, r) : NULL);
     if (!r || r == n)
