@@ -361,7 +361,7 @@ CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);        
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 
-CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules, floats */
+CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules; integers wrap, of bools it is whether any pair holds */
 CG_API cg_node *cg_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */

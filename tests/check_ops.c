@@ -253,6 +253,10 @@ END_TEST
 static const struct { const char *expr, *says; } wrong[] = {
     { "(add a b)", "cg_add: cannot broadcast f32[3,5] with f32[4]" },
     { "(matmul a a)", "cg_matmul: f32[3,5] has 5 columns, f32[3,5] has 3 rows" },
+    { "(matmul a b)", "f32[3,5] has 5 columns, " },
+    { "(matmul 2 a)", "a scalar has no rows" },
+    { "(matmul (reshape a :shape [3 5 1]) (reshape a :shape [5 1 3]))", " differ" },
+    { "(matmul (reshape a :shape [1 3 5 1]) (reshape a :shape [5 1 3]))", " do not broadcast" },
     { "(sum a :axis [2])", "cg_sum: f32[3,5] has no axis 2" },
     { "(sum a :axis [0 0])", "cg_sum: axis 0 is given twice" },
     { "(reshape a :shape [4 4])", "cg_reshape: f32[3,5] has 15 elements, the shape 16" },
@@ -274,6 +278,7 @@ static const struct { const char *expr, *says; } wrong[] = {
     { "(sliding_window_view a :window_shape [2] :axis [3])", "cg_sliding_window_view: f32[3,5] has no axis 3" },
     { "(unslice a :start [0] :shape [3 5])", "unslice: needs 2 starts and sizes for f32[3,5]" },
     { "(gemm a a)", "cg_gemm: takes two matrices, a factor and an addend, got 2 operands" },
+    { "(gemm b b 2)", "cg_gemm: needs two matrices, or two batches of them, got f32[4] and f32[4]" },
     { "(split a :indices_or_sections 4 :axis 1)", "cg_split: axis 1 of f32[3,5] does not divide into 4 parts" },
     { "(squeeze a :axis [0])", "cg_squeeze: axis 0 of f32[3,5] is not known to have size 1" },
     { "(flip a :axis [2])", "has no axis 2" },

@@ -261,8 +261,8 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
     cg_error err = { 0 };
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);
-    cg_node *simpler = n.op->simple ? n.op->simple(&n) : NULL;
-    return simpler ? simpler : intern(g, &n);
+    cg_node *simplest = n.op->simple ? n.op->simple(&n) : CG_ITSELF;
+    return simplest == CG_ITSELF ? intern(g, &n) : simplest;
 }
 
 cg_node *cg__get(cg_node *tuple, int k)
