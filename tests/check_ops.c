@@ -283,7 +283,11 @@ static const struct { const char *expr, *says; } wrong[] = {
     { "(squeeze a :axis [0])", "cg_squeeze: axis 0 of f32[3,5] is not known to have size 1" },
     { "(flip a :axis [2])", "has no axis 2" },
     { "(dim a :axis 2)", "has no axis 2" },
-    { "(scatter_add a b a)", "must be integers" },
+    { "(scatter_add a b a)", "cg_scatter_add: indices must be integers, are f32[4]" },
+    { "(scatter_add (sum a) (cast 1 :dtype i64) 2)", "cg_scatter_add: cannot take rows of " },
+    { "(scatter_add a (cast 0 :dtype i64) (cast b :dtype i32))", "cg_scatter_add: cast i32[4]" },
+    { "(scatter_add a (cast 0 :dtype i64) b)", "cg_scatter_add: f32[4] does not stretch to the rows it is added to, " },
+    { "(scatter_add a (cast 0 :dtype i64) a)", "cg_scatter_add: f32[3,5] does not stretch to the rows it is added to, " },
     { "(log_softmax a :axis 2)", "cg_log_softmax: f32[3,5] has no axis 2" },
     { "(frobnicate a)", "frobnicate" },
 };
