@@ -5,12 +5,12 @@
  * shared variables have their old values; the same act again, in the same world, gives the reference's bits; and when all
  * is freed, not one allocation of the library is left. Only libcg's own door is made to fail, so this runs on every device;
  * a scenario is a row of the table below. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "core/base/base.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { SIZE = 5 };
 typedef struct world {
@@ -477,16 +477,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("faults");
     TCase *t = tcase_create("faults");
-    tcase_set_timeout(t, 0);
     tcase_add_loop_test(t, every_allocation_may_fail, 0, CG_LEN(scenarios));
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return run_case("faults", t);
 }

@@ -4,7 +4,6 @@
  * All rows are outputs of one function, so OpenCL builds one program; all gradients are checked along one random
  * direction by three calls: <grad, v> = (f(x + hv) - f(x - hv)) / 2h.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "tests/golden_rows.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { ROWS = CG_LEN(golden_rows), MAX_VARS = GOLDEN_VARS };
 static const double TOLERANCE = 8 * 1.2e-7;
@@ -329,20 +329,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("ops");
-    TCase *t = tcase_create("ops");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, values_are_numpys);
-    tcase_add_test(t, each_rule_may_be_off);
-    tcase_add_test(t, gradients_are_differences_and_so_are_theirs);
-    tcase_add_test(t, builders_take_sizes_of_the_call);
-    tcase_add_test(t, wrong_operands_get_their_sentence);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("ops", values_are_numpys, each_rule_may_be_off, gradients_are_differences_and_so_are_theirs, builders_take_sizes_of_the_call,
+                     wrong_operands_get_their_sentence);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Rewrites. Each row of the rules makes its test: it is understood, fires on its own match, keeps the type, and gives what
  * its replacement reads as. Then whole graphs, before and after. */
-#include <check.h>
 #include "core/graph/ir.h"
 #include "core/rewrite/rewrite.h"
+#include "tests/suite.h"
 
 static cg_graph *g;
 static cg_node *vars[11];
@@ -251,24 +251,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rewrite");
-    TCase *t = tcase_create("rewrite");
+    TCase *t = TESTS("rewrite", every_rule_fires_on_its_match, names_of_rules_are_their_own, graphs_become_what_they_should, near_misses_stay,
+                     several_roots_share_and_names_stay, the_log_tells_each_firing, deep_graphs_cost_no_stack, what_is_read_twice_is_not_absorbed,
+                     memory_may_run_out_anywhere, rules_print);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, every_rule_fires_on_its_match);
-    tcase_add_test(t, names_of_rules_are_their_own);
-    tcase_add_test(t, graphs_become_what_they_should);
-    tcase_add_test(t, near_misses_stay);
-    tcase_add_test(t, several_roots_share_and_names_stay);
-    tcase_add_test(t, the_log_tells_each_firing);
-    tcase_add_test(t, deep_graphs_cost_no_stack);
-    tcase_add_test(t, what_is_read_twice_is_not_absorbed);
-    tcase_add_test(t, memory_may_run_out_anywhere);
-    tcase_add_test(t, rules_print);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_case("rewrite", t);
 }
