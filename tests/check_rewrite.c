@@ -3,27 +3,16 @@
  * its replacement reads as. Then whole graphs, before and after. */
 #include "core/graph/ir.h"
 #include "core/rewrite/rewrite.h"
+#include "tests/rule_texts.h"
 #include "tests/suite.h"
 
 static cg_graph *g;
-static cg_node *vars[11];
-
-/* The variables that texts use, floats of dtype d. */
-static void make_vars(cg_graph *in, cg_node **to, cg_dtype d)
-{
-    static const struct { const char *name; cg_dtype dtype; int rank; int64_t shape[2]; } rows[CG_LEN(vars)] = {
-        { "x", CG_F32, 2, { 2, 3 } }, { "y", CG_F32, 2, { 2, 3 } }, { "c", CG_BOOL, 2, { 2, 3 } }, { "r", CG_F32, 1, { 3 } },
-        { "n", CG_F32, 2, { CG_ANY, 3 } }, { "i", CG_I32, 2, { 2, 3 } }, { "p", CG_F32, 1, { 2 } }, { "q", CG_F32, 2, { 2, 1 } },
-        { "s", CG_F32, 2, { 2, 2 } }, { "z", CG_F32, 2, { 2, 3 } }, { "a", CG_F32, 2, { 2, 3 } },
-    };
-    for (int i = 0; i < CG_LEN(rows); i++)
-        to[i] = cg_input(in, rows[i].name, rows[i].dtype == CG_F32 ? d : rows[i].dtype, rows[i].shape, rows[i].rank);
-}
+static cg_node *vars[RULE_VARS];
 
 static void setup(void)
 {
     g = cg_graph_new();
-    make_vars(g, vars, CG_F32);
+    make_rule_vars(g, vars, CG_F32, CG_ANY);
 }
 
 static void teardown(void)
@@ -32,22 +21,10 @@ static void teardown(void)
     cg_graph_free(g);
 }
 
-/* A rule's text read as an expression: ?x is the variable x. */
-static cg_node *read_in(cg_graph *in, cg_node *const *with, const char *text)
+static cg_node *read_text(const char *text)
 {
-    char plain[500];
-    size_t n = 0;
-    for (; *text && n + 1 < sizeof plain; text++)
-        if (*text != '?')
-            plain[n++] = *text;
-    plain[n] = 0;
-    return cg_read(in, plain, with, CG_LEN(vars));
-}
-
-static cg_node *read_text(const char *plain)
-{
-    cg_node *node = read_in(g, vars, plain);
-    ck_assert_msg(node != NULL, "%s: %s", plain, cg_graph_error(g) ? cg_graph_error(g)->text : "no error");
+    cg_node *node = read_rule_text(g, vars, text);
+    ck_assert_msg(node != NULL, "%s: %s", text, cg_graph_error(g) ? cg_graph_error(g)->text : "no error");
     return node;
 }
 
