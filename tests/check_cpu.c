@@ -4,7 +4,6 @@
  * Each check_<name>.c is compiled once more with its main called main_<name>; meson.build gives the list. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "tests/asked.h"
 
 #define CHECK(name) int main_##name(void);

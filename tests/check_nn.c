@@ -274,6 +274,8 @@ START_TEST(fit_walks_batches_that_do_not_divide_the_set)
     ok(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 3, .done = 9, .on_step = on_step, .user = &s)));
     ck_assert_int_eq(s.steps, 5);
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .epochs = 2)), CG_EINVAL);
+    ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .batch = 4, .epochs = 2)), CG_EINVAL);
+    ck_assert_int_eq(cg_fit(&(cg_fit_spec){ .step = f, .order = order, .batch = 4, .epochs = 2 }), CG_EINVAL);
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 2, .done = -1)), CG_EINVAL);
     cg_function_free(f);
     cg_graph_free(g);

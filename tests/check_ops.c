@@ -327,8 +327,29 @@ START_TEST(wrong_operands_get_their_sentence)
 }
 END_TEST
 
+START_TEST(options_of_another_size_are_refused)
+{
+    const int64_t axis = 1, two = 2;
+    cg_graph *g = cg_graph_new();
+    cg_net *n = cg_net_new(g, 1);
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3, 5));
+    ck_assert_ptr_null(cg_sliding_window_view(x, &(cg_windows){ .axes = &axis, .size = &two, .naxes = 1 }));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "made by CG_WINDOWS"));
+    cg_graph_clear_error(g);
+    ck_assert_int_eq(cg_scan_end(cg_scan_begin(g, &(cg_scan_spec){ .backwards = 1 }), NULL, 0), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "made by CG_SCAN"));
+    cg_graph_clear_error(g);
+    ck_assert_int_eq(cg_optimize(n, cg_mean(x, CG_REDUCE()), &(cg_optimizer){ .kind = CG_ADAM }), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_OPTIMIZER"));
+    ck_assert_int_eq(cg_fit(&(cg_fit_spec){ .batch = 1 }), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_FIT"));
+    cg_net_free(n);
+    cg_graph_free(g);
+}
+END_TEST
+
 int main(void)
 {
     return RUN_TESTS("ops", values_are_numpys, each_rule_may_be_off, gradients_are_differences_and_so_are_theirs, builders_take_sizes_of_the_call,
-                     wrong_operands_get_their_sentence);
+                     wrong_operands_get_their_sentence, options_of_another_size_are_refused);
 }
