@@ -327,7 +327,7 @@ START_TEST(wrong_operands_get_their_sentence)
 }
 END_TEST
 
-START_TEST(options_of_another_size_are_refused)
+START_TEST(options_of_another_size_and_absent_values_are_refused)
 {
     const int64_t axis = 1, two = 2;
     cg_graph *g = cg_graph_new();
@@ -343,6 +343,9 @@ START_TEST(options_of_another_size_are_refused)
     ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_OPTIMIZER"));
     ck_assert_int_eq(cg_fit(&(cg_fit_spec){ .batch = 1 }), CG_EINVAL);
     ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_FIT"));
+    ck_assert_ptr_null(cg_constant(g, CG_F32, &two, 1, NULL));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "they are NULL"));
+    ck_assert_ptr_nonnull(cg_constant(g, CG_F32, CG_SHAPE(0, 3), NULL));
     cg_net_free(n);
     cg_graph_free(g);
 }
@@ -351,5 +354,5 @@ END_TEST
 int main(void)
 {
     return RUN_TESTS("ops", values_are_numpys, each_rule_may_be_off, gradients_are_differences_and_so_are_theirs, builders_take_sizes_of_the_call,
-                     wrong_operands_get_their_sentence, options_of_another_size_are_refused);
+                     wrong_operands_get_their_sentence, options_of_another_size_and_absent_values_are_refused);
 }

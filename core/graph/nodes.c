@@ -350,6 +350,8 @@ CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int r
             return cg__graph_fail(g, CG_ESHAPE, "cg_constant: size %lld on axis %d is negative or too large", (long long)shape[i], i);
         t.dim[i].n = shape[i];
     }
+    if (!data && bytes)
+        return cg__graph_fail(g, CG_EINVAL, "cg_constant: there are %zu bytes of values, and they are NULL", bytes);
     return constant(g, &t, data, bytes);
 }
 
