@@ -329,6 +329,33 @@ START_TEST(inputs_go_by_name)
 }
 END_TEST
 
+/* Results of many elements leave by another way than those of few: past the caches, in whole lines, wherever they begin. */
+START_TEST(large_results_are_as_exact_as_small_ones)
+{
+    enum { N = (1 << 21) + 37, BEFORE = 5 };
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *y = cg_add(cg_mul(x, cg_weak(g, 2)), cg_weak(g, 1));
+    cg_node *before = cg_slice(x, 0, NULL, cg_scalar(g, CG_I64, BEFORE), 1);
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "large", CG_INPUTS(x), CG_OUTPUTS(cg_concatenate((cg_node *[]){ before, y }, 2, 0), cg_less(x, cg_weak(g, 100)), x)));
+    cg_array *in = cg_array_new(CG_F32, CG_SHAPE(N), NULL), *out[3];
+    float *value = malloc(N * sizeof *value);
+    for (int i = 0; i < N; i++)
+        value[i] = (float)(i % 4001) / 8;
+    ck_assert_msg(f && cg_array_set(in, value, N * sizeof *value) == CG_OK && cg_call(f, &in, 1, out) == CG_OK, "%s", cg_last_error()->text);
+    const float *joined = cg_array_data(out[0]), *same = cg_array_data(out[2]);
+    const uint8_t *less = cg_array_data(out[1]);
+    for (int i = 0; i < N; i++)
+        ck_assert_msg(joined[BEFORE + i] == value[i] * 2 + 1 && less[i] == (value[i] < 100) && same[i] == value[i], "element %d", i);
+    ck_assert_mem_eq(joined, value, BEFORE * sizeof *value);
+    for (int i = 0; i < 3; i++)
+        cg_array_free(out[i]);
+    free(value);
+    cg_array_free(in);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
 START_TEST(an_unused_input_is_a_mistake_unless_allowed)
 {
     cg_graph *g = cg_graph_new();
@@ -351,5 +378,5 @@ int main(void)
 {
     return RUN_TESTS("function", updates_are_simultaneous, host_integers_count_and_index, new_sizes_need_no_new_kernels,
                      wrong_calls_say_why_and_change_nothing, the_log_tells_what_compiling_did, failures_found_late_poison_what_was_written, givens_stand_in,
-                     default_updates_come_with_their_variable, inputs_go_by_name, an_unused_input_is_a_mistake_unless_allowed);
+                     default_updates_come_with_their_variable, inputs_go_by_name, large_results_are_as_exact_as_small_ones, an_unused_input_is_a_mistake_unless_allowed);
 }

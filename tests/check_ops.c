@@ -249,6 +249,36 @@ START_TEST(builders_take_sizes_of_the_call)
 }
 END_TEST
 
+/* Rows longer than any block of columns, several rows to a block; classes at the edges of blocks, and out of range. */
+START_TEST(one_hot_rows_have_one_column)
+{
+    static const int64_t classes[] = { 0, 2047, 2048, 4999, -1, 5000, 1023, 1024 }, depths[] = { 5000, 2048, 300, 1 };
+    enum { ROWS_ = sizeof classes / sizeof classes[0], DEPTHS = sizeof depths / sizeof depths[0] };
+    cg_graph *g = cg_graph_new();
+    cg_node *c = cg_input(g, "c", CG_I64, CG_SHAPE(CG_ANY)), *outs[2 * DEPTHS];
+    for (int k = 0; k < DEPTHS; k++) {
+        cg_node *hot = cg_one_hot(c, depths[k], CG_F32);
+        outs[k] = cg_sub(hot, cg_weak(g, 0.5));
+        outs[DEPTHS + k] = cg_sum(cg_mul(hot, cg_arange(cg_scalar(g, CG_I64, 1), cg_scalar(g, CG_I64, depths[k] + 1), cg_scalar(g, CG_I64, 1))), CG_REDUCE(CG_OVER(1)));
+    }
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "hot", CG_INPUTS(c), .outputs = outs, .noutputs = 2 * DEPTHS));
+    cg_array *in = cg_array_new(CG_I64, CG_SHAPE(ROWS_), classes), *out[2 * DEPTHS];
+    ck_assert_msg(f && cg_call(f, &in, 1, out) == CG_OK, "%s", cg_last_error()->text);
+    for (int k = 0; k < DEPTHS; k++) {
+        const float *hot = cg_array_data(out[k]), *place = cg_array_data(out[DEPTHS + k]);
+        for (int64_t i = 0; i < ROWS_ * depths[k]; i++)
+            ck_assert_msg(hot[i] == (classes[i / depths[k]] == i % depths[k] ? 0.5F : -0.5F), "depth %lld, element %lld", (long long)depths[k], (long long)i);
+        for (int i = 0; i < ROWS_; i++)
+            ck_assert_float_eq(place[i], classes[i] >= 0 && classes[i] < depths[k] ? (float)classes[i] + 1 : 0);
+    }
+    for (int k = 0; k < 2 * DEPTHS; k++)
+        cg_array_free(out[k]);
+    cg_array_free(in);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
 /* Wrong operands give their sentence, and the graph is usable after clear_error. */
 static const struct { const char *expr, *says; } wrong[] = {
     { "(add a b)", "cg_add: cannot broadcast f32[3,5] with f32[4]" },
@@ -354,5 +384,5 @@ END_TEST
 int main(void)
 {
     return RUN_TESTS("ops", values_are_numpys, each_rule_may_be_off, gradients_are_differences_and_so_are_theirs, builders_take_sizes_of_the_call,
-                     wrong_operands_get_their_sentence, options_of_another_size_and_absent_values_are_refused);
+                     one_hot_rows_have_one_column, wrong_operands_get_their_sentence, options_of_another_size_and_absent_values_are_refused);
 }

@@ -23,6 +23,38 @@ static void *room(maker *m, size_t bytes)
     return at;
 }
 
+/* ---- one column of a row */
+
+/* The value that v compares with the place along the only inner axis (as one_hot does), if there is one a row; else -1. */
+static int row_place(const maker *m, int v)
+{
+    const cg_loop *l = m->l;
+    const cg_val *x = &l->vals[v];
+    if (x->kind != CG_V_ELEM || x->op != CG_EL_equal || x->level != 2 || l->columns || l->naxes != l->nouter + 1)
+        return -1;
+    for (int k = 0; k < 2; k++) {
+        const cg_val *place = &l->vals[x->a[k]], *row = &l->vals[x->a[1 - k]];
+        if (place->kind == CG_V_INDEX && place->op == l->nouter && row->level < 2)
+            return x->a[1 - k];
+    }
+    return -1;
+}
+
+static void find_hot(maker *m)
+{
+    for (int v = 0; v < m->l->nvals; v++) {
+        m->c->hot[v] = (short)row_place(m, v);
+        m->c->hidden[v] = m->l->vals[v].kind == CG_V_INDEX && m->l->vals[v].level == 2;
+    }
+    for (int v = 0; v < m->l->nvals; v++)
+        for (int k = 0; k < 3 && m->c->hot[v] < 0; k++)
+            if (m->l->vals[v].a[k] >= 0)
+                m->c->hidden[m->l->vals[v].a[k]] = false;
+    for (int k = 0; k < m->l->noperands; k++)
+        if (m->l->operands[k].gather >= 0)
+            m->c->hidden[m->l->operands[k].gather] = false;
+}
+
 /* ---- lists */
 
 static bool is_whole(const maker *m, int v)
@@ -88,7 +120,7 @@ static void assign_spreads(maker *m)
     for (int v = 0; v < m->l->nvals && m->c->has_inner && !m->c->columns; v++)
         for (int k = 0; k < 3; k++) {
             const int a = m->l->vals[v].a[k];
-            const bool inside = m->l->vals[v].level == 2 || m->l->vals[v].kind == CG_V_REDUCE;
+            const bool inside = (m->l->vals[v].level == 2 && m->c->hot[v] < 0) || m->l->vals[v].kind == CG_V_REDUCE;
             if (a >= 0 && inside && m->l->vals[a].level == 1 && m->c->spread[a] < 0)
                 m->c->spread[a] = (short)m->c->nregs++;
         }
@@ -120,7 +152,7 @@ static int block_width(const maker *m)
 {
     size_t widest = 4;
     for (int v = 0; v < m->l->nvals; v++) {
-        const bool counts = !m->c->has_inner || m->c->columns || m->l->vals[v].level == 2;
+        const bool counts = !m->c->hidden[v] && (!m->c->has_inner || m->c->columns || m->l->vals[v].level == 2);
         const size_t w = m->l->vals[v].kind == CG_V_NUMBER ? 8 : cg__cpu_width(m->l->vals[v].dtype);
         widest = counts && w > widest ? w : widest;
     }
@@ -163,13 +195,23 @@ static void find_direct(maker *m)
     }
 }
 
+/* What eval would else find out for every block. */
+static cg_vec_fn *plain_function(const maker *m, const cg_vec *vec, int v)
+{
+    const cg_val *x = &m->l->vals[v];
+    if (x->kind != CG_V_ELEM || m->c->divides[v] || (x->dtype != CG_BOOL && cg__dtypes[x->dtype].compute != x->dtype))
+        return NULL;
+    const cg_dtype of = m->l->vals[x->a[cg__elems[x->op].res == CG_RES_BC ? 1 : 0]].dtype;
+    return vec->elem[x->op][cg__dtypes[of].compute];
+}
+
 /* ---- the two ways to run */
 
 static void make_whole(maker *m)
 {
     bool in[CG_VALS_MAX], ours[CG_VALS_MAX];
     for (int v = 0; v < m->l->nvals; v++) {
-        in[v] = is_whole(m, v);
+        in[v] = is_whole(m, v) && !m->c->hidden[v];
         ours[v] = in[v] && (!m->c->has_inner || m->l->vals[v].level == 2);
     }
     m->c->whole = list_of(m, in);
@@ -185,7 +227,7 @@ static void make_stage(maker *m, int s)
     for (int v = 0; v < m->l->nvals; v++) {
         const cg_val *x = &m->l->vals[v];
         points[v] = x->level < 2 && x->kind != CG_V_REDUCE && x->stage == s && is_whole(m, v);
-        inner[v] = need[v] && x->level == 2;
+        inner[v] = need[v] && x->level == 2 && !m->c->hidden[v];
         reduces[v] = need[v] && x->kind == CG_V_REDUCE;
         need[v] = inner[v] || reduces[v];
     }
@@ -197,7 +239,7 @@ static void make_stage(maker *m, int s)
         assign(m, &stage->inner, inner, stage->reg);
 }
 
-const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err)
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_vec *vec, const cg_plan *p, const cg_loop *l, cg_error *err)
 {
     cg_cpu_code *c = cg__arena(a, sizeof *c);
     maker m = { .arena = a, .p = p, .l = l, .c = c, .failed = !c || l->nvals > CG_VALS_MAX };
@@ -212,11 +254,17 @@ const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l,
         c->direct = room(&m, (size_t)l->nvals * sizeof *c->direct);
         c->steady = room(&m, (size_t)l->nvals * sizeof *c->steady);
         c->divides = room(&m, (size_t)l->nvals * sizeof *c->divides);
+        c->hot = room(&m, (size_t)l->nvals * sizeof *c->hot);
+        c->hidden = room(&m, (size_t)l->nvals * sizeof *c->hidden);
+        c->plain = room(&m, (size_t)l->nvals * sizeof *c->plain);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
+    if (!m.failed)
+        find_hot(&m);
     for (int v = 0; v < l->nvals && !m.failed; v++) {
         c->steady[v] = !varies(&m, v);
         c->divides[v] = cg__loop_divides(p, l, v);
+        c->plain[v] = plain_function(&m, vec, v);
         once[v] = !is_whole(&m, v);
         own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
     }

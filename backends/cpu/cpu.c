@@ -162,7 +162,7 @@ static int cpu_prepare(cg_device *d, const cg_plan *p, void **made, cg_error *er
     if (!x || !(x->code = cg__arena(&x->arena, (size_t)(p->steps.n + 1) * sizeof *x->code)))
         rc = cg__fail(err, CG_ENOMEM, "cpu: no memory for a plan");
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
-        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, p, &p->steps.at[i].loop, err)))
+        if (p->steps.at[i].kind == CG_STEP_LOOP && !(x->code[i] = cg__cpu_code(&x->arena, ((cg_cpu *)d)->vec, p, &p->steps.at[i].loop, err)))
             rc = CG_ENOMEM;
     for (int i = 0; i < p->steps.n && rc == CG_OK; i++)
         if (x->code[i] && !reserve_room((cg_cpu *)d, cg__cpu_loop_room((cg_cpu *)d, x->code[i])))

@@ -22,6 +22,7 @@ typedef struct cg_vec {
     bool (*any_zero)(const void *in, cg_dtype compute, int n);           /* of integers */
     void (*count)(int64_t *out, int64_t first, int n);                   /* first, first + 1, ... */
     void (*store)(void *out, cg_dtype d, int64_t stride, const void *in, int n);
+    void (*stream)(void *out, const void *in, size_t bytes);             /* a copy past the caches */
     void (*lanes)(void *lanes, const void *in, cg_dtype compute, int op, int n);         /* element i into lane i mod 64 */
     void (*fold)(void *acc, const void *in, cg_dtype compute, int op, int n);            /* acc[i] = acc[i] op in[i] */
     /* A row of n elements reduced in plan.h's order, for each of `rows` rows that lie one behind the other; lanes: room for 64, then 64 identities */
@@ -47,9 +48,12 @@ typedef struct cg_cpu_code {
     short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
     short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
+    short *hot;                          /* by value: a row's place that it asks for, true at that column only; or -1 */
+    bool *hidden;                        /* by value: columns' places that nothing else asks for, which are never counted */
     bool *divides;                       /* by value: integers, by what may be 0 */
+    cg_vec_fn **plain;                   /* by value: the function of an operation after which nothing is left to do; NULL: there is none */
 } cg_cpu_code;
-const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_plan *p, const cg_loop *l, cg_error *err);     /* in the arena */
+const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_vec *vec, const cg_plan *p, const cg_loop *l, cg_error *err);     /* in the arena */
 
 /* ---- loop.c and span.c */
 typedef struct cg_cpu_block {
@@ -63,6 +67,7 @@ typedef struct cg_cpu_block {
     int64_t outer, inner;                /* points in all */
     int64_t outer_at, col_at;            /* first outer and inner point of the block */
     int rows, cols;                      /* outer points; inner points taken at once, 1 if there are none or columns are the vector */
+    bool streams;                        /* what it stores at every point is more than the caches keep for the next step */
     int failed;                          /* the least value that met an index out of range or divided by 0; INT_MAX: none */
 } cg_cpu_block;
 static inline void cg__cpu_fail(cg_cpu_block *b, int v) { b->failed = v < b->failed ? v : b->failed; }

@@ -16,6 +16,9 @@ enum { PARTS = 8 };
  * the team waits for a processor. */
 enum { PARALLEL_WORK = 262144 };
 
+/* Points from which on results are written past the caches. */
+enum { STREAM_POINTS = 1 << 21 };
+
 typedef struct best { double value; int64_t ivalue, index; bool any; } best;     /* of an argmax or argmin */
 typedef struct totals {                  /* of the reductions of a stage, by value */
     char *room;                          /* two registers a value: lanes of a row or totals of columns; the running fold of columns */
@@ -63,14 +66,30 @@ static void literal(cg_cpu_block *b, int v, void *out, int count)
     b->d->vec->load(out, one, c, 0, count);
 }
 
+/* Each row has its place, counted from the loop's first column. */
+static void one_column(const cg_cpu_block *b, const int64_t *place, int32_t *out)
+{
+    memset(out, 0, (size_t)b->rows * (size_t)b->cols * sizeof *out);
+    for (int r = 0; r < b->rows; r++)
+        if (place[r] >= b->col_at && place[r] < b->col_at + b->cols)
+            out[(int64_t)r * b->cols + place[r] - b->col_at] = 1;
+}
+
 static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
 {
     const cg_val *x = &b->l->vals[v];
-    const cg_elem_row *row = &cg__elems[x->op];
-    const void *in[3] = { NULL, NULL, NULL };
-    for (int k = 0; k < row->arity; k++)
-        in[k] = cg__cpu_operand(b, x->a[k], inside);
-    const cg_dtype t = b->l->vals[x->a[row->res == CG_RES_BC ? 1 : 0]].dtype;
+    const void *in[3];
+    if (b->c->hot[v] >= 0) {
+        one_column(b, b->at[b->c->hot[v]], out);
+        return;
+    }
+    for (int k = 0; k < 3; k++)
+        in[k] = x->a[k] < 0 ? NULL : cg__cpu_operand(b, x->a[k], inside);
+    if (b->c->plain[v]) {
+        b->c->plain[v](out, in[0], in[1], in[2], count);
+        return;
+    }
+    const cg_dtype t = b->l->vals[x->a[cg__elems[x->op].res == CG_RES_BC ? 1 : 0]].dtype;
     if (b->c->divides[v] && b->d->vec->any_zero(in[1], cg__dtypes[t].compute, count))
         cg__cpu_fail(b, v);
     b->d->vec->elem[x->op][cg__dtypes[t].compute](out, in[0], in[1], in[2], count);
@@ -393,7 +412,7 @@ size_t cg__cpu_loop_room(const cg_cpu *d, const cg_cpu_code *c)
 void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, const int64_t *n, const cg_place *place)
 {
     const cg_loop *l = &p->steps.at[step].loop;
-    const cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .failed = INT_MAX, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
+    cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .failed = INT_MAX, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
     const int rows = rows_of_block(c, b.inner);
     const int64_t nblocks = (b.outer + rows - 1) / rows;
     const bool parallel = d->threads > 1 && nblocks > 1 && (double)b.outer * (double)(b.inner > 0 ? b.inner : 1) * l->nvals > PARALLEL_WORK;
@@ -401,6 +420,7 @@ void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, c
     const int parts = nblocks < teams * PARTS ? (int)nblocks : teams * PARTS;
     const size_t one = room_of(c);
     int failed = INT_MAX;
+    b.streams = b.outer * (b.inner > 0 ? b.inner : 1) >= STREAM_POINTS;
     if (nblocks == 0)
         return;
     if (teams == 1)

@@ -305,7 +305,7 @@ void *cg__cpu_target(cg_cpu_block *b, int store)
 {
     span s = span_of(b, store);
     const bool points = over_points(b, store);
-    char *at = as_register(&s, points);
+    char *at = b->streams ? NULL : as_register(&s, points);
     ask_for_next(at, (size_t)b->rows * (points ? 1 : (size_t)b->cols) * cg__cpu_width(s.d));
     return at;
 }
@@ -316,8 +316,13 @@ void cg__cpu_store(cg_cpu_block *b, int v)
     const bool points = over_points(b, v);
     const char *in = cg__cpu_operand(b, x->a[0], !points);
     span s = span_of(b, v), outer;
-    if (b->c->direct[x->a[0]] == v && in == as_register(&s, points))
+    char *at = b->streams || b->c->direct[x->a[0]] == v ? as_register(&s, points) : NULL;
+    if (at && at == in)
         return;
+    if (at && b->streams) {
+        b->d->vec->stream(at, in, (size_t)b->rows * (points ? 1 : (size_t)b->cols) * cg__dtypes[s.d].bytes);
+        return;
+    }
     if (points) {
         store_span(&s, b->outer_at, b->rows, in);
         return;

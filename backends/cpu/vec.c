@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* Whole-array functions from the scalar table, one instance a row and compute type. Compiled twice, for baseline and for
  * AVX2 (CG_VEC names the table), always with -O3 -ffp-contract=off, so that both give the same bits. */
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include "backends/cpu/cpu.h"
 
 #pragma GCC diagnostic ignored "-Wtype-limits"       /* one text for signed and unsigned: a < 0 may never be true */
@@ -108,6 +111,24 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
     BY_DTYPE(STORE)
 }
 
+/* By whole lines that the caches do not keep, so memory is not read before it is written; elsewhere a copy. */
+static void stream(void *out, const void *in, size_t bytes)
+{
+    size_t head = -(uintptr_t)out & 63;
+    head = head < bytes ? head : bytes;
+    memcpy(out, in, head);
+    char *to = (char *)out + head;
+    const char *from = (const char *)in + head;
+    bytes -= head;
+#ifdef __SSE2__
+    for (; bytes >= 64; bytes -= 64, to += 64, from += 64)
+        for (int k = 0; k < 4; k++)
+            _mm_stream_si128((__m128i *)(void *)to + k, _mm_loadu_si128((const __m128i *)(const void *)from + k));
+    _mm_sfence();
+#endif
+    memcpy(to, from, bytes);
+}
+
 /* ---- reductions: combine(x, y) as plan.h defines it */
 
 #define SUM_(x, y)  ((x) + (y))
@@ -210,5 +231,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .lanes = lanes_, .fold = fold_, .rows = rows_,
+    .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .stream = stream, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };
