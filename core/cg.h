@@ -73,9 +73,9 @@ typedef struct cg_error {
 
 /* The last failure of this thread; its code is CG_OK if there was none. */
 CG_API const cg_error *cg_last_error(void);
-CG_API const char *cg_status_name(cg_status code);
+CG_API const char *cg_status_name(cg_status code);       /* "shapes do not fit" */
 CG_API const char *cg_dtype_name(cg_dtype d);            /* "f32" */
-CG_API size_t cg_dtype_bytes(cg_dtype d);
+CG_API size_t cg_dtype_bytes(cg_dtype d);                /* of one element */
 /* What the library has to say goes here, one line a call (passes of cg_compile with their times, kernels built). Without
  * a hook (NULL) it is appended to the file that CG_LOG names, or dropped. Set it before other threads use the library. */
 CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user);
@@ -96,10 +96,10 @@ CG_API void cg_set_log(void (*hook)(void *user, const char *text), void *user);
 CG_API cg_array *cg_array_new(cg_dtype d, const int64_t *shape, int rank, const void *data);
 /* The same, but the caller's memory is used, and must outlive the array. */
 CG_API cg_array *cg_array_borrow(cg_dtype d, const int64_t *shape, int rank, void *data);
-CG_API void cg_array_free(cg_array *a);
+CG_API void cg_array_free(cg_array *a);                  /* every free here takes NULL, too */
 CG_API cg_dtype cg_array_dtype(const cg_array *a);
 CG_API int cg_array_rank(const cg_array *a);
-CG_API const int64_t *cg_array_shape(const cg_array *a);
+CG_API const int64_t *cg_array_shape(const cg_array *a); /* as many sizes as the rank; the array's */
 CG_API int64_t cg_array_count(const cg_array *a);        /* elements */
 /* The values in host memory, read back from the device when needed; NULL on failure. Valid until the array
  * is written, used by a function that updates it, or freed. */
@@ -110,7 +110,7 @@ CG_API int cg_array_set(cg_array *a, const void *data, size_t bytes);
 /* ---- Graphs --------------------------------------------------------------------------------------------- */
 
 CG_API cg_graph *cg_graph_new(void);
-CG_API void cg_graph_free(cg_graph *g);
+CG_API void cg_graph_free(cg_graph *g);                       /* and its nodes; functions stay, they have copies */
 /* What went wrong while building, in order, but not what only follows from it: each sentence is of another expression or line.
  * cg_compile gives them all as one text, a line each, and "and N more" where they are too many for it. */
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
@@ -119,9 +119,11 @@ CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the 
 CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
+/* What a call is given. The name is for messages, cg_call_named and cg_read. */
 CG_API cg_node *cg_input(cg_graph *g, const char *name, cg_dtype d, const int64_t *shape, int rank);
 /* A variable that functions read and update; the array must outlive the graph and its functions. */
 CG_API cg_node *cg_shared(cg_graph *g, const char *name, cg_array *value);
+/* The values, dense and row-major, are copied; below 2^31 bytes. */
 CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int rank, const void *data);
 CG_API cg_node *cg_scalar(cg_graph *g, cg_dtype d, double value);     /* value as cg_cast gives it */
 CG_API cg_node *cg_weak(cg_graph *g, double value);           /* a bare number: takes the other operand's dtype */
@@ -302,13 +304,13 @@ typedef struct cg_reduce { int zero_; const int64_t *axes; int naxes; int keepdi
 CG_API cg_node *cg_sum(cg_node *a, const cg_reduce *o);       /* integers: 64 bits wide; 0 over no elements */
 CG_API cg_node *cg_prod(cg_node *a, const cg_reduce *o);      /* integers: 64 bits wide; 1 over no elements */
 CG_API cg_node *cg_max(cg_node *a, const cg_reduce *o);       /* NaN wins; an empty axis is an error where its size is known */
-CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_min(cg_node *a, const cg_reduce *o);       /* likewise */
 CG_API cg_node *cg_mean(cg_node *a, const cg_reduce *o);      /* integers: f32 */
 CG_API cg_node *cg_var(cg_node *a, const cg_reduce *o);       /* of the population: mean((a - mean a)^2) */
 CG_API cg_node *cg_std(cg_node *a, const cg_reduce *o);       /* its square root */
 CG_API cg_node *cg_logsumexp(cg_node *a, const cg_reduce *o); /* log sum exp a, right for any size of a; integers: f32 */
 CG_API cg_node *cg_any(cg_node *a, const cg_reduce *o);       /* bool: an element is not 0 */
-CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);
+CG_API cg_node *cg_all(cg_node *a, const cg_reduce *o);       /* bool: every element is */
 /* i64: the position among the reduced elements, row-major, of the first greatest (least); the first NaN wins. */
 CG_API cg_node *cg_argmax(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o);
@@ -318,18 +320,18 @@ CG_API cg_node *cg_argmin(cg_node *a, const cg_reduce *o);
 CG_API cg_node *cg_reshape(cg_node *a, const int64_t *shape, int rank);          /* one dim may be CG_ANY: inferred */
 CG_API cg_node *cg_reshape_to(cg_node *a, cg_node *const *dims, int rank);       /* dims as i64 scalar nodes */
 CG_API cg_node *cg_transpose(cg_node *a, const int64_t *axes, int n);            /* n 0: reversed */
-CG_API cg_node *cg_expand_dims(cg_node *a, int axis);
-CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);
+CG_API cg_node *cg_expand_dims(cg_node *a, int axis);                            /* the new axis has size 1; -1: it is the last */
+CG_API cg_node *cg_broadcast_to(cg_node *a, cg_node *const *dims, int rank);     /* dims as i64 scalar nodes */
 CG_API cg_node *cg_concatenate(cg_node *const *parts, int n, int axis);          /* sizes agree but along axis; dtypes are promoted */
 CG_API cg_node *cg_stack(cg_node *const *parts, int n, int axis);                /* along a new axis */
 CG_API int cg_split(cg_node *a, int axis, cg_node **const *parts, int n);        /* into n equal parts: CG_OUT(&x, &y) */
-CG_API cg_node *cg_flip(cg_node *a, int axis);
+CG_API cg_node *cg_flip(cg_node *a, int axis);                                   /* from its last element to its first */
 CG_API cg_node *cg_squeeze(cg_node *a, int axis);                                /* the axis must be known to have size 1 */
 /* start, start + step, ... before stop, as i64; all i64 scalars, the step a known number. */
 CG_API cg_node *cg_arange(cg_node *start, cg_node *stop, cg_node *step);
 CG_API cg_node *cg_eye(cg_node *rows, cg_node *columns, int k, cg_dtype d);      /* 1 where column - row is k */
 CG_API cg_node *cg_full(cg_node *value, cg_node *const *dims, int rank);         /* the scalar in every element */
-CG_API cg_node *cg_zeros_like(cg_node *a);
+CG_API cg_node *cg_zeros_like(cg_node *a);                                       /* of its dtype and shape */
 CG_API cg_node *cg_ones_like(cg_node *a);
 CG_API cg_node *cg_shape(cg_node *a);                                            /* the sizes as an i64 vector; never computes a */
 /* before[i] and after[i] elements more along axis i of rank axes: value (a scalar), or 0 where it is NULL. */
@@ -354,16 +356,17 @@ CG_API cg_node *cg_dropout(const cg_random *r, cg_node *a, double p);   /* 0 wit
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
 /* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
  * the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
-typedef struct cg_windows { const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+#define CG_WINDOWS(...) (&(cg_windows){ .struct_size = sizeof(cg_windows), __VA_ARGS__ })
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
 CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 
-CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules, floats */
-CG_API cg_node *cg_softmax(cg_node *a, int axis);
-CG_API cg_node *cg_log_softmax(cg_node *a, int axis);
+CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules; integers wrap, of bools it is whether any pair holds */
+CG_API cg_node *cg_softmax(cg_node *a, int axis);             /* exp(a) / sum exp(a) along the axis, right for any size of a; floats */
+CG_API cg_node *cg_log_softmax(cg_node *a, int axis);         /* its logarithm */
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
 
 /* ---- Loops -------------------------------------------------------------------------------------------------- */
@@ -436,7 +439,7 @@ typedef struct cg_spec {
     int no_rewrites;                              /* the graph as it was written */
     const cg_given *givens; int ngivens;          /* wherever node stands, by stands instead: of the same dtype and shape */
     cg_unused unused;                             /* what to do about an input that nothing uses */
-    int no_default_updates;
+    int no_default_updates;                       /* only those listed here */
 } cg_spec;
 #define CG_SPEC(...)    (&(cg_spec){ .struct_size = sizeof(cg_spec), __VA_ARGS__ })
 #define CG_INPUTS(...)  .inputs = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .ninputs = CG_COUNT_(cg_node *const, __VA_ARGS__)
@@ -449,10 +452,13 @@ typedef struct cg_spec {
 
 /* Every function that uses the shared variable var updates it to value, unless the function says otherwise. NULL takes it back. */
 CG_API int cg_default_update(cg_node *var, cg_node *value);
+/* A function of the inputs, of an optimised copy of what the outputs and updates reach: it may outlive the graph, but not the arrays of its
+ * shared variables. NULL: all that went wrong while building, or what is wrong with the spec, is cg_last_error(). */
 CG_API cg_function *cg_compile(cg_graph *g, const cg_spec *spec);
 CG_API void cg_function_free(cg_function *f);
 /* Runs f. out receives one new array an output (NULL: outputs are dropped); the caller frees them. On failure
- * shared variables keep their values and out is untouched.
+ * shared variables keep their values and out is untouched (where a driver refuses a launch after updates in place have begun, those
+ * are poisoned, as below).
  * On OpenCL the call returns when all is enqueued. What goes wrong after that (an index out of range, an integer divided
  * by zero, a command that fails) is told by the next call but one on the device, which is then not run, by cg_array_data of a value that is
  * affected, or by cg_device_wait, whichever comes first. Shared variables and outputs written by the failed call or
@@ -503,7 +509,7 @@ typedef struct cg_layer {
 } cg_layer;
 CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how);   /* x W + b; named name.w, name.b */
 CG_API int cg_layer_function(cg_layer *l, cg_node *(*function)(cg_node *x));      /* cg_relu, cg_tanh, ... */
-CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);
+CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);           /* as cg_dropout; r is copied */
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
 
 /* Losses: means over all elements, scalars. */
@@ -534,7 +540,7 @@ CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: t
 /* Differentiates loss by all parameters of n, each of which must reach it, and makes one step's updates, which cg_net_updates lists for cg_compile. The rate is a
  * shared scalar, named rate, that cg_net_set_rate changes between calls. Once a net. */
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
-CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);
+CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);    /* the net's */
 CG_API int cg_net_set_rate(cg_net *n, double rate);
 
 /* The numbers below n in an order of their own for each seed and epoch. */
@@ -577,7 +583,7 @@ CG_API void cg_device_memory(cg_device *d, cg_memory *out);
 CG_API const char *cg_device_name(const cg_device *d);        /* "cpu", "opencl:0:0" */
 CG_API char *cg_device_info(int json);                        /* what there is, and what CG_DEVICE selects; the caller frees */
 CG_API void cg_shutdown(void);                                /* closes the devices; only when no array or function is left */
-CG_API void cg_text_free(char *text);
+CG_API void cg_text_free(char *text);                         /* what "the caller frees" */
 
 /* ---- Data and files ------------------------------------------------------------------------------------------ */
 
@@ -595,7 +601,7 @@ CG_API int cg_safetensors_save(const char *path, const char *const *names, cg_ar
 /* Sets the arrays to the values that stand in the file under their names. The file has these arrays, with these dtypes and shapes, and no
  * others: if not, no array is changed. */
 CG_API int cg_safetensors_load(const char *path, const char *const *names, cg_array *const *arrays, int n);
-CG_API int cg_text_save(const char *path, const char *text);
+CG_API int cg_text_save(const char *path, const char *text);  /* the text without its 0, as writers do */
 
 #ifdef __cplusplus
 }

@@ -2,13 +2,13 @@
 /* OpenCL's calls fail one after the other (cl_layer.c) while a small classifier is compiled and trained: each failure is a sentence with the
  * call and its code, shared variables hold what some number of whole calls left or say that they are poisoned, training again from the start
  * gives the right bits, and no CL object is left. And a device that says it has no f64. */
-#include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/base/base.h"
 #include "tests/cl_faults.h"
+#include "tests/suite.h"
 
 cl_faults cl_fault;
 
@@ -317,23 +317,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("cl_faults");
-    TCase *t = tcase_create("cl_faults");
-    tcase_set_timeout(t, 0);
+    TCase *t = TESTS("cl_faults", each_call_fails_once, each_call_fails_for_ever, each_launch_fails_late, opening_fails_cleanly,
+                     a_failed_build_shows_its_log, f64_is_refused_by_name, all_else_works_without_f64, no_operation_needs_f64_for_another_dtype);
     tcase_add_unchecked_fixture(t, learn_reference, NULL);
-    tcase_add_test(t, each_call_fails_once);
-    tcase_add_test(t, each_call_fails_for_ever);
-    tcase_add_test(t, each_launch_fails_late);
-    tcase_add_test(t, opening_fails_cleanly);
-    tcase_add_test(t, a_failed_build_shows_its_log);
-    tcase_add_test(t, f64_is_refused_by_name);
-    tcase_add_test(t, all_else_works_without_f64);
-    tcase_add_test(t, no_operation_needs_f64_for_another_dtype);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_case("cl_faults", t);
 }

@@ -4,7 +4,7 @@
  * Each check_<name>.c is compiled once more with its main called main_<name>; meson.build gives the list. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include "tests/asked.h"
 
 #define CHECK(name) int main_##name(void);
 CG_CHECKS
@@ -16,20 +16,12 @@ static const struct { const char *name; int (*run)(void); } checks[] = {
 #undef CHECK
 };
 
-static int asked_for(const char *name, char **names, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return 1;
-    return n == 0;
-}
-
 int main(int argc, char **argv)
 {
     int ran = 0, failed = 0;
     setenv("CG_DEVICE", "cpu", 1);
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-        if (asked_for(checks[i].name, argv + 1, argc - 1)) {
+        if (asked(checks[i].name, argv + 1, argc - 1)) {
             ran++;
             failed += checks[i].run() != 0;
             fflush(stdout);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "core/rewrite/rewrite.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { STACK = 256 * 1024 };
 
@@ -102,18 +103,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("deep");
-    TCase *t = tcase_create("deep");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, long_chains_print_read_and_copy);
-    tcase_add_test(t, deep_gradients_compile_and_run);
-    tcase_add_test(t, rewriting_looks_at_a_node_a_few_times);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("deep", long_chains_print_read_and_copy, deep_gradients_compile_and_run, rewriting_looks_at_a_node_a_few_times);
 }

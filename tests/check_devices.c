@@ -6,7 +6,6 @@
  *
  * CG_TEST_BATCH=n compiles n rows at a time and closes the device after each batch (default: all, which costs PoCL one program): oclgrind takes
  * the first host write to a buffer for its size, and calls what a later, longer one wrote uninitialised. */
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "core/base/base.h"
 
 #include "tests/golden_rows.h"
+#include "tests/suite.h"
 
 /* Shapes that golden rows are too small for: more than 64 lanes, more than one block of 256, a tail, several inner axes, ties and NaN. */
 static const golden_row large[] = {
@@ -279,24 +279,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("devices");
-    TCase *t = tcase_create("devices");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, f32_has_the_same_bits);
-    tcase_add_test(t, f32_has_the_same_bits_unrewritten);
-    tcase_add_test(t, f16_has_the_same_bits);
-    tcase_add_test(t, bf16_has_the_same_bits);
-    tcase_add_test(t, f64_agrees);
-    tcase_add_test(t, halves_round_after_each_op);
-    tcase_add_test(t, all_halves_are_read_and_written_alike);
-    if (!getenv("CG_TEST_BATCH") && strncmp(cg_device_name(cg_device_open(NULL)), "opencl", 6) == 0)      /* seconds, hours under oclgrind; the cpu's are always wide */
-        tcase_add_test(t, indices_widen_when_a_call_needs_it);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    /* seconds, hours under oclgrind; the cpu's are always wide */
+    const bool wide = !getenv("CG_TEST_BATCH") && strncmp(cg_device_name(cg_device_open(NULL)), "opencl", 6) == 0;
+    return RUN_TESTS("devices", f32_has_the_same_bits, f32_has_the_same_bits_unrewritten, f16_has_the_same_bits, bf16_has_the_same_bits, f64_agrees,
+                     halves_round_after_each_op, all_halves_are_read_and_written_alike, wide ? indices_widen_when_a_call_needs_it : NULL);
 }

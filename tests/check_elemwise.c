@@ -6,12 +6,12 @@
  * operation k (`where(k == 0, f0(a, b, c), where(k == 1, ...))`), since a kernel's first launch costs 0.1 s on PoCL, and seconds if it
  * holds many special functions. So the tests of one dtype and layout sing the same chorus, whatever they look at.
  */
-#include <check.h>
 #include <float.h>
 #include <stdio.h>
 #include "backends/cpu/cpu.h"
 #include "core/graph/build.h"
 #include "tests/golden_elems.h"
+#include "tests/suite.h"
 
 enum { ROWS = CG_LEN(golden), GROUP = 12, GROUPS = CG_EL_COUNT, POINTS = 6 };
 
@@ -637,27 +637,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("elemwise");
-    TCase *t = tcase_create("elemwise");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, every_row_has_golden_values);
-    tcase_add_test(t, values_are_numpys);
-    tcase_add_test(t, values_in_f64_are_scipys);
-    tcase_add_test(t, integers_wrap_and_are_defined_everywhere);
-    tcase_add_test(t, claimed_dtypes_work_and_others_are_refused);
-    tcase_add_test(t, bools_add_by_or_and_multiply_by_and);
-    tcase_add_test(t, empty_scalar_and_strided_operands);
-    tcase_add_test(t, declared_algebra_holds);
-    tcase_add_test(t, derivatives_are_differences_and_so_are_theirs);
-    tcase_add_test(t, derivatives_at_kinks_are_the_stated_ones);
-    tcase_add_test(t, every_device_gives_the_same_bits_as_cpu);
-    tcase_add_test(t, every_build_of_the_rows_gives_the_same_bits);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("elemwise", every_row_has_golden_values, values_are_numpys, values_in_f64_are_scipys, integers_wrap_and_are_defined_everywhere,
+                     claimed_dtypes_work_and_others_are_refused, bools_add_by_or_and_multiply_by_and, empty_scalar_and_strided_operands,
+                     declared_algebra_holds, derivatives_are_differences_and_so_are_theirs, derivatives_at_kinks_are_the_stated_ones,
+                     every_device_gives_the_same_bits_as_cpu, every_build_of_the_rows_gives_the_same_bits);
 }

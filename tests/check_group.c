@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* Small loops that do the same to different arrays stand together, and are one launch on OpenCL. Each row makes outputs of vectors x0 x1 x2;
  * how many of them are a group, and that together they have the bits that each has alone. */
-#include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/suite.h"
 
 enum { MEMBERS = 3, LONGEST = 70000 };
 typedef struct row {
@@ -106,16 +106,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("group");
-    TCase *t = tcase_create("group");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, a_group_has_the_bits_of_its_members);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("group", a_group_has_the_bits_of_its_members);
 }

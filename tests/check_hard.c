@@ -108,7 +108,7 @@ END_TEST
 static cg_node *conv(cg_node *x, cg_node *w, int64_t stride)
 {
     const int64_t axes[] = { 2, 3 }, size[] = { K, K }, one[] = { 1, 1 }, by[] = { stride, stride }, P = (S + 2 - K) / stride + 1;
-    cg_node *v = cg_sliding_window_view(x, &(cg_windows){ .axes = axes, .size = size, .naxes = 2, .stride = by, .before = one, .after = one });
+    cg_node *v = cg_sliding_window_view(x, CG_WINDOWS(.axes = axes, .size = size, .naxes = 2, .stride = by, .before = one, .after = one));
     v = cg_reshape(cg_transpose(v, CG_AXES(1, 4, 5, 0, 2, 3)), CG_SHAPE(IC * K * K, -1));
     cg_node *y = cg_matmul(cg_reshape(w, CG_SHAPE(OC, IC * K * K)), v);
     return cg_transpose(cg_reshape(y, CG_SHAPE(OC, -1, P, P)), CG_AXES(1, 0, 2, 3));

@@ -2,9 +2,9 @@
 /* Updates in place: each row is an update of A (2, 3), read beside B (2, 3), u (2), v (3), and of B too in some; how many variables the plan
  * writes in place, and that the values after some calls are those of the same function while somebody holds all buffers (so that it must take
  * copies), and those of outputs set by hand. Then what others hold, inputs that are the variable, and failures. */
-#include <check.h>
 #include <string.h>
 #include "core/cg.h"
+#include "tests/suite.h"
 
 enum { A, B, U, V, VARS, CALLS = 3, MOST = 6 };
 typedef cg_node *nodes[VARS];
@@ -245,20 +245,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("inplace");
-    TCase *t = tcase_create("inplace");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, each_update_is_where_it_may_be);
-    tcase_add_test(t, values_are_right);
-    tcase_add_test(t, an_input_may_be_the_variable);
-    tcase_add_test(t, two_nodes_may_be_one_variable);
-    tcase_add_test(t, a_failed_step_leaves_the_variable);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("inplace", each_update_is_where_it_may_be, values_are_right, an_input_may_be_the_variable, two_nodes_may_be_one_variable,
+                     a_failed_step_leaves_the_variable);
 }

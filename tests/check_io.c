@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Files: NPY in and out, safetensors, and what hostile bytes are told. A row of `hostile` is a loader, a file's bytes and
  * what its sentence must say; rows of `good` say which values come out. */
-#include <check.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include "core/base/base.h"
+#include "tests/suite.h"
 
 static char dir[] = "/tmp/check_io.XXXXXX", path[64];
 
@@ -377,30 +377,13 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("io");
-    TCase *t = tcase_create("files");
-    suite_add_tcase(s, t);
-    tcase_add_test(t, npy_refuses_hostile_headers);
-    tcase_add_test(t, npy_refuses_cut_files_at_every_length);
-    tcase_add_test(t, npy_refuses_a_long_header);
-    tcase_add_test(t, npy_reads_every_order);
-    tcase_add_test(t, npy_round_trip_of_every_dtype_and_rank);
-    tcase_add_test(t, idx_refuses_hostile_files);
-    tcase_add_test(t, loaders_refuse_damaged_gzip);
-    tcase_add_test(t, safetensors_refuses_names);
-    tcase_add_test(t, safetensors_refuses_hostile_files);
-    tcase_add_test(t, safetensors_cut_or_mangled_do_no_harm);
-    tcase_add_test(t, safetensors_round_trip_of_every_dtype);
-    tcase_add_test(t, writers_say_why_and_leave_the_old_file);
-    tcase_add_test(t, writers_follow_links);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
     if (!mkdtemp(dir))
         return 1;
     snprintf(path, sizeof path, "%s/file", dir);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    const int failed = RUN_TESTS("io", npy_refuses_hostile_headers, npy_refuses_cut_files_at_every_length, npy_refuses_a_long_header, npy_reads_every_order,
+                                 npy_round_trip_of_every_dtype_and_rank, idx_refuses_hostile_files, loaders_refuse_damaged_gzip, safetensors_refuses_names,
+                                 safetensors_refuses_hostile_files, safetensors_cut_or_mangled_do_no_harm, safetensors_round_trip_of_every_dtype,
+                                 writers_say_why_and_leave_the_old_file, writers_follow_links);
     unlink(path);
     return rmdir(dir) != 0 || failed;
 }

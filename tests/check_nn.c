@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Nets: optimisers against NumPy, initial values, gradients of layers and losses by differences, orders of rows, the training loop. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
 #include "tests/verified.h"
 #include "tests/golden_optim.h"
+#include "tests/suite.h"
 
 static cg_array *array(int64_t rows, int64_t columns, const float *v)
 {
@@ -274,6 +274,8 @@ START_TEST(fit_walks_batches_that_do_not_divide_the_set)
     ok(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 3, .done = 9, .on_step = on_step, .user = &s)));
     ck_assert_int_eq(s.steps, 5);
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .epochs = 2)), CG_EINVAL);
+    ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .batch = 4, .epochs = 2)), CG_EINVAL);
+    ck_assert_int_eq(cg_fit(&(cg_fit_spec){ .step = f, .order = order, .batch = 4, .epochs = 2 }), CG_EINVAL);
     ck_assert_int_eq(cg_fit(CG_FIT(.step = f, .order = order, .batch = 4, .epochs = 2, .done = -1)), CG_EINVAL);
     cg_function_free(f);
     cg_graph_free(g);
@@ -300,24 +302,10 @@ END_TEST
 
 int main(void)
 {
-    TCase *t = tcase_create("nn");
-    tcase_set_timeout(t, 300);
+    TCase *t = TESTS("nn", adams_corrections_cost_no_launch, initial_values_have_their_variance, orthogonal_rows_or_columns_are_orthonormal,
+                     losses_are_their_formulas, an_order_has_every_row_once_and_is_the_seeds, fit_walks_batches_that_do_not_divide_the_set,
+                     a_net_says_what_is_wrong);
     tcase_add_loop_test(t, optimisers_walk_as_numpys, 0, (int)(sizeof golden_optim / sizeof golden_optim[0]));
-    tcase_add_test(t, adams_corrections_cost_no_launch);
-    tcase_add_test(t, initial_values_have_their_variance);
-    tcase_add_test(t, orthogonal_rows_or_columns_are_orthonormal);
     tcase_add_loop_test(t, gradients_of_layers_are_differences, 0, (int)(sizeof losses / sizeof losses[0]));
-    tcase_add_test(t, losses_are_their_formulas);
-    tcase_add_test(t, an_order_has_every_row_once_and_is_the_seeds);
-    tcase_add_test(t, fit_walks_batches_that_do_not_divide_the_set);
-    tcase_add_test(t, a_net_says_what_is_wrong);
-    Suite *s = suite_create("nn");
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int bad = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return bad != 0;
+    return run_case("nn", t);
 }

@@ -4,7 +4,6 @@
  * All rows are outputs of one function, so OpenCL builds one program; all gradients are checked along one random
  * direction by three calls: <grad, v> = (f(x + hv) - f(x - hv)) / 2h.
  */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "tests/golden_rows.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { ROWS = CG_LEN(golden_rows), MAX_VARS = GOLDEN_VARS };
 static const double TOLERANCE = 8 * 1.2e-7;
@@ -283,6 +283,10 @@ END_TEST
 static const struct { const char *expr, *says; } wrong[] = {
     { "(add a b)", "cg_add: cannot broadcast f32[3,5] with f32[4]" },
     { "(matmul a a)", "cg_matmul: f32[3,5] has 5 columns, f32[3,5] has 3 rows" },
+    { "(matmul a b)", "f32[3,5] has 5 columns, " },
+    { "(matmul 2 a)", "a scalar has no rows" },
+    { "(matmul (reshape a :shape [3 5 1]) (reshape a :shape [5 1 3]))", " differ" },
+    { "(matmul (reshape a :shape [1 3 5 1]) (reshape a :shape [5 1 3]))", " do not broadcast" },
     { "(sum a :axis [2])", "cg_sum: f32[3,5] has no axis 2" },
     { "(sum a :axis [0 0])", "cg_sum: axis 0 is given twice" },
     { "(reshape a :shape [4 4])", "cg_reshape: f32[3,5] has 15 elements, the shape 16" },
@@ -304,11 +308,16 @@ static const struct { const char *expr, *says; } wrong[] = {
     { "(sliding_window_view a :window_shape [2] :axis [3])", "cg_sliding_window_view: f32[3,5] has no axis 3" },
     { "(unslice a :start [0] :shape [3 5])", "unslice: needs 2 starts and sizes for f32[3,5]" },
     { "(gemm a a)", "cg_gemm: takes two matrices, a factor and an addend, got 2 operands" },
+    { "(gemm b b 2)", "cg_gemm: needs two matrices, or two batches of them, got f32[4] and f32[4]" },
     { "(split a :indices_or_sections 4 :axis 1)", "cg_split: axis 1 of f32[3,5] does not divide into 4 parts" },
     { "(squeeze a :axis [0])", "cg_squeeze: axis 0 of f32[3,5] is not known to have size 1" },
     { "(flip a :axis [2])", "has no axis 2" },
     { "(dim a :axis 2)", "has no axis 2" },
-    { "(scatter_add a b a)", "must be integers" },
+    { "(scatter_add a b a)", "cg_scatter_add: indices must be integers, are f32[4]" },
+    { "(scatter_add (sum a) (cast 1 :dtype i64) 2)", "cg_scatter_add: cannot take rows of " },
+    { "(scatter_add a (cast 0 :dtype i64) (cast b :dtype i32))", "cg_scatter_add: cast i32[4]" },
+    { "(scatter_add a (cast 0 :dtype i64) b)", "cg_scatter_add: f32[4] does not stretch to the rows it is added to, " },
+    { "(scatter_add a (cast 0 :dtype i64) a)", "cg_scatter_add: f32[3,5] does not stretch to the rows it is added to, " },
     { "(log_softmax a :axis 2)", "cg_log_softmax: f32[3,5] has no axis 2" },
     { "(frobnicate a)", "frobnicate" },
 };
@@ -348,23 +357,32 @@ START_TEST(wrong_operands_get_their_sentence)
 }
 END_TEST
 
+START_TEST(options_of_another_size_and_absent_values_are_refused)
+{
+    const int64_t axis = 1, two = 2;
+    cg_graph *g = cg_graph_new();
+    cg_net *n = cg_net_new(g, 1);
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(3, 5));
+    ck_assert_ptr_null(cg_sliding_window_view(x, &(cg_windows){ .axes = &axis, .size = &two, .naxes = 1 }));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "made by CG_WINDOWS"));
+    cg_graph_clear_error(g);
+    ck_assert_int_eq(cg_scan_end(cg_scan_begin(g, &(cg_scan_spec){ .backwards = 1 }), NULL, 0), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "made by CG_SCAN"));
+    cg_graph_clear_error(g);
+    ck_assert_int_eq(cg_optimize(n, cg_mean(x, CG_REDUCE()), &(cg_optimizer){ .kind = CG_ADAM }), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_OPTIMIZER"));
+    ck_assert_int_eq(cg_fit(&(cg_fit_spec){ .batch = 1 }), CG_EINVAL);
+    ck_assert_ptr_nonnull(strstr(cg_last_error()->text, "made by CG_FIT"));
+    ck_assert_ptr_null(cg_constant(g, CG_F32, &two, 1, NULL));
+    ck_assert_ptr_nonnull(strstr(cg_graph_error(g)->text, "they are NULL"));
+    ck_assert_ptr_nonnull(cg_constant(g, CG_F32, CG_SHAPE(0, 3), NULL));
+    cg_net_free(n);
+    cg_graph_free(g);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *s = suite_create("ops");
-    TCase *t = tcase_create("ops");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, values_are_numpys);
-    tcase_add_test(t, each_rule_may_be_off);
-    tcase_add_test(t, gradients_are_differences_and_so_are_theirs);
-    tcase_add_test(t, builders_take_sizes_of_the_call);
-    tcase_add_test(t, one_hot_rows_have_one_column);
-    tcase_add_test(t, wrong_operands_get_their_sentence);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("ops", values_are_numpys, each_rule_may_be_off, gradients_are_differences_and_so_are_theirs, builders_take_sizes_of_the_call,
+                     one_hot_rows_have_one_column, wrong_operands_get_their_sentence, options_of_another_size_and_absent_values_are_refused);
 }

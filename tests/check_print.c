@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The printed form: what is printed reads back as the same node, and no text, however hostile, does worse than an error. */
-#include <check.h>
 #include "core/graph/ir.h"
+#include "tests/suite.h"
 
 static cg_graph *g;
 static cg_node *vars[5];
@@ -274,25 +274,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("print");
-    TCase *t = tcase_create("print");
+    TCase *t = TESTS("print", prints_what_it_reads, symbolic_attributes_come_back, names_survive_where_they_are_words,
+                     deep_and_shared_graphs_print_and_read, hostile_texts_are_errors, depth_costs_no_stack, mangled_texts_do_no_harm,
+                     memory_may_run_out_anywhere, ops_are_listed, graphs_are_drawn, deep_graphs_are_drawn);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, prints_what_it_reads);
-    tcase_add_test(t, symbolic_attributes_come_back);
-    tcase_add_test(t, names_survive_where_they_are_words);
-    tcase_add_test(t, deep_and_shared_graphs_print_and_read);
-    tcase_add_test(t, hostile_texts_are_errors);
-    tcase_add_test(t, depth_costs_no_stack);
-    tcase_add_test(t, mangled_texts_do_no_harm);
-    tcase_add_test(t, memory_may_run_out_anywhere);
-    tcase_add_test(t, ops_are_listed);
-    tcase_add_test(t, graphs_are_drawn);
-    tcase_add_test(t, deep_graphs_are_drawn);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_case("print", t);
 }

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: MIT
 /* Rewrites. Each row of the rules makes its test: it is understood, fires on its own match, keeps the type, and gives what
  * its replacement reads as. Then whole graphs, before and after. */
-#include <check.h>
 #include "core/graph/ir.h"
 #include "core/rewrite/rewrite.h"
+#include "tests/rule_texts.h"
+#include "tests/suite.h"
 
 static cg_graph *g;
-static cg_node *vars[11];
-
-/* The variables that texts use, floats of dtype d. */
-static void make_vars(cg_graph *in, cg_node **to, cg_dtype d)
-{
-    static const struct { const char *name; cg_dtype dtype; int rank; int64_t shape[2]; } rows[CG_LEN(vars)] = {
-        { "x", CG_F32, 2, { 2, 3 } }, { "y", CG_F32, 2, { 2, 3 } }, { "c", CG_BOOL, 2, { 2, 3 } }, { "r", CG_F32, 1, { 3 } },
-        { "n", CG_F32, 2, { CG_ANY, 3 } }, { "i", CG_I32, 2, { 2, 3 } }, { "p", CG_F32, 1, { 2 } }, { "q", CG_F32, 2, { 2, 1 } },
-        { "s", CG_F32, 2, { 2, 2 } }, { "z", CG_F32, 2, { 2, 3 } }, { "a", CG_F32, 2, { 2, 3 } },
-    };
-    for (int i = 0; i < CG_LEN(rows); i++)
-        to[i] = cg_input(in, rows[i].name, rows[i].dtype == CG_F32 ? d : rows[i].dtype, rows[i].shape, rows[i].rank);
-}
+static cg_node *vars[RULE_VARS];
 
 static void setup(void)
 {
     g = cg_graph_new();
-    make_vars(g, vars, CG_F32);
+    make_rule_vars(g, vars, CG_F32, CG_ANY);
 }
 
 static void teardown(void)
@@ -32,22 +21,10 @@ static void teardown(void)
     cg_graph_free(g);
 }
 
-/* A rule's text read as an expression: ?x is the variable x. */
-static cg_node *read_in(cg_graph *in, cg_node *const *with, const char *text)
+static cg_node *read_text(const char *text)
 {
-    char plain[500];
-    size_t n = 0;
-    for (; *text && n + 1 < sizeof plain; text++)
-        if (*text != '?')
-            plain[n++] = *text;
-    plain[n] = 0;
-    return cg_read(in, plain, with, CG_LEN(vars));
-}
-
-static cg_node *read_text(const char *plain)
-{
-    cg_node *node = read_in(g, vars, plain);
-    ck_assert_msg(node != NULL, "%s: %s", plain, cg_graph_error(g) ? cg_graph_error(g)->text : "no error");
+    cg_node *node = read_rule_text(g, vars, text);
+    ck_assert_msg(node != NULL, "%s: %s", text, cg_graph_error(g) ? cg_graph_error(g)->text : "no error");
     return node;
 }
 
@@ -251,24 +228,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rewrite");
-    TCase *t = tcase_create("rewrite");
+    TCase *t = TESTS("rewrite", every_rule_fires_on_its_match, names_of_rules_are_their_own, graphs_become_what_they_should, near_misses_stay,
+                     several_roots_share_and_names_stay, the_log_tells_each_firing, deep_graphs_cost_no_stack, what_is_read_twice_is_not_absorbed,
+                     memory_may_run_out_anywhere, rules_print);
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_add_test(t, every_rule_fires_on_its_match);
-    tcase_add_test(t, names_of_rules_are_their_own);
-    tcase_add_test(t, graphs_become_what_they_should);
-    tcase_add_test(t, near_misses_stay);
-    tcase_add_test(t, several_roots_share_and_names_stay);
-    tcase_add_test(t, the_log_tells_each_firing);
-    tcase_add_test(t, deep_graphs_cost_no_stack);
-    tcase_add_test(t, what_is_read_twice_is_not_absorbed);
-    tcase_add_test(t, memory_may_run_out_anywhere);
-    tcase_add_test(t, rules_print);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_case("rewrite", t);
 }

@@ -9,9 +9,10 @@
 #include <math.h>
 #include "core/graph/build.h"
 #include "core/rewrite/rewrite.h"
+#include "tests/rule_texts.h"
 #include "tests/suite.h"
 
-enum { VARS = 11, FILLS = 80, MAX_ROWS = CG_RULES_MAX, MOST = 64 };
+enum { FILLS = 80, MAX_ROWS = CG_RULES_MAX, MOST = 64 };
 static const double EPS = 1.2e-7;
 
 typedef enum { FILL_RANDOM, FILL_SPECIAL, FILL_HARD, FILL_HUGE, FILL_KINDS } fill_kind;
@@ -19,37 +20,21 @@ static const double special[] = { 0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 2, 0
 static const double hard[] = { 95, -95, 30, -30, 17.5, -17.5, 1e-6, -3e-7, 1e-10, 0.3, -0.4, 2, -5, 9.5, 10.5, 3.25, -3.25, 1000.25, 1000.125 };
 static const double huge[] = { 1e25, -3e25, 1e-39, 2e-39, 1, -2 };
 
-typedef struct side_set { cg_graph *g; cg_node *vars[VARS], *out[MAX_ROWS * 2]; cg_function *f; int nout; } side_set;
-
-static const struct { const char *name; cg_dtype dtype; int rank; int64_t shape[2]; } var_rows[VARS] = {
-    { "x", CG_F32, 2, { 2, 3 } }, { "y", CG_F32, 2, { 2, 3 } }, { "c", CG_BOOL, 2, { 2, 3 } }, { "r", CG_F32, 1, { 3 } },
-    { "n", CG_F32, 2, { 2, 3 } }, { "i", CG_I32, 2, { 2, 3 } }, { "p", CG_F32, 1, { 2 } }, { "q", CG_F32, 2, { 2, 1 } },
-    { "s", CG_F32, 2, { 2, 2 } }, { "z", CG_F32, 2, { 2, 3 } }, { "a", CG_F32, 2, { 2, 3 } },
-};
+typedef struct side_set { cg_graph *g; cg_node *vars[RULE_VARS], *out[MAX_ROWS * 2]; cg_function *f; int nout; } side_set;
 
 static void make_vars(side_set *s, cg_dtype floats)
 {
     s->g = cg_graph_new();
-    for (int i = 0; i < VARS; i++)
-        s->vars[i] = cg_input(s->g, var_rows[i].name, var_rows[i].dtype == CG_F32 ? floats : var_rows[i].dtype, var_rows[i].shape, var_rows[i].rank);
+    make_rule_vars(s->g, s->vars, floats, 2);
 }
 
-static cg_node *read_text(side_set *s, const char *text)
-{
-    char plain[500];
-    size_t n = 0;
-    for (; *text && n + 1 < sizeof plain; text++)
-        if (*text != '?')
-            plain[n++] = *text;
-    plain[n] = 0;
-    return cg_read(s->g, plain, s->vars, VARS);
-}
+static cg_node *read_text(side_set *s, const char *text) { return read_rule_text(s->g, s->vars, text); }
 
 static const char *text_of(const cg_rule *r) { return r->example ? r->example : r->match; }
 
 static void compile(side_set *s)
 {
-    s->f = cg_compile(s->g, CG_SPEC(.name = "sides", .unused = CG_UNUSED_IGNORE, .inputs = s->vars, .ninputs = VARS, .outputs = s->out, .noutputs = s->nout, .no_rewrites = 1));
+    s->f = cg_compile(s->g, CG_SPEC(.name = "sides", .unused = CG_UNUSED_IGNORE, .inputs = s->vars, .ninputs = RULE_VARS, .outputs = s->out, .noutputs = s->nout, .no_rewrites = 1));
     ck_assert_msg(s->f != NULL, "%s", cg_last_error()->text);
 }
 
@@ -73,29 +58,29 @@ static double number(fill_kind kind, unsigned *seed)
 
 static cg_array *array_of(int var, cg_dtype floats, fill_kind kind, unsigned seed)
 {
-    const cg_dtype d = var_rows[var].dtype == CG_F32 ? floats : var_rows[var].dtype;
+    const cg_dtype d = rule_vars[var].dtype == CG_F32 ? floats : rule_vars[var].dtype;
     int64_t n = 1;
-    for (int i = 0; i < var_rows[var].rank; i++)
-        n *= var_rows[var].shape[i];
+    for (int i = 0; i < rule_vars[var].rank; i++)
+        n *= rule_vars[var].shape[i];
     double room[MOST];
     seed += (unsigned)var * 77;
     for (int64_t i = 0; i < n; i++) {
-        const double v = number(var_rows[var].dtype == CG_F32 ? kind : FILL_RANDOM, &seed);
-        const double rounded = var_rows[var].dtype == CG_F32 ? (double)(float)v : v > 0;       /* f64 sees the same numbers */
+        const double v = number(rule_vars[var].dtype == CG_F32 ? kind : FILL_RANDOM, &seed);
+        const double rounded = rule_vars[var].dtype == CG_F32 ? (double)(float)v : v > 0;       /* f64 sees the same numbers */
         cg__store_f64((char *)room + (size_t)i * cg__dtypes[d].bytes, d, rounded);
     }
-    return cg_array_new(d, var_rows[var].shape, var_rows[var].rank, room);
+    return cg_array_new(d, rule_vars[var].shape, rule_vars[var].rank, room);
 }
 
 typedef struct values { cg_array *at[MAX_ROWS * 2]; } values;
 
 static void call(const side_set *s, cg_dtype floats, fill_kind kind, unsigned seed, values *out)
 {
-    cg_array *in[VARS];
-    for (int i = 0; i < VARS; i++)
+    cg_array *in[RULE_VARS];
+    for (int i = 0; i < RULE_VARS; i++)
         in[i] = array_of(i, floats, kind, seed);
-    ck_assert_msg(cg_call(s->f, in, VARS, out->at) == CG_OK, "%s", cg_last_error()->text);
-    for (int i = 0; i < VARS; i++)
+    ck_assert_msg(cg_call(s->f, in, RULE_VARS, out->at) == CG_OK, "%s", cg_last_error()->text);
+    for (int i = 0; i < RULE_VARS; i++)
         cg_array_free(in[i]);
 }
 

@@ -3,13 +3,13 @@
  * 0, 1, 2 and 7 steps whose number is known or first seen at the call, forwards and backwards.
  *
  * CG_TEST_SKIP and CG_TEST_BATCH as in check_devices.c: the former looks at the text of loops, the latter closes the device after each. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
 #include "skipped.h"
 #include "verified.h"
+#include "tests/suite.h"
 
 enum { BATCH = 3, IN = 4, HIDDEN = 5, MAX_OUT = 4, MAX_STATE = 2 };
 
@@ -236,16 +236,5 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("scan");
-    TCase *t = tcase_create("scan");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, loops_are_their_steps_written_out);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("scan", loops_are_their_steps_written_out);
 }

@@ -3,11 +3,11 @@
  * what rewriting made of it. On the device of CG_DEVICE.
  *
  * Without libdw the messages name the program and an offset instead of file and line. */
-#include <check.h>
 #include <stdio.h>
 #include <string.h>
 #include "core/cg.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 #define SAYS(part) ck_assert_msg(strstr(cg_last_error()->text, part) != NULL, "'%s' lacks '%s'", cg_last_error()->text, part)
 
@@ -268,23 +268,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("sites");
-    TCase *t = tcase_create("sites");
-    tcase_set_timeout(t, 0);
-    tcase_add_test(t, wrong_shapes_name_the_lines);
-    tcase_add_test(t, an_expression_built_twice_keeps_both_places_and_its_first_name);
-    tcase_add_test(t, four_places_are_kept);
-    tcase_add_test(t, gradients_name_what_they_are_gradients_of);
-    tcase_add_test(t, all_that_is_wrong_is_told_and_nothing_that_follows);
-    tcase_add_test(t, too_many_errors_are_counted);
-    tcase_add_test(t, wrappers_and_nets_belong_to_their_callers);
-    tcase_add_test(t, errors_of_a_call_name_the_lines_after_rewriting);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return RUN_TESTS("sites", wrong_shapes_name_the_lines, an_expression_built_twice_keeps_both_places_and_its_first_name, four_places_are_kept,
+                     gradients_name_what_they_are_gradients_of, all_that_is_wrong_is_told_and_nothing_that_follows, too_many_errors_are_counted,
+                     wrappers_and_nets_belong_to_their_callers, errors_of_a_call_name_the_lines_after_rewriting);
 }

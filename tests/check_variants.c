@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* NumPy's broadcasting where sizes are known at the call only: values and gradients against plain loops over indices, one plan a pattern of
  * ones, sentences for sizes that do not fit, calls from several threads. On the device of CG_DEVICE. */
-#include <check.h>
 #include <pthread.h>
 #include <string.h>
 #include "core/cg.h"
 #include "tests/verified.h"
+#include "tests/suite.h"
 
 enum { NIN = 3, MOST = 64 };
 
@@ -229,21 +229,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("variants");
-    TCase *t = tcase_create("variants");
-    tcase_set_timeout(t, 0);
+    TCase *t = TESTS("variants", a_pattern_is_planned_once, sizes_that_do_not_fit_are_told, batches_stretch_and_inner_sizes_do_not,
+                     known_sizes_meet_free_ones, threads_share_a_function);
     tcase_add_loop_test(t, sizes_of_one_stretch, 0, 2);
-    tcase_add_test(t, a_pattern_is_planned_once);
-    tcase_add_test(t, sizes_that_do_not_fit_are_told);
-    tcase_add_test(t, batches_stretch_and_inner_sizes_do_not);
-    tcase_add_test(t, known_sizes_meet_free_ones);
-    tcase_add_test(t, threads_share_a_function);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_run_all(r, CK_NORMAL);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    cg_shutdown();
-    return failed != 0;
+    return run_case("variants", t);
 }

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "core/graph/ir.h"
+#include "tests/asked.h"
 
 enum { STACK = 256 << 10, MOST_MIB = 4096, SMALL_NODES = 2000, BATCH = 4 };        /* below that a tenth is all fixed costs */
 
@@ -286,14 +287,6 @@ static void on_a_small_stack(char **argv)
     r.rlim_cur = STACK;
     if (setrlimit(RLIMIT_STACK, &r) == 0)
         execv("/proc/self/exe", argv);
-}
-
-static bool asked(const char *name, char **names, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return n == 0;
 }
 
 int main(int argc, char **argv)

@@ -199,6 +199,14 @@ with np.errstate(all="ignore"):
     row("(sum_to x :shape [])", S, grad=True, x=S); row("(slice x :start [] :stop [] :step [])", S, grad=True, x=S); row("(unslice x :start [] :shape [])", S, grad=True, x=S)
     row("(take x i)", X[1], grad=True, x=X, i=i64(np.array(1))); row("(one_hot i :depth [4])", np.eye(4)[2], i=i64(np.array(2))); row("(cast x :dtype i32)", np.array(2, dtype=np.int32), x=S)
 
+    # matmul of every pair of ranks: a vector is a row on the left and a column on the right, batches stretch
+    some = lambda shape, at: Z.ravel()[at:at + int(np.prod(shape))].reshape(shape)
+    LEFT = [some(s, 100) for s in [(4,), (2, 4), (3, 2, 4), (2, 1, 2, 4)]]; RIGHT = [some(s, 200) for s in [(4,), (4, 3), (3, 4, 3), (2, 3, 4, 3)]]
+    for a in LEFT:
+        for b in RIGHT: row("(matmul x y)", a @ b, grad=True, x=a, y=b)
+    row("(matmul x y)", LEFT[2][:1] @ RIGHT[2], grad=True, x=LEFT[2][:1], y=RIGHT[2]); row("(matmul x y)", LEFT[2][:0] @ RIGHT[1], grad=True, x=LEFT[2][:0], y=RIGHT[1])
+    row("(matmul x y)", INT[0] @ DIV.T, x=i64(INT[0]), y=i64(DIV.T)); row("(matmul x y)", np.zeros(2), grad=True, x=np.zeros(0), y=np.zeros((0, 2)))
+
 DT = {np.dtype("bool"): "BOOL", np.dtype("int64"): "I64", np.dtype("int32"): "I32", np.dtype("uint32"): "U32"}
 def num(v):
     v = float(v)

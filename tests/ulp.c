@@ -9,6 +9,7 @@
 #include <string.h>
 #include "backends/cpu/cpu.h"
 #include "tests/elem_bounds.h"
+#include "tests/asked.h"
 
 typedef struct worst { double ulps, a, b, got, want; long odd; double odd_a, odd_b, odd_got, odd_want; } worst;
 enum { BLOCK = 1000 };
@@ -62,14 +63,6 @@ static worst sweep(const cg_vec *v, int op, const elem_bound *bound, long points
             judge(&w, bound, x[i], y[i], out[i], want[i]);
     }
     return w;
-}
-
-static bool asked(const char *name, char **names, int n)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return n == 0;
 }
 
 int main(int argc, char **argv)

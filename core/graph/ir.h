@@ -69,7 +69,7 @@ typedef struct cg_op {
     int (*infer)(cg_node *n, cg_error *err);
     /* (optional) A form: a name that is written, and what it is made of; no node ever has this op. NULL when that is wrong (the graph says why). */
     cg_node *(*form)(const cg_node *n);
-    /* (optional) What an inferred candidate is, if that is something simpler; NULL: the node itself. */
+    /* (optional) What an inferred candidate is: CG_ITSELF, or something simpler. NULL: a builder failed and has said why. */
     cg_node *(*simple)(const cg_node *candidate);
     /* gout[i]: gradient of output i, NULL: disconnected (a node of one output is only asked with gout[0]). need[i]: input i is asked for.
      * gin[i], CG_DISCONNECTED before: the gradient for input i, or one of the three kinds of none. NULL: a builder failed and has said why. */
@@ -78,6 +78,7 @@ typedef struct cg_op {
     int (*emit)(struct cg_loop_builder *, const cg_node *n, const struct cg_spot *at);     /* (optional) one element of n inside a LOOP */
 } cg_op;
 extern const cg_op cg__ops[CG_OP_COUNT];
+#define CG_ITSELF       ((cg_node *)-1)
 #define CG_ZERO         ((cg_node *)-1)          /* identically zero: n varies with the operand in steps (floor), or not at all */
 #define CG_DISCONNECTED ((cg_node *)-2)          /* the operand's value is no part of n's: a size, a position, what a builder cut off */
 cg_node *cg__undefined(cg_graph *g, const char *reason);        /* n varies with it, and there is no derivative; grad.c adds whose operand it is */

@@ -262,8 +262,8 @@ cg_node *cg__node(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const c
     cg__error_clear(&err);
     if (n.op->infer(&n, &err) < 0)
         return cg__graph_fail(g, err.code, "%s", err.text);
-    cg_node *simpler = n.op->simple ? n.op->simple(&n) : NULL;
-    return simpler ? simpler : intern(g, &n);
+    cg_node *simplest = n.op->simple ? n.op->simple(&n) : CG_ITSELF;
+    return simplest == CG_ITSELF ? intern(g, &n) : simplest;
 }
 
 cg_node *cg__get(cg_node *tuple, int k)
@@ -351,6 +351,8 @@ CG_API cg_node *cg_constant(cg_graph *g, cg_dtype d, const int64_t *shape, int r
             return cg__graph_fail(g, CG_ESHAPE, "cg_constant: size %lld on axis %d is negative or too large", (long long)shape[i], i);
         t.dim[i].n = shape[i];
     }
+    if (!data && bytes)
+        return cg__graph_fail(g, CG_EINVAL, "cg_constant: there are %zu bytes of values, and they are NULL", bytes);
     return constant(g, &t, data, bytes);
 }
 

@@ -91,6 +91,10 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
         return NULL;
     }
     s->g = g;
+    if (o && o->struct_size != sizeof *o) {
+        broken(s, "begin", "the options are not made by CG_SCAN of this version");
+        return s;
+    }
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))

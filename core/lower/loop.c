@@ -144,15 +144,6 @@ cg_dtype cg__loop_dtype(const cg_loop_builder *b, int value)
     return value < 0 ? CG_F32 : b->vals.at[value].dtype;
 }
 
-static int level_of(const cg_loop_builder *b, const cg_num *stride)
-{
-    int level = 0;
-    for (int l = 0; l < b->loop.naxes; l++)
-        if (stride[l] != CG_NUM_NONE && !cg__num_is(b->p, stride[l], 0))
-            level = l >= b->loop.nouter ? 2 : level > 1 ? level : 1;
-    return level;
-}
-
 int cg__loop_coord(cg_loop_builder *b, const cg_coord *c)
 {
     int v = -1;
@@ -248,7 +239,7 @@ int cg__loop_load(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int g
         o.gather_stride = s;
         o.gather_limit = cg__lower_dim(b->L, n->type.dim[gather_axis]);
     }
-    return load(b, n, o, level_of(b, o.stride));
+    return load(b, n, o, cg__stride_level(b->p, &b->loop, o.stride));
 }
 
 /* Whether the coordinate runs over the axis exactly: then it needs no window. */
@@ -274,7 +265,7 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     o.window = cg__arena(&p->arena, CG_WINDOWS_MAX * sizeof *o.window);
     if (!o.window)
         return fail(b, CG_ENOMEM, "no memory");
-    int level = level_of(b, o.stride);
+    int level = cg__stride_level(b->p, &b->loop, o.stride);
     for (int i = 0; i < n->type.rank; i++) {
         const cg_coord *c = &where->axis[i];
         if (cg__num_is(p, cg__coord_num(p, c->off), 0) && covers(b, c, n->type.dim[i]))
@@ -285,7 +276,7 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
         *w = (cg_window){ .lo = cg__num_const(p, 0), .hi = cg__lower_dim(b->L, n->type.dim[i]), .c0 = cg__coord_num(p, c->off) };
         for (int l = 0; l < CG_AXES_MAX; l++)
             w->c[l] = c->c[l] == CG_COORD_ONE ? cg__num_const(p, 1) : c->c[l];
-        const int wl = level_of(b, w->c);
+        const int wl = cg__stride_level(b->p, &b->loop, w->c);
         level = wl > level ? wl : level;
     }
     return load(b, n, o, level);
@@ -295,7 +286,7 @@ int cg__loop_load_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off,
 {
     cg_operand o = { .slot = slot, .gather = -1, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
     address(b, n, off, at, &o);
-    return load(b, n, o, level_of(b, o.stride));
+    return load(b, n, o, cg__stride_level(b->p, &b->loop, o.stride));
 }
 
 int cg__loop_store_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value)
@@ -305,7 +296,7 @@ int cg__loop_store_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off
         return fail(b, CG_EUNSUPPORTED, "cannot be computed in a loop");
     address(b, n, off, at, &o);
     const int k = add_operand(b, o);
-    cg_val v = VAL(.kind = CG_V_STORE, .dtype = n->type.dtype, .level = (uint8_t)level_of(b, o.stride));
+    cg_val v = VAL(.kind = CG_V_STORE, .dtype = n->type.dtype, .level = (uint8_t)cg__stride_level(b->p, &b->loop, o.stride));
     v.operand = k;
     v.a[0] = value;
     return add_val(b, v);

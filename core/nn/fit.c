@@ -36,8 +36,10 @@ static int one_epoch(const cg_fit_spec *o, cg_progress *p, int64_t done)
 
 CG_API int cg_fit(const cg_fit_spec *o)
 {
+    if (!o || o->struct_size != sizeof *o)
+        return cg__nn_fail(CG_EINVAL, "cg_fit: the options are not made by CG_FIT of this version");
     const int64_t n = cg_array_count(o->order);
-    if (!o->step || o->batch < 1 || o->done < 0 || cg_array_dtype(o->order) != CG_I64)
+    if (!o->step || !o->order || o->batch < 1 || o->done < 0 || cg_array_dtype(o->order) != CG_I64)
         return cg__nn_fail(CG_EINVAL, "cg_fit: needs a step function, an order in i64 batches of at least 1 row and steps done from 0, got %lld and %lld", (long long)o->batch, (long long)o->done);
     int64_t *rows = cg__zalloc((size_t)(n + 1) * sizeof *rows);
     cg_progress p = { .steps = n / o->batch + (n % o->batch != 0) };

@@ -81,8 +81,7 @@ CG_API const char *cg_optimizer_name(cg_optimizer_kind k)
 
 static cg_optimizer complete(const cg_optimizer *given)
 {
-    cg_optimizer o = { 0 };
-    memcpy(&o, given, given->struct_size < sizeof o ? given->struct_size : sizeof o);
+    cg_optimizer o = *given;
     const struct { double *at, missing; } defaults[] = { { &o.rate, kinds[o.kind].rate }, { &o.eps, kinds[o.kind].eps }, { &o.momentum, 0.9 },
                                                          { &o.beta1, 0.9 }, { &o.beta2, 0.999 }, { &o.rho, 0.9 }, { &o.decay, 0.01 } };
     for (int i = 0; i < CG_LEN(defaults); i++)
@@ -163,6 +162,8 @@ static int optimize(cg_net *n, cg_node *loss, rule *r, cg_node **list, int count
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
 {
     CG_BUILDER(n->g);
+    if (given && given->struct_size != sizeof *given)
+        return cg__nn_fail(CG_EINVAL, "cg_optimize: the options are not made by CG_OPTIMIZER of this version");
     if (!loss || !given || (unsigned)given->kind >= CG_LEN(kinds))
         return loss ? cg__nn_fail(CG_EINVAL, "cg_optimize: there is no such optimiser") : why(n);
     if (n->updates.n)

@@ -36,7 +36,7 @@ CG_DECLARE_SIMPLE(cg__arange_simple)
 {
     cg_graph *g = n->graph;
     if (n->nin == 3)
-        return NULL;
+        return CG_ITSELF;
     return cg_arange(n->nin == 2 ? n->in[0] : cg__const_i64(g, 0), n->in[n->nin - 1], cg__const_i64(g, 1));
 }
 

@@ -205,16 +205,35 @@ CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d)
     return classes ? cg_cast(cg__build(classes->graph, CG_OP_one_hot, &classes, 1, &(cg_attr){ 1, &depth }), d) : NULL;
 }
 
+/* Whether src stretches to a[rows], as far as is known. */
+static int addends_ok(const cg_node *src, const cg_node *like, cg_error *err)
+{
+    const cg_type *s = &src->type, *t = &like->type;
+    bool fits = s->rank <= t->rank;
+    if (s->dtype != t->dtype)
+        return cg__fail(err, CG_EDTYPE, "cg_scatter_add: %s cannot be added to rows of %s", cg__label(src), cg_dtype_name(t->dtype));
+    for (int i = 1; fits && i <= s->rank; i++) {
+        const cg_dim_t from = s->dim[s->rank - i], to = t->dim[t->rank - i];
+        fits = from.sym || to.sym || from.n == 1 || from.n == to.n;
+    }
+    return fits ? CG_OK : cg__fail(err, CG_ESHAPE, "cg_scatter_add: %s does not stretch to the rows it is added to, %s", cg__label(src), cg__label(like));
+}
+
 CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src)
 {
     CG_BUILDER(cg_node_graph(a));
     if (!cg__graph_of((cg_node *[]){ a, rows, src }, 3))
         return NULL;
-    cg_node *like = cg_take(a, rows);                    /* the type that src must have, and the sentence when a and rows do not go together */
+    cg_error err = { 0 };
+    if (cg__rows_ok("cg_scatter_add", a, rows, &err) < 0)
+        return cg__graph_fail(a->graph, err.code, "%s", err.text);
+    cg_node *like = cg_take(a, rows);                    /* the type that src must have */
     src = src->type.weak ? cg_cast(src, a->type.dtype) : src;
-    if (like && src && src->type.dtype != a->type.dtype)
-        return cg__graph_fail(a->graph, CG_EDTYPE, "cg_scatter_add: %s cannot be added to rows of %s", cg__label(src), cg__label(a));
-    return like && src ? cg_add(a, cg__rows_sum(cg__broadcast_like(src, &like->type), rows, a)) : NULL;
+    if (!like || !src)
+        return NULL;
+    if (addends_ok(src, like, &err) < 0)
+        return cg__graph_fail(a->graph, err.code, "%s", err.text);
+    return cg_add(a, cg__rows_sum(cg__broadcast_like(src, &like->type), rows, a));
 }
 
 CG_DECLARE_SIMPLE(cg__scatter_add_form) { return cg_scatter_add(n->in[0], n->in[1], n->in[2]); }

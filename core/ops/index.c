@@ -258,13 +258,20 @@ cg_node *cg__spread(cg_node *x, int axis, int64_t step)
 
 /* ---- take and segment_sum */
 
+int cg__rows_ok(const char *who, const cg_node *a, const cg_node *rows, cg_error *err)
+{
+    if (a->type.rank < 1 || a->type.rank - 1 + rows->type.rank > CG_MAX_RANK)
+        return cg__fail(err, CG_ESHAPE, "%s: cannot take rows of %s by %s", who, cg__label(a), cg__label(rows));
+    if (!cg__is_int(rows->type.dtype))
+        return cg__fail(err, CG_EDTYPE, "%s: indices must be integers, are %s", who, cg__label(rows));
+    return CG_OK;
+}
+
 CG_DECLARE_INFER(cg__take_infer)
 {
     const cg_type *a = &n->in[0]->type, *idx = &n->in[1]->type;
-    if (a->rank < 1 || a->rank - 1 + idx->rank > CG_MAX_RANK)
-        return cg__fail(err, CG_ESHAPE, "cg_take: cannot take rows of %s by %s", cg__label(n->in[0]), cg__label(n->in[1]));
-    if (!cg__is_int(idx->dtype))
-        return cg__fail(err, CG_EDTYPE, "cg_take: indices must be integers, are %s", cg__label(n->in[1]));
+    if (cg__rows_ok("cg_take", n->in[0], n->in[1], err) < 0)
+        return err->code;
     n->type = (cg_type){ .dtype = a->dtype, .rank = a->rank - 1 + idx->rank };
     for (int i = 0; i < n->type.rank; i++)
         n->type.dim[i] = i < idx->rank ? idx->dim[i] : a->dim[i - idx->rank + 1];

@@ -32,7 +32,7 @@ CG_DECLARE_INFER(cg__concat_infer)
     return cg__set_ints(n, 0, &axis, 1);
 }
 
-CG_DECLARE_SIMPLE(cg__concat_simple) { return n->nin == 1 ? n->in[0] : NULL; }
+CG_DECLARE_SIMPLE(cg__concat_simple) { return n->nin == 1 ? n->in[0] : CG_ITSELF; }
 
 CG_DECLARE_GRAD(cg__concat_grad)
 {

@@ -30,7 +30,7 @@ CG_DECLARE_INFER(cg__dim_infer)
 CG_DECLARE_SIMPLE(cg__dim_simple)
 {
     const cg_dim_t d = n->in[0]->type.dim[n->attr[0].at[0]];
-    return d.sym || d.n >= 0 ? cg__dim_node(n->graph, d) : NULL;
+    return d.sym || d.n >= 0 ? cg__dim_node(n->graph, d) : CG_ITSELF;
 }
 
 /* The size of two that meet where either may be 1 and stretch. All are gone where it is known which are 1 (core/run/variant.c). */
@@ -63,7 +63,7 @@ CG_DECLARE_SIMPLE(cg__meet_simple)
     if (!x.sym || !y.sym)
         return cg__dim_is(x, 1) || (!y.sym && y.n != 1) ? b : a;
     const bool swap = cg__is(b, CG_OP_broadcast_dim) == cg__is(a, CG_OP_broadcast_dim) ? b->id < a->id : cg__is(b, CG_OP_broadcast_dim);
-    return swap ? cg__node(n->graph, CG_OP_broadcast_dim, (cg_node *[]){ b, a }, 2, NULL) : NULL;
+    return swap ? cg__node(n->graph, CG_OP_broadcast_dim, (cg_node *[]){ b, a }, 2, NULL) : CG_ITSELF;
 }
 
 /* ---- gradients of what has none */

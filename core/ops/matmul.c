@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* matmul: NumPy's rules over a node that takes (m, k) x (k, n) or (b, m, k) x (b, k, n); one GEMM step.
+/* matmul: a node takes (m, k) x (k, n) or (b, m, k) x (b, k, n) and is one GEMM step; of other ranks it is made by NumPy's rules.
  * dA = g B', dB = A' g; the transposes become flags of the GEMM.
  *
  *     (gemm A B alpha)     alpha A B                  made by rewriting (core/rewrite/blas.c); alpha is a constant
@@ -8,11 +8,16 @@
  */
 #include "core/ops/ops.h"
 
-CG_DECLARE_INFER(cg__matmul_infer)
+/* A node as it is; what other operands give, numpys_rules makes of such nodes. */
+static bool is_plain(const cg_node *n)
+{
+    const int r = n->in[0]->type.rank;
+    return (r == 2 || r == 3) && n->in[1]->type.rank == r;
+}
+
+static int product_infer(cg_node *n, cg_error *err)
 {
     const cg_type *a = &n->in[0]->type, *b = &n->in[1]->type;
-    if (a->rank != b->rank || (a->rank != 2 && a->rank != 3))
-        return cg__fail(err, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s", cg__label(n->in[0]), cg__label(n->in[1]));
     if (a->dtype != b->dtype)
         return cg__fail(err, CG_EDTYPE, "cg_matmul: needs operands of one dtype, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
     const cg_dim_t ka = a->dim[a->rank - 1], kb = b->dim[b->rank - 2];
@@ -28,6 +33,14 @@ CG_DECLARE_INFER(cg__matmul_infer)
     return CG_OK;
 }
 
+CG_DECLARE_INFER(cg__matmul_infer)
+{
+    const cg_node *a = n->in[0], *b = n->in[1];
+    if (!a->type.rank || !b->type.rank)
+        return cg__fail(err, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s: a scalar has no rows", cg__label(a), cg__label(b));
+    return is_plain(n) ? product_infer(n, err) : CG_OK;      /* else simple goes by NumPy's rules */
+}
+
 /* (m, k) x (k, n) as (m, k, 1) x (1, k, n) summed over k, wrapping; on bools it is whether any pair holds. */
 static cg_node *summed(const cg_node *n)
 {
@@ -38,13 +51,84 @@ static cg_node *summed(const cg_node *n)
     return n->type.dtype == CG_BOOL ? cg_any(terms, &along) : cg_cast(cg_sum(terms, &along), n->type.dtype);
 }
 
+/* ---- NumPy's rules */
+
+/* All the batch as one axis. */
+static cg_node *three(cg_node *x)
+{
+    if (!x)
+        return NULL;
+    cg_graph *g = x->graph;
+    cg_dim_t batch = { .n = 1 };
+    const int r = x->type.rank;
+    for (int i = 0; i < r - 2; i++)
+        batch = cg__dim_mul(g, batch, x->type.dim[i]);
+    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, batch), cg__dim_node(g, x->type.dim[r - 2]), cg__dim_node(g, x->type.dim[r - 1]) }, 3);
+}
+
+static cg_node *stretched(cg_node *x, const cg_type *batch)
+{
+    cg_type t = *batch;
+    for (int i = 0; i < 2; i++)
+        t.dim[t.rank++] = x->type.dim[x->type.rank - 2 + i];
+    return cg__broadcast_like(x, &t);
+}
+
+static cg_node *batched(cg_node *a, cg_node *b)
+{
+    cg_graph *g = a->graph;
+    cg_type x = a->type, y = b->type, batch = { 0 };
+    x.rank -= 2;
+    y.rank -= 2;
+    if (!cg__broadcast(g, &x, &y, &batch))
+        return cg__graph_fail(g, CG_ESHAPE, "cg_matmul: batches of %s and %s do not broadcast", cg__label(a), cg__label(b));
+    cg_node *c = cg__build(g, CG_OP_matmul, (cg_node *[]){ three(stretched(a, &batch)), three(stretched(b, &batch)) }, 2, NULL);
+    if (!c)
+        return NULL;
+    for (int i = 0; i < 2; i++)
+        batch.dim[batch.rank++] = c->type.dim[1 + i];
+    return cg__reshape_like(c, &batch);
+}
+
+/* A vector is one row, or one column, whose axis the result does not have. */
+static cg_node *numpys_rules(cg_node *a, cg_node *b)
+{
+    const bool va = a->type.rank == 1, vb = b->type.rank == 1;
+    a = va ? cg_expand_dims(a, 0) : a;
+    b = vb ? cg_expand_dims(b, 1) : b;
+    if (!a || !b)
+        return NULL;
+    cg_node *c = a->type.rank == 2 && b->type.rank == 2 ? cg_matmul(a, b) : batched(a, b);
+    if (!c || (!va && !vb))
+        return c;
+    cg_type t = c->type;
+    if (vb)
+        t.rank--;
+    if (va) {
+        t.dim[t.rank - (vb ? 1 : 2)] = c->type.dim[c->type.rank - 1];
+        t.rank--;
+    }
+    return cg__reshape_like(c, &t);
+}
+
 CG_DECLARE_SIMPLE(cg__matmul_simple)
 {
-    const cg_dtype d = n->type.dtype;
+    const cg_dtype d = n->in[0]->type.dtype;
+    if (!is_plain(n))
+        return numpys_rules(n->in[0], n->in[1]);
     if (d == CG_F32 || d == CG_F64)
-        return NULL;
+        return CG_ITSELF;
     return cg__is_float(d) ? cg_cast(cg_matmul(cg_cast(n->in[0], CG_F32), cg_cast(n->in[1], CG_F32)), d) : summed(n);
 }
+
+CG_API cg_node *cg_matmul(cg_node *a, cg_node *b)
+{
+    CG_BUILDER(cg_node_graph(a));
+    cg_node *in[2] = { a, b };
+    return cg__build(cg__graph_of(in, 2), CG_OP_matmul, in, 2, NULL);
+}
+
+/* ---- the node */
 
 static cg_node *swapped(cg_node *x)
 {
@@ -120,7 +204,9 @@ CG_DECLARE_INFER(cg__gemm_infer)
     double alpha;
     if (n->nin < 3)
         return cg__fail(err, CG_EINVAL, "cg_gemm: takes two matrices, a factor and an addend, got %d operands", n->nin);
-    if (cg__matmul_infer(n, err) < 0)
+    if (!is_plain(n))
+        return cg__fail(err, CG_ESHAPE, "cg_gemm: needs two matrices, or two batches of them, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    if (product_infer(n, err) < 0)
         return err->code;
     const cg_node *scale = n->in[2];
     if (n->type.dtype != CG_F32 && n->type.dtype != CG_F64)
@@ -151,65 +237,4 @@ CG_DECLARE_LOWER(cg__gemm_lower)
     if (rc == CG_OK && c && cg__lower_slot(L, c) != cg__lower_slot(L, n))
         rc = cg__lower_into(L, c, (cg_target){ cg__lower_slot(L, n), cg__lower_off(L, n), false });
     return rc < 0 ? rc : product(L, n, alpha, c ? 1 : 0);
-}
-
-/* ---- NumPy's rules */
-
-static cg_node *three(cg_node *x)
-{
-    cg_graph *g = x->graph;
-    cg_dim_t batch = { .n = 1 };
-    const int r = x->type.rank;
-    for (int i = 0; i < r - 2; i++)
-        batch = cg__dim_mul(g, batch, x->type.dim[i]);
-    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, batch), cg__dim_node(g, x->type.dim[r - 2]), cg__dim_node(g, x->type.dim[r - 1]) }, 3);
-}
-
-static cg_node *stretched(cg_node *x, const cg_type *batch)
-{
-    cg_type t = *batch;
-    for (int i = 0; i < 2; i++)
-        t.dim[t.rank++] = x->type.dim[x->type.rank - 2 + i];
-    return cg__broadcast_like(x, &t);
-}
-
-static cg_node *batched(cg_node *a, cg_node *b)
-{
-    cg_graph *g = a->graph;
-    cg_type x = a->type, y = b->type, batch = { 0 };
-    x.rank -= 2;
-    y.rank -= 2;
-    if (!cg__broadcast(g, &x, &y, &batch))
-        return cg__graph_fail(g, CG_ESHAPE, "cg_matmul: batches of %s and %s do not broadcast", cg__label(a), cg__label(b));
-    cg_node *c = cg__build(g, CG_OP_matmul, (cg_node *[]){ three(stretched(a, &batch)), three(stretched(b, &batch)) }, 2, NULL);
-    if (!c)
-        return NULL;
-    for (int i = 0; i < 2; i++)
-        batch.dim[batch.rank++] = c->type.dim[1 + i];
-    return cg__reshape_like(c, &batch);
-}
-
-CG_API cg_node *cg_matmul(cg_node *a, cg_node *b)
-{
-    CG_BUILDER(cg_node_graph(a));
-    cg_node *in[2] = { a, b };
-    cg_graph *g = cg__graph_of(in, 2);
-    if (!g)
-        return NULL;
-    if (a->type.rank == 0 || b->type.rank == 0)
-        return cg__graph_fail(g, CG_ESHAPE, "cg_matmul: cannot multiply %s by %s: a scalar has no rows", cg__label(a), cg__label(b));
-    const bool va = a->type.rank == 1, vb = b->type.rank == 1;
-    a = va ? cg_expand_dims(a, 0) : a;
-    b = vb ? cg_expand_dims(b, 1) : b;
-    cg_node *c = a->type.rank == 2 && b->type.rank == 2 ? cg__build(g, CG_OP_matmul, (cg_node *[]){ a, b }, 2, NULL) : batched(a, b);
-    if (!c || (!va && !vb))
-        return c;
-    cg_type t = c->type;
-    if (vb)
-        t.rank--;
-    if (va) {
-        t.dim[t.rank - (vb ? 1 : 2)] = c->type.dim[c->type.rank - 1];
-        t.rank--;
-    }
-    return cg__reshape_like(c, &t);
 }

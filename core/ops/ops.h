@@ -18,6 +18,7 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
+int cg__rows_ok(const char *who, const cg_node *a, const cg_node *rows, cg_error *err);     /* whether a[rows] may be meant */
 cg_node *cg__rows_sum(cg_node *src, cg_node *rows, cg_node *a);   /* what src, of the type of take(a, rows), adds to each row of a */
 int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);

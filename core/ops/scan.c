@@ -37,7 +37,7 @@ CG_DECLARE_INFER(cg__tuple_infer)
 
 CG_DECLARE_SIMPLE(cg__get_simple)
 {
-    return cg__is(n->in[0], CG_OP_tuple) ? n->in[0]->in[n->attr[0].at[0]] : NULL;
+    return cg__is(n->in[0], CG_OP_tuple) ? n->in[0]->in[n->attr[0].at[0]] : CG_ITSELF;
 }
 
 CG_DECLARE_INFER(cg__get_infer)

@@ -209,7 +209,7 @@ CG_DECLARE_SIMPLE(cg__sum_to_simple)
         same = same && cg__dim_same(a->type.dim[i], t->dim[i]);
     }
     if (same || !count)
-        return same ? a : NULL;
+        return same ? a : CG_ITSELF;
     cg_node *s = cg_sum(a, CG_REDUCE(.axes = axes, .naxes = count, .keepdims = 1));
     if (lead && s) {                                         /* the leading axes have size 1 now */
         cg_type rest = s->type;

@@ -195,8 +195,10 @@ CG_DECLARE_GRAD(cg__window_sum_grad)
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o)
 {
     CG_BUILDER(cg_node_graph(a));
-    if (!a || !o)
+    if (!a)
         return NULL;
+    if (!o || o->struct_size != sizeof *o)
+        return cg__graph_fail(a->graph, CG_EINVAL, "cg_sliding_window_view: the options are not made by CG_WINDOWS of this version");
     const int n = o->naxes;
     const cg_attr attrs[] = { { n, o->size }, { n, o->axes }, { o->stride ? n : -1, o->stride }, { o->dilation ? n : -1, o->dilation },
                               { o->before ? n : -1, o->before }, { o->after ? n : -1, o->after } };

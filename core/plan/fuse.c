@@ -85,15 +85,6 @@ static void map_strides(merge *m, const int *first, int naxes, cg_num *c)
 
 /* ---- values */
 
-static int level_of(const merge *m, const cg_num *stride)
-{
-    int level = 0;
-    for (int k = 0; k < m->loop.naxes; k++)
-        if (stride[k] != CG_NUM_NONE && !cg__num_is(m->p, stride[k], 0))
-            level = k >= m->loop.nouter ? 2 : level > 1 ? level : 1;
-    return level;
-}
-
 static int own_level(const merge *m, const cg_val *v)
 {
     if (v->kind == CG_V_INDEX)
@@ -101,9 +92,9 @@ static int own_level(const merge *m, const cg_val *v)
     if (v->kind != CG_V_LOAD && v->kind != CG_V_STORE)
         return 0;
     const cg_operand *o = &m->operands[v->operand];
-    int level = level_of(m, o->stride);
+    int level = cg__stride_level(m->p, &m->loop, o->stride);
     for (int w = 0; w < o->nwindows; w++) {
-        const int k = level_of(m, o->window[w].c);
+        const int k = cg__stride_level(m->p, &m->loop, o->window[w].c);
         level = k > level ? k : level;
     }
     return level;

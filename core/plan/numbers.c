@@ -52,6 +52,15 @@ bool cg__num_is(const cg_plan *p, cg_num id, int64_t v)
     return id >= 0 && p->nums.at[id].op == CG_N_CONST && p->nums.at[id].imm == v;
 }
 
+int cg__stride_level(const cg_plan *p, const cg_loop *l, const cg_num *stride)
+{
+    int level = 0;
+    for (int k = 0; k < l->naxes; k++)
+        if (stride[k] != CG_NUM_NONE && !cg__num_is(p, stride[k], 0))
+            level = k >= l->nouter ? 2 : level > 1 ? level : 1;
+    return level;
+}
+
 static bool is_const(const cg_plan *p, cg_num id)
 {
     return p->nums.at[id].op == CG_N_CONST;

@@ -149,6 +149,8 @@ bool cg__plan_repeats(cg_plan *p);                                              
 void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step);        /* sets STEP, recomputes what depends on it */
 /* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
 int cg__stride_class(const cg_plan *p, cg_num id);
+/* How often what has these strides changes: 0 never, 1 once an outer point, 2 at every inner point (the level of a value). */
+int cg__stride_level(const cg_plan *p, const cg_loop *l, const cg_num *stride);
 
 /* ---- stages.c: the last stage; what level 2 work a stage does: its reductions and stores, and all they are computed from (sets need[v]) */
 int cg__loop_last_stage(const cg_loop *l);

@@ -103,5 +103,7 @@ int64_t data_classes(const dataset *d)
 
 const char *data_default_dir(void)
 {
-    return access(CG_DATA_INSTALLED "/mnist5k", R_OK) == 0 ? CG_DATA_INSTALLED "/mnist5k" : CG_DATA_SOURCE "/mnist5k";
+    static char dir[4200];
+    snprintf(dir, sizeof dir, "%s/mnist5k", cg_data_dir());
+    return dir;
 }
