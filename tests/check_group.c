@@ -62,12 +62,12 @@ static int steps_of(const char *plan)
 
 static void compare(const row *r)
 {
-    static float values[LONGEST];
+    static float values[LONGEST + MEMBERS];
     char want[64];
     cg_graph *g = cg_graph_new();
     cg_node *x[MEMBERS];
     cg_array *in[MEMBERS], *all[MEMBERS];
-    for (int i = 0; i < LONGEST; i++)
+    for (int i = 0; i < LONGEST + MEMBERS; i++)
         values[i] = (float)((i * 37) % 101 - 50) / 16;
     for (int m = 0; m < MEMBERS; m++) {
         in[m] = cg_array_new(CG_F32, &r->length[m], 1, values + m);
