@@ -57,8 +57,8 @@ static void add(cg_strb *out, const char *text) { cg__strb_add(out, text, strlen
 static void float_text(double v, cg_strb *out)
 {
     char s[40];
-    if (v != v || (v == (int)v && !signbit(v) && v < 1e9)) {
-        cg__strb(out, v != v ? "nan" : "%d", (int)v);
+    if (v != v || (v >= 0 && v < 1e9 && v == (int)v && !signbit(v))) {
+        cg__strb(out, v != v ? "nan" : "%d", v != v ? 0 : (int)v);
         return;
     }
     snprintf(s, sizeof s, "%.9g", v);
