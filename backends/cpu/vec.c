@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Whole-array functions from the scalar table, one instance a row and compute type. Compiled twice, for baseline and for
- * AVX2 (CG_VEC names the table), always with -O3 -ffp-contract=off, so that both give the same bits. */
+/* Whole-array functions from the scalar table, one instance a row and compute type. Compiled for baseline, AVX2 and AVX-512
+ * (CG_VEC_TABLE names the table), always with -O3 -ffp-contract=off, so that all give the same bits. */
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
