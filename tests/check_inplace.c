@@ -32,6 +32,9 @@ static cg_node *product_with_old(nodes x) { return cg_matmul(x[A], cg_reshape(x[
 static cg_node *product_with_new(nodes x) { return cg_matmul(sgd(x), cg_reshape(x[V], CG_SHAPE(3, 1))); }
 static cg_node *change(nodes x) { return cg_matmul(cg_sub(plus_b(x), x[A]), cg_reshape(x[V], CG_SHAPE(3, 1))); }
 static cg_node *read_flipped(nodes x) { return cg_add(cg_flip(sgd(x), 1), cg_flip(x[A], 1)); }
+static cg_node *rows_of(cg_node *a, int64_t from, int64_t to) { return cg_slice(a, 0, cg_scalar(cg_node_graph(a), CG_I64, (double)from), cg_scalar(cg_node_graph(a), CG_I64, (double)to), 1); }
+static cg_node *rolled(nodes x) { return cg_concatenate(CG_NODES(rows_of(x[A], 1, 2), rows_of(x[B], 0, 1)), 0); }
+static cg_node *second_replaced(nodes x) { return cg_concatenate(CG_NODES(rows_of(x[A], 0, 1), rows_of(x[B], 0, 1)), 0); }
 
 static const row rows[] = {
     { "a product is added to the variable: no step but the product", sgd, NULL, NULL, 1, 1 },
@@ -51,6 +54,8 @@ static const row rows[] = {
     { "a product reads the new value", sgd, NULL, product_with_new, 1, 2 },
     { "old and new value are read after the update", plus_b, NULL, change, 1, 2 },
     { "the old value is read with the new one", sgd, NULL, read_flipped, 0, 0 },
+    { "rows move up, and a new one comes in", rolled, NULL, NULL, 0, 2 },
+    { "a row stays, and the other is replaced", second_replaced, NULL, NULL, 1, 1 },
 };
 
 /* ---- functions */
@@ -185,6 +190,24 @@ START_TEST(values_are_right)
 }
 END_TEST
 
+/* A buffer of the last values: what stays moves to other places, so a part of the new value that is a copy of the old one is not there already. */
+START_TEST(a_rolling_buffer_rolls)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *w = cg_array_new(CG_F32, CG_SHAPE(5), (const float[]){ 1, 2, 3, 4, 5 }), *v = cg_array_new(CG_F32, CG_SHAPE(2), (const float[]){ 6, 7 });
+    cg_node *W = cg_shared(g, "W", w), *x = cg_input(g, "x", CG_F32, CG_SHAPE(2));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x), CG_UPDATES({ W, cg_concatenate(CG_NODES(rows_of(W, 2, 5), x), 0) })));
+    ck_assert_msg(f && cg_call(f, CG_ARRAYS(v), NULL) == CG_OK, "%s", cg_last_error()->text);
+    same("rolled once", w, (const float[]){ 3, 4, 5, 6, 7 });
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(v), NULL), CG_OK);
+    same("rolled twice", w, (const float[]){ 5, 6, 7, 6, 7 });
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(w);
+    cg_array_free(v);
+}
+END_TEST
+
 START_TEST(an_input_may_be_the_variable)
 {
     cg_graph *g = cg_graph_new();
@@ -245,6 +268,6 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("inplace", each_update_is_where_it_may_be, values_are_right, an_input_may_be_the_variable, two_nodes_may_be_one_variable,
+    return RUN_TESTS("inplace", each_update_is_where_it_may_be, values_are_right, a_rolling_buffer_rolls, an_input_may_be_the_variable, two_nodes_may_be_one_variable,
                      a_failed_step_leaves_the_variable);
 }

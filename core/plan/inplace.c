@@ -21,11 +21,17 @@ typedef struct placer {
     int last_fail, free_from;            /* free_from: steps before are in or before a REPEAT and stay */
 } placer;
 
+/* The step copies values of the one slot to their own places in the other: all of them, or a part (a concatenation's first part). */
 static bool copies(const cg_step *s, int from, int to)
 {
     const cg_loop *l = &s->loop;
-    return s->kind == CG_STEP_LOOP && l->nvals == 2 && l->vals[0].kind == CG_V_LOAD && l->vals[1].kind == CG_V_STORE && l->naxes == l->nouter &&
-           l->operands[l->vals[0].operand].slot == from && l->operands[l->vals[1].operand].slot == to;
+    if (s->kind != CG_STEP_LOOP || l->nvals != 2 || l->vals[0].kind != CG_V_LOAD || l->vals[1].kind != CG_V_STORE || l->naxes != l->nouter)
+        return false;
+    const cg_operand *in = &l->operands[l->vals[0].operand];
+    cg_operand out = l->operands[l->vals[1].operand];
+    const bool between = in->slot == from && out.slot == to;
+    out.slot = from;
+    return between && cg__same_place(in, &out);
 }
 
 /* ---- who touches what */
