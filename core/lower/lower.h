@@ -39,6 +39,7 @@ int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the pl
 cg_num cg__lower_off(cg_lower *, const cg_node *n);
 int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the place of n, or finds it given: a status */
 bool cg__lower_take(cg_lower *, const cg_node *n, const cg_node *from);          /* n is placed where `from` is, if only n reads that and the plan owns it */
+int cg__lower_over(cg_lower *, const cg_node *n, const cg_node *x);               /* makes the place of n, where x is first: x's own if only n reads that */
 void cg__lower_alias(cg_lower *, const cg_node *n, int slot, cg_num off);        /* n is there already */
 int cg__lower_temp(cg_lower *, cg_dtype d, cg_num count, const char *label);     /* an arena slot of no node, or -1 */
 cg_step *cg__lower_step(cg_lower *, cg_step_kind kind, const cg_node *n);        /* appends; valid until the next */

@@ -104,7 +104,8 @@ static void gemm(const cg_plan *p, const cg_step *s, cg_strb *out)
 
 static void kernel(const cg_plan *p, const cg_step *s, cg_strb *out)
 {
-    cg__strb(out, "(scatter_add");
+    static const char *const names[CG_KERNEL_COUNT] = { [CG_K_ROW_NUMBERS] = "row_numbers", [CG_K_SET_ROWS] = "set_rows", [CG_K_ADD_ROWS] = "add_rows" };
+    cg__strb(out, "(%s", names[s->kernel.id]);
     for (int i = 0; i < s->kernel.nslots; i++)
         cg__strb(out, " s%d", s->kernel.slots[i]);
     cg__strb(out, " ");
