@@ -92,7 +92,7 @@ static double element(cg_array *a, int64_t i)
 
 /* ---- agreement */
 
-/* A factor that is NaN or infinite makes all of a scaled sum of rows NaN; where it goes into the rows it stays with them. */
+/* A factor that is NaN makes all of a scaled sum of rows NaN; where it goes into the rows it stays with them. */
 static bool keeps_to_rows(const cg_rule *r, double old) { return isnan(old) && strcmp(r->name, "mul_rows") == 0; }
 
 static bool same(double a, double b) { return a == b || (isnan(a) && isnan(b)); }

@@ -242,7 +242,7 @@ static const cg_rule rules[] = {
     RULE(sub_rows,          CANONICAL, ULP,    "(sub ?x (inc_rows 0 ?i ?y :axis ?a):once)", "(inc_rows ?x ?i (neg ?y) :axis ?a)",
          .when = "same_type", .example = "(sub x (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
     RULE(mul_rows,          CANONICAL, ULP,     "(mul ?s (inc_rows ?z ?i ?y :axis ?a):once)", "(inc_rows ?z ?i (mul ?s ?y) :axis ?a)",
-         .when = "scales_rows", .example = "(mul (sum x) (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
+         .when = "scales_rows", .example = "(mul (tanh (sum x)) (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
 
     /* reductions of reductions, of views, of what is equal everywhere */
     RULE(sum_sum,           CANONICAL, ULP,    "(sum (sum ?x):once)",                 NULL,
