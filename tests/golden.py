@@ -182,6 +182,9 @@ with np.errstate(all="ignore"):
         row(f"({name}_rows x i y)", f(INT, [1, 1], 3 * INT), x=i64(INT), i=i64(np.array([1, 1])), y=i64(3 * INT))
     row("(take x i :axis 1)", X[:, IDX], grad=True, x=X, i=i64(IDX)); row("(take x i :axis -2)", Q[:, IJ], grad=True, x=Q, i=i64(IJ))
     row("(take x i :axis 1)", X[:, -2], grad=True, x=X, i=i64(np.array(-2))); row("(slice (take x i :axis 2) :start [none 1] :step [none -1])", Q[:, 1::-1, IDX], grad=True, x=Q, i=i64(IDX))
+    row("(sum (mul (take x i) y) :axis [1])", (X[IDX] * ROW).sum(1), grad=True, x=X, i=i64(IDX), y=ROW); row("(max (take x i :axis 1) :axis [0 1])", Q[:, [1, -1]].max((0, 1)), x=Q, i=i64(np.array([1, -1])))
+    row("(sum (take x i) :axis [0])", X[IJ].sum(0), grad=True, x=X, i=i64(IJ))
+    row("(add (reshape (add (dim x :axis 0) 1) :shape [1 1]) i)", INT + 4, x=X, i=i64(INT))
     row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
     row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 

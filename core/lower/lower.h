@@ -46,7 +46,7 @@ cg_step *cg__lower_step(cg_lower *, cg_step_kind kind, const cg_node *n);       
 /* n as offset and strides over a slot, seen through transposes, slices and unit axes; false: only its own slot will do. */
 typedef struct cg_strided { int slot; cg_num off, stride[CG_MAX_RANK]; } cg_strided;
 bool cg__lower_strided(cg_lower *, const cg_node *n, cg_strided *out);
-/* The same for a dense n: its own place, or rows of a placed array. */
+/* The same for a dense n: its own place, or rows of a placed array; a host integer is written to a place. */
 bool cg__lower_dense(cg_lower *, const cg_node *n, int *slot, cg_num *off);
 cg_num cg__slice_first(cg_lower *, const cg_node *n, int axis);  /* first element of a slice along an axis (core/ops/index.c) */
 

@@ -175,17 +175,6 @@ CG_DECLARE_GRAD(cg__inc_rows_grad)
     return CG_OK;
 }
 
-/* Where a dense value is; a host integer is written to a place first. */
-typedef struct dense { int slot; cg_num off; } dense;
-
-static int find_dense(cg_lower *L, const cg_node *n, dense *at)
-{
-    if (!cg__lower_is_host(L, n))
-        return cg__lower_dense(L, n, &at->slot, &at->off) ? CG_OK : cg__lower_no_memory(L);
-    *at = (dense){ cg__lower_temp(L, n->type.dtype, cg__lower_count(L, &n->type), n->op->name), cg__num_const(cg__lower_plan(L), 0) };
-    return at->slot < 0 ? cg__lower_no_memory(L) : cg__lower_into(L, n, (cg_target){ at->slot, at->off, false });
-}
-
 static int kernel_step(cg_lower *L, const cg_node *n, cg_kernel k)
 {
     cg_step *s = cg__lower_step(L, CG_STEP_KERNEL, n);
@@ -201,7 +190,8 @@ CG_DECLARE_LOWER(cg__write_rows_lower)
     const cg_kernel_id id = cg__is(n, CG_OP_set_rows) ? CG_K_SET_ROWS : CG_K_ADD_ROWS;
     const cg_num count = cg__lower_count(L, &n->in[1]->type), rows = cg__lower_dim(L, n->type.dim[axis]), zero = cg__num_const(p, 0);
     cg_num outer = cg__num_const(p, 1), inner = outer;
-    dense index, src;
+    int index, src;
+    cg_num index_off, src_off;
     for (int i = 0; i < n->type.rank; i++) {
         const cg_num d = cg__lower_dim(L, n->type.dim[i]);
         if (i != axis)
@@ -209,16 +199,14 @@ CG_DECLARE_LOWER(cg__write_rows_lower)
     }
     const cg_num cols = cg__num(p, CG_N_MUL, outer, inner, 0, 0);
     const int numbers = cg__lower_temp(L, CG_I64, count, "rows");
-    int rc = numbers < 0 ? cg__lower_no_memory(L) : find_dense(L, n->in[1], &index);
-    if (rc == CG_OK)
-        rc = find_dense(L, n->in[2], &src);
-    if (rc == CG_OK)
-        rc = kernel_step(L, n, (cg_kernel){ .id = CG_K_ROW_NUMBERS, .nslots = 2, .slots = { numbers, index.slot }, .nnums = 4, .nums = { count, rows, zero, index.off } });
+    if (numbers < 0 || !cg__lower_dense(L, n->in[1], &index, &index_off) || !cg__lower_dense(L, n->in[2], &src, &src_off))
+        return cg__lower_no_memory(L);
+    int rc = kernel_step(L, n, (cg_kernel){ .id = CG_K_ROW_NUMBERS, .nslots = 2, .slots = { numbers, index }, .nnums = 4, .nums = { count, rows, zero, index_off } });
     if (rc == CG_OK)
         rc = cg__lower_over(L, n, n->in[0]);
     if (rc == CG_OK)
-        rc = kernel_step(L, n, (cg_kernel){ .id = id, .nslots = 3, .slots = { cg__lower_slot(L, n), numbers, src.slot }, .nnums = 7,
-                                            .nums = { cols, count, rows, inner, cg__lower_off(L, n), zero, src.off } });
+        rc = kernel_step(L, n, (cg_kernel){ .id = id, .nslots = 3, .slots = { cg__lower_slot(L, n), numbers, src }, .nnums = 7,
+                                            .nums = { cols, count, rows, inner, cg__lower_off(L, n), zero, src_off } });
     return rc;
 }
 
