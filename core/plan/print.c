@@ -4,7 +4,7 @@
 
 static const char *const slot_kinds[] = { "arena", "input", "shared", "output", "const" };
 static const char *const red_names[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
-static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check" };
+static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
 
 static void num(const cg_plan *p, cg_num id, cg_strb *out)
 {
