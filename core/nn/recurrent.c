@@ -238,9 +238,20 @@ static cg_node *add_biases(walk *w, cg_node *x, cg_node *b)
     return cg_add(x, cg_add(of_x, first));
 }
 
-static cg_node *initial(const walk *w, cg_node *given, cg_node *x, int d, int directions)
+static cg_node *swapped(cg_node *a) { return a ? cg_transpose(a, CG_AXES(1, 0, 2)) : NULL; }
+
+/* What of the gates depends on x, as one product over all steps and sequences; time becomes the first axis. */
+static cg_node *gates_of(walk *w, cg_node *x, cg_node *W, cg_node *b)
 {
-    cg_node *batch = cg_dim(x, 1), *zero = cg_cast(number(x, 0), cg_node_dtype(x));
+    cg_node *rows = cg_reshape_to(x, CG_NODES(cg_mul(cg_dim(x, 0), cg_dim(x, 1)), cg_dim(x, 2))), *flat = cg_matmul(rows, cg_transpose(W, NULL, 0));
+    cg_node *first = cg_dim(x, 0), *second = cg_dim(x, 1);
+    cg_node *all = add_biases(w, cg_reshape_to(flat, CG_NODES(first, second, cg_dim(flat, 1))), b);
+    return w->o->batch_first ? swapped(all) : all;
+}
+
+static cg_node *initial(const walk *w, cg_node *given, int d, int directions)
+{
+    cg_node *batch = cg_dim(w->x, 1), *zero = cg_cast(number(w->x, 0), cg_node_dtype(w->x));
     return given ? direction_of(given, d, directions) : cg_full(zero, CG_NODES(batch, cg_dim(w->R, 0)));
 }
 
@@ -288,30 +299,31 @@ static int run_loop(walk *w, cg_node *h0, cg_node *c0, bool back, results *r)
     return rc;
 }
 
-/* x: (steps, batch, in), time first, with nothing behind the ends of sequences. */
+/* x has nothing behind the ends of sequences. */
 static int walk_direction(const cell *k, cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, int d, int directions, results *r)
 {
     static const cg_activation defaults[MAX_ACTIVATIONS];
     walk w = { .o = o, .cell = k, .act = o->nactivations ? o->activations + (o->nactivations > k->nact ? d * k->nact : 0) : defaults };
     w.R = cg_transpose(direction_of(R, d, directions), NULL, 0);
-    w.x = add_biases(&w, cg_matmul(x, cg_transpose(direction_of(W, d, directions), NULL, 0)), direction_of(o->b, d, directions));
+    cg_node *W_d = direction_of(W, d, directions);
+    w.x = gates_of(&w, x, W_d, direction_of(o->b, d, directions));
     cg_node *peep = direction_of(o->peepholes, d, directions);
     for (int i = 0; peep && i < k->npeep; i++)
         w.peep[i] = piece(peep, i, k->npeep);
-    cg_node *h0 = initial(&w, o->h0, x, d, directions), *c0 = k->has_c ? initial(&w, o->c0, x, d, directions) : NULL;
+    cg_node *h0 = initial(&w, o->h0, d, directions), *c0 = k->has_c ? initial(&w, o->c0, d, directions) : NULL;
     return run_loop(&w, h0, c0, o->direction == CG_REVERSE || d == 1, r);
 }
 
 /* ---- all of a layer */
 
 /* Zeros instead of what stands behind the end of a sequence: 0 times NaN would be NaN, in the gradient of W too. */
-static cg_node *cut(cg_node *x, cg_node *lengths)
+static cg_node *cut(cg_node *x, cg_node *lengths, bool batch_first)
 {
-    cg_node *zero = number(x, 0), *rows = cg_expand_dims(cg_arange(cg_scalar(cg_node_graph(x), CG_I64, 0), cg_dim(x, 0), cg_scalar(cg_node_graph(x), CG_I64, 1)), 1);
-    return cg_where(cg_expand_dims(cg_less(rows, lengths), 2), x, zero);
+    cg_graph *g = cg_node_graph(x);
+    cg_node *zero = cg_scalar(g, CG_I64, 0), *one = cg_scalar(g, CG_I64, 1), *steps = cg_arange(zero, cg_dim(x, batch_first ? 1 : 0), one);
+    cg_node *live = batch_first ? cg_less(steps, cg_expand_dims(lengths, 1)) : cg_less(cg_expand_dims(steps, 1), lengths);
+    return cg_where(cg_expand_dims(live, 2), x, number(x, 0));
 }
-
-static cg_node *swapped(cg_node *a) { return a ? cg_transpose(a, CG_AXES(1, 0, 2)) : NULL; }
 
 static int both_directions(const cell *k, cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, int directions, results *r)
 {
@@ -346,11 +358,10 @@ static int recur(cg_cell which, cg_node *x, cg_node *W, cg_node *R, const cg_rec
     if (rc < 0)
         return rc;
     if (o.batch_first) {
-        x = swapped(x);
         o.h0 = swapped(o.h0);
         o.c0 = swapped(o.c0);
     }
-    rc = both_directions(k, o.lengths ? cut(x, o.lengths) : x, W, R, &o, directions, r);
+    rc = both_directions(k, o.lengths ? cut(x, o.lengths, o.batch_first) : x, W, R, &o, directions, r);
     if (o.batch_first) {
         r->y = r->y ? cg_transpose(r->y, CG_AXES(2, 0, 1, 3)) : NULL;
         r->h = swapped(r->h);
