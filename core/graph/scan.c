@@ -528,12 +528,9 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 
 /* ---- opening a finished loop again */
 
-cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
+bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args)
 {
     const cg_scan_view v = cg__scan_view(n);
-    cg_scan *s = cg_scan_begin(n->graph, &(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), .steps = v.steps });
-    if (!s)
-        return NULL;
     for (int i = 0; i < v.nseq; i++)
         args[i] = cg__scan_seq(s, v.seq[i], v.back[i] != 0);
     for (int i = 0; i < v.nstate; i++)
@@ -541,7 +538,7 @@ cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
     for (int i = 0; i < v.ncapture; i++)
         args[v.nseq + v.nstate + i] = v.capture[i];
     args[v.nseq + v.nstate + v.ncapture] = cg_scan_index(s);
-    return s;
+    return !s->failed && args[v.nseq + v.nstate + v.ncapture];
 }
 
 /* Args of the body in the memo: the arg nodes themselves are found among what the roots reach. */

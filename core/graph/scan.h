@@ -49,8 +49,8 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
 int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
-/* A builder for the loop n again, with its sequences and states; args (arg index -> node of the open body) has room for all args. */
-cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args);
+/* n's sequences and states in a loop that is being built; args (arg index -> node of the open body) has room for all args. */
+bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args);
 /* roots of n's body (nodes over its args) as they are with args in place; the memo may hold more. */
 bool cg__scan_map_args(const cg_node *n, cg_node *const *args, cg_map *memo);
 
