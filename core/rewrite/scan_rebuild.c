@@ -17,6 +17,7 @@ typedef struct rebuild {
     int *like;                           /* states: the first one that is always equal to it */
     cg_node **args, **now;               /* of the open body; outputs as they are now */
     int *slot;                           /* needed states: their position among those that are built */
+    cg_map passing;                      /* body nodes that their readers compute in passing */
     cg_map memo;                         /* body node -> node of the open body */
     cg_steps steps;
 } rebuild;
@@ -175,18 +176,17 @@ static bool open_loop(rebuild *r)
 
 /* ---- before: rows */
 
-/* Whether something in the body that is no product and the like reads n, or a state or an output is n. */
-static bool is_read_in_passing(const rebuild *r, const cg_node *n)
+/* Body nodes that a state or an output is, or that something reads, perhaps as a view, that can compute them in passing. */
+static void find_passing(rebuild *r)
 {
-    bool read = false;
     for (int i = 0; i < r->v.nroots; i++)
-        read |= r->v.root[i] == n;
-    for (int i = 0; i < r->steps.body.n && !read; i++) {
+        cg__map_note(&r->p->failed, &r->passing, r->v.root[i], r->v.root[i]);
+    for (int i = r->steps.body.n - 1; i >= 0; i--) {
         const cg_node *m = r->steps.body.at[i];
-        for (int k = 0; k < m->nin; k++)
-            read |= m->in[k] == n && !(m->op->props & CG_DENSE);
+        const bool passes = m->op->props & CG_VIEW ? cg__map_has(&r->passing, m) : !(m->op->props & CG_DENSE);
+        for (int k = 0; passes && k < m->nin; k++)
+            cg__map_note(&r->p->failed, &r->passing, m->in[k], m);
     }
-    return read;
 }
 
 /* A loop of the body computes what is elementwise in passing, but not what a product reads. */
@@ -198,11 +198,12 @@ static cg_loop_rewrite row_of(const rebuild *r, const cg_node *n)
         return CG_LOOP_BEFORE;
     if (cg__is(n, CG_OP_matmul) || cg__is(n, CG_OP_cross_entropy))
         return CG_LOOP_BEFORE;
-    return (n->op->props & CG_ELEMWISE) && !is_read_in_passing(r, n) ? CG_LOOP_ROWS : CG_LOOP_REWRITES;
+    return (n->op->props & CG_ELEMWISE) && !cg__map_has(&r->passing, n) ? CG_LOOP_ROWS : CG_LOOP_REWRITES;
 }
 
 static void move_before(rebuild *r)
 {
+    find_passing(r);
     for (int i = 0; i < r->steps.body.n && !r->p->failed; i++) {
         cg_node *n = r->steps.body.at[i];
         bool back = false;
@@ -349,5 +350,6 @@ void cg__loop_rebuild(cg_loop_work *l)
     cg__free(r.slot);
     cg__free(r.args);
     cg__free(r.now);
+    cg__map_free(&r.passing);
     cg__map_free(&r.memo);
 }
