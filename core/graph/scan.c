@@ -16,7 +16,8 @@ cg_scan_view cg__scan_view(const cg_node *n)
     const cg_attr *a = n->attr;
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
-                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at };
+                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
+                       .save = a[CG_SCAN_A_SAVE].n == 1 ? (cg_scan_save)a[CG_SCAN_A_SAVE].at[0] : CG_SAVE_EXPENSIVE };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
@@ -97,6 +98,10 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     }
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
+    s->save = o ? o->save : CG_SAVE_EXPENSIVE;
+    s->every = o ? o->every : 0;
+    if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
         broken(s, "begin", "the number of steps is not an integer scalar of this graph");
     else if (s->steps)
@@ -401,7 +406,7 @@ static cg_node *make_scan(closing *c)
 {
     const cg_scan *s = c->s;
     CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) at[6] = { { 0 } };
+    CG_VEC(int64_t) at[CG_MAX_ATTRS] = { { 0 } };
     bool ok = CG_PUSH(&in, s->steps);
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
@@ -416,12 +421,14 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
-    cg_attr attrs[6];
-    for (int k = 0; k < 6; k++)
+    if (s->save)
+        ok = ok && CG_PUSH(&at[CG_SCAN_A_SAVE], (int64_t)s->save);
+    cg_attr attrs[CG_MAX_ATTRS];
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
         attrs[k] = (cg_attr){ at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
         CG_VEC_FREE(&at[k]);
     return n;
 }
@@ -494,6 +501,17 @@ void cg__scan_drop(cg_scan *s)
     cg__free(s);
 }
 
+/* The outputs of the finished loop, which checkpoints cut into blocks. */
+static bool deliver(const cg_scan *s, cg_node *node, cg_node **const *out, int n)
+{
+    cg_node **value = cg__zalloc((size_t)n * sizeof *value);
+    bool ok = value && (!s->every || cg__scan_in_blocks(node, s->every, value));
+    for (int i = 0; i < n && ok; i++)
+        ok = (*out[i] = s->every ? value[i] : cg__get(node, i)) != NULL;
+    cg__free(value);
+    return ok;
+}
+
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 {
     CG_BUILDER(s ? s->g : NULL);
@@ -511,10 +529,10 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
             close_all(&c);
         node = !s->failed && !c.failed ? make_scan(&c) : NULL;
     }
+    if (node && !deliver(s, node, out, n))
+        node = NULL;
     if (!node && !s->g->error.code)
         cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
-    for (int i = 0; i < n && node; i++)
-        *out[i] = cg__get(node, i);
     cg__map_free(&c.inside);
     cg__map_free(&c.memo);
     CG_VEC_FREE(&c.roots);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Loops rewritten as wholes: equal loops are merged, then each is taken apart and built again, with what can leave it before or after it, then
- * independent loops over the same steps are joined. A body's own loops are rewritten first, by the same walk; the operations of a body are
+ * independent loops over the same steps are joined. Where only states shall be saved nothing moves before or after a loop, which takes memory for all
+ * its steps. A body's own loops are rewritten first, by the same walk; the operations of a body are
  * rewritten with all others by the rules, before and after this pass.
  */
 #include "core/graph/build.h"
@@ -41,7 +42,7 @@ void cg__loops_tell(const cg_loops *p, cg_loop_rewrite r, const cg_node *old, co
 
 bool cg__loop_is_used(const cg_loop_work *l, int k)
 {
-    return cg__map_has(&l->p->used, cg__get(l->old, k));
+    return l->p->off[CG_LOOP_UNUSED] || cg__map_has(&l->p->used, cg__get(l->old, k));
 }
 
 cg_node *cg__loop_over(cg_loops *p, cg_node *n)
@@ -155,7 +156,7 @@ static void rewrite_loop(cg_loops *p, cg_node *old, cg_node *n)
         p->failed |= !(l.value[k] = cg__get(n, k));
     if (!p->failed)
         cg__loop_once(&l);
-    if (!p->failed && l.n)
+    if (!p->failed && l.n && cg__scan_view(l.n).save == CG_SAVE_EXPENSIVE)
         cg__loop_after(&l);
     if (!p->failed && l.n && !p->off[CG_LOOP_INVARIANT])
         cg__loop_rebuild(&l);

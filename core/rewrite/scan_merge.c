@@ -70,7 +70,7 @@ cg_node *cg__loop_with(const cg_node *n, const cg_loop_outs *o)
 static bool same_loop(const cg_node *a, const cg_node *b)
 {
     const cg_scan_view x = cg__scan_view(a), y = cg__scan_view(b);
-    if (x.nseq != y.nseq || x.nstate != y.nstate || x.ncapture != y.ncapture || cg__nvalues(a) != cg__nvalues(b))
+    if (x.save != y.save || x.nseq != y.nseq || x.nstate != y.nstate || x.ncapture != y.ncapture || cg__nvalues(a) != cg__nvalues(b))
         return false;
     bool same = memcmp(a->in, b->in, (size_t)cg__nvalues(a) * sizeof *a->in) == 0;
     for (int i = 0; same && i < x.nseq; i++)
@@ -196,7 +196,7 @@ static void join(cg_loops *p, const int *members, int n)
     const cg_node *inherit = p->g->inherit;
     p->g->inherit = p->nodes.at[members[0]];
     cg_node *steps = cg__clone(p->g, p->nodes.at[members[0]]->in[0], &p->memo);
-    j.s = steps ? cg_scan_begin(p->g, CG_SCAN(.steps = steps)) : NULL;
+    j.s = steps ? cg_scan_begin(p->g, CG_SCAN(.steps = steps, .save = cg__scan_view(p->nodes.at[members[0]]).save)) : NULL;
     bool ok = j.s != NULL;
     for (int i = 0; i < n && ok; i++)
         ok = add_loop(&j, p->nodes.at[members[i]]);
@@ -216,7 +216,7 @@ static void join(cg_loops *p, const int *members, int n)
 
 static bool can_join(const cg_node *a, const cg_node *b)
 {
-    return cg__is(b, CG_OP_scan) && a->in[0] == b->in[0];
+    return cg__is(b, CG_OP_scan) && a->in[0] == b->in[0] && cg__scan_view(a).save == cg__scan_view(b).save;
 }
 
 void cg__loops_join(cg_loops *p)

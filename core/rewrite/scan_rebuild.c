@@ -33,7 +33,7 @@ static bool *used_outs(const cg_loop_work *l, bool *failed)
     cg_node_vec roots = { 0 }, nodes = { 0 };
     *failed |= !used;
     for (int k = 0; k < l->nouts; k++)
-        if (l->value[k] && (cg__loop_is_used(l, k) || l->p->off[CG_LOOP_UNUSED]))
+        if (l->value[k] && cg__loop_is_used(l, k))
             *failed |= !CG_PUSH(&roots, l->value[k]);
     *failed |= !cg__reach_values(roots.at, roots.n, &nodes);
     for (int i = 0; i < nodes.n && !*failed; i++)
@@ -159,7 +159,7 @@ static cg_node *open_state(rebuild *r, int i)
 static bool open_loop(rebuild *r)
 {
     const int nargs = cg__scan_nargs(&r->v);
-    r->s = cg_scan_begin(r->g, CG_SCAN(.steps = r->v.steps));
+    r->s = cg_scan_begin(r->g, CG_SCAN(.steps = r->v.steps, .save = r->v.save));
     bool ok = r->s != NULL;
     for (int i = 0; ok && i < nargs; i++) {
         const int state = i - r->v.nseq;
@@ -310,6 +310,24 @@ static void deliver(rebuild *r)
     cg__map_free(&memo);
 }
 
+/* Closing the body will do both; here it is told. */
+static void tell_what_goes(const rebuild *r)
+{
+    int gone = 0, outside = 0;
+    for (int i = 0; i < r->v.nstate; i++)
+        gone += !r->need[i];
+    for (int k = 0; k < r->v.nouts; k++)
+        gone += !r->used[k];
+    for (int i = 0; i < r->steps.body.n; i++) {
+        const cg_node *n = r->steps.body.at[i];
+        outside += !cg__steps_varies(&r->steps, n) && !cg__is(n, CG_OP_arg) && !cg__is(n, CG_OP_const) && !(n->op->props & CG_VIEW);
+    }
+    if (gone)
+        cg__loops_tell(r->p, CG_LOOP_UNUSED, r->n, r->n);
+    if (outside)
+        cg__loops_tell(r->p, CG_LOOP_INVARIANT, r->n, r->n);
+}
+
 static void run(rebuild *r)
 {
     r->used = used_outs(r->l, &r->p->failed);
@@ -317,10 +335,12 @@ static void run(rebuild *r)
     cg__steps_begin(&r->steps, r->n);
     r->p->failed |= r->steps.failed;
     if (!r->p->failed)
+        tell_what_goes(r);
+    if (!r->p->failed)
         find_twins(r);
     if (!r->p->failed)
         r->p->failed |= !open_loop(r);
-    if (!r->p->failed)
+    if (!r->p->failed && r->v.save == CG_SAVE_EXPENSIVE)
         move_before(r);
     if (!r->p->failed)
         next_states(r);
