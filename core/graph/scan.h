@@ -36,10 +36,11 @@ cg_node *cg__scan_source(const cg_scan_view *v, int k);
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
 /* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
-typedef struct cg_scan_item { cg_node *outer, *place, *next; bool back; } cg_scan_item;          /* next: of states */
+typedef struct cg_scan_item { cg_node *outer, *place, *next, *shared; bool back; } cg_scan_item;       /* next: of states; shared: the variable that one is */
 typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    cg_scan *around;                     /* the loop in whose body it is built, or the one that was begun before it */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     bool back;
     cg_scan_save save;
@@ -52,6 +53,7 @@ struct cg_scan {
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
+cg_node *cg__scan_row(cg_scan *s);               /* a number of the step that no other step of it and of the loops around it has: for draws */
 int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
 /* n's sequences and states in a loop that is being built; args (arg index -> node of the open body) has room for all args. */
 bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args);
