@@ -242,8 +242,23 @@ static void in_two_loops(problem *p, int same)
 static void invariant_products(problem *p) { in_two_loops(p, 1); }
 static void products_of_outer_rows(problem *p) { in_two_loops(p, 0); }
 
+/* ---- the last row; of a length that is known only at the call there may be none */
+static void last_row_of(problem *p, double steps, int64_t from)
+{
+    cg_scan *s = cg_scan_begin(p->g, CG_SCAN(.steps = cg_scalar(p->g, CG_I64, steps)));
+    cg_node *h = cg_scan_state(s, p->h), *next = cg_tanh(cg_add(cg_scan_seq(s, p->x), cg_matmul(h, p->W)));
+    cg_scan_next(s, h, next);
+    give(p, cg_slice(one_output(p, s, next, CG_SCAN_ALL), 0, cg_scalar(p->g, CG_I64, (double)from), NULL, 1));
+}
+static void last_row(problem *p) { last_row_of(p, 3, -1); }
+static void last_row_by_number(problem *p) { last_row_of(p, 3, 2); }
+static void last_two_rows(problem *p) { last_row_of(p, 3, -2); }
+static void no_row_at_all(problem *p) { last_row_of(p, 0, -1); }
+
 typedef struct rule_row { const char *rule; building *hit, *miss; } rule_row;
 static const rule_row rows[] = {
+    { "loop_last_row", last_row, last_two_rows },
+    { "loop_last_row", last_row_by_number, no_row_at_all },
     { "loop_merge", two_outputs, other_weights },
     { "loop_join", other_weights, second_needs_first },
     { "loop_join", three_of_two_levels, second_needs_first },
@@ -483,7 +498,7 @@ START_TEST(every_rewrite_is_listed_and_tested)
         ck_assert_msg(tested, "%.*s has no test", n, at + 3);
         listed++;
     }
-    ck_assert_int_eq(listed, 16);
+    ck_assert_int_eq(listed, 17);
     cg_text_free(text);
 }
 END_TEST
