@@ -205,7 +205,178 @@ START_TEST(loops_are_derived_as_their_steps_written_out)
 }
 END_TEST
 
+/* ---- matrices in closed form: text over x y (f64[3]), s (f64), A C (f64[3,3]), i (i64[3]) */
+
+enum { VARS = 6, PAIRS = 128 };
+typedef struct world { cg_graph *g; cg_node *x, *y, *s, *A, *C, *i, *in[VARS], *got[PAIRS], *want[PAIRS]; const char *name[PAIRS]; int n; } world;
+
+static world open_world(void)
+{
+    world w = { .g = cg_graph_new() };
+    w.in[0] = w.x = cg_input(w.g, "x", CG_F64, CG_SHAPE(3));
+    w.in[1] = w.y = cg_input(w.g, "y", CG_F64, CG_SHAPE(3));
+    w.in[2] = w.s = cg_input(w.g, "s", CG_F64, CG_SHAPE());
+    w.in[3] = w.A = cg_input(w.g, "A", CG_F64, CG_SHAPE(3, 3));
+    w.in[4] = w.C = cg_input(w.g, "C", CG_F64, CG_SHAPE(3, 3));
+    w.in[5] = w.i = cg_input(w.g, "i", CG_I64, CG_SHAPE(3));
+    return w;
+}
+
+static cg_node *as_node(world *w, const char *text)
+{
+    cg_node *n = cg_read(w->g, text, w->in, VARS);
+    ck_assert_msg(n != NULL, "%s: %s", text, cg_last_error()->text);
+    return n;
+}
+
+/* got, and want wherever it broadcasts to it, are one value when the world ends. */
+static void expect_node(world *w, const char *name, cg_node *got, cg_node *want)
+{
+    ck_assert_msg(got && want, "%s: %s", name, cg_last_error()->text);
+    w->name[w->n] = name;
+    w->got[w->n] = got;
+    w->want[w->n++] = cg_add(want, cg_zeros_like(got));
+}
+
+static void expect(world *w, const char *name, cg_node *got, const char *want) { expect_node(w, name, got, as_node(w, want)); }
+
+static void call(world *w, cg_array *const *in, bool plainly)
+{
+    cg_node *roots[2 * PAIRS];
+    cg_array *out[2 * PAIRS];
+    memcpy(roots, w->got, (size_t)w->n * sizeof *roots);
+    memcpy(roots + w->n, w->want, (size_t)w->n * sizeof *roots);
+    cg_function *f = cg_compile(w->g, CG_SPEC(.name = "matrices", .inputs = w->in, .ninputs = VARS, .outputs = roots, .noutputs = 2 * w->n, .unused = CG_UNUSED_IGNORE,
+                                              .no_rewrites = plainly));
+    ck_assert_msg(f && cg_call(f, in, VARS, out) == CG_OK, "%s", cg_last_error()->text);
+    for (int k = 0; k < w->n; k++)
+        same(w->name[k], 0, k, out[k], out[w->n + k]);
+    for (int k = 0; k < 2 * w->n; k++)
+        cg_array_free(out[k]);
+    cg_function_free(f);
+}
+
+static void close_world(world *w)
+{
+    static const double x[] = { 0.7, -1.3, 2.2 }, y[] = { 1.9, 0.4, -0.6 }, s = 1.5;
+    static const int64_t i[] = { 2, 0, 1 };
+    cg_array *in[VARS] = { cg_array_new(CG_F64, CG_SHAPE(3), x), cg_array_new(CG_F64, CG_SHAPE(3), y), cg_array_new(CG_F64, NULL, 0, &s), random_array(CG_SHAPE(3, 3), 1),
+                           random_array(CG_SHAPE(3, 3), 2), cg_array_new(CG_I64, CG_SHAPE(3), i) };
+    for (int plainly = 0; plainly <= on_cpu() && w->n; plainly++)
+        call(w, in, plainly);
+    for (int k = 0; k < VARS; k++)
+        cg_array_free(in[k]);
+    cg_graph_free(w->g);
+}
+
+#define DIAGONAL(v)   "(mul (eye 3 3 :dtype f64) " v ")"
+#define OUTER(u, v)   "(mul (expand_dims " u " :axis 1) (expand_dims " v " :axis 0))"
+#define AXES(v, axes) "(reshape " v " :shape " axes ")"
+#define UNIT(axes)    AXES("(eye 3 3 :dtype f64)", axes)
+
+static const struct { const char *f, *wrt, *want; } jacobian_rows[] = {
+    { "(matmul A x)",                "x", "A" },
+    { "(square x)",                  "x", DIAGONAL("(mul 2 x)") },
+    { "(mul y (sum (square x)))",    "x", OUTER("y", "(mul 2 x)") },
+    { "(softmax x :axis 0)",         "x", "(let ((p (softmax x :axis 0))) (sub " DIAGONAL("p") " " OUTER("p", "p") "))" },
+    { "(log_softmax x :axis 0)",     "x", "(sub (eye 3 3 :dtype f64) (expand_dims (softmax x :axis 0) :axis 0))" },
+    { "(flip x)",                    "x", "(flip (eye 3 3 :dtype f64) :axis 0)" },
+    { "(take x i)",                  "x", "(take (eye 3 3 :dtype f64) i)" },
+    { "(sum (exp x))",               "x", "(exp x)" },                                                  /* of rank 0: the gradient */
+    { "(mul s x)",                   "s", "x" },
+    { "(sin s)",                     "s", "(cos s)" },
+    { "(matmul A C)",                "A", "(mul " UNIT("[3 1 3 1]") " " AXES("(transpose C)", "[1 3 1 3]") ")" },
+    { "(matmul A C)",                "C", "(mul " AXES("A", "[3 1 3 1]") " " UNIT("[1 3 1 3]") ")" },
+    { "(transpose A)",               "A", "(mul " UNIT("[3 1 1 3]") " " UNIT("[1 3 3 1]") ")" },
+    { "(max A :axis [1])",           "A", "(mul " UNIT("[3 3 1]") " (cast (equal A (max A :axis [1] :keepdims true)) :dtype f64))" },
+    { "(mul x (cast (floor y) :dtype f64))", "y", "0" },
+    { "(slice (exp x) :start [3])",  "x", "0" },                                                        /* of no rows */
+};
+
+static cg_node *flat(cg_node *n, int64_t rows) { return rows ? cg_reshape(n, CG_SHAPE(rows, CG_ANY)) : cg_reshape(n, CG_SHAPE(CG_ANY)); }
+
+static int64_t elements(const cg_node *n)
+{
+    int64_t count = 1;
+    for (int k = 0; k < cg_node_rank(n); k++)
+        count *= cg_node_dim(n, k);
+    return count;
+}
+
+/* And its products are those that cg_rop and cg_lop give; the points vary with the variables, which changes nothing. */
+static void expect_products(world *w, const char *name, cg_node *J, cg_node *f, cg_node *wrt)
+{
+    cg_node *v = cg_cos(wrt), *u = cg_cos(cg_scale(f, 3)), *along, *back;
+    OK(cg_rop(CG_NODES(f), CG_NODES(wrt), CG_NODES(v), CG_OUT(&along), NULL));
+    OK(cg_lop(CG_NODES(f), CG_NODES(wrt), CG_NODES(u), CG_OUT(&back), NULL));
+    if (!elements(f))
+        return;
+    expect_node(w, name, flat(along, 0), cg_matmul(flat(J, elements(f)), flat(v, 0)));
+    expect_node(w, name, flat(back, 0), cg_matmul(flat(u, 0), flat(J, elements(f))));
+}
+
+START_TEST(jacobians_are_the_closed_forms)
+{
+    world w = open_world();
+    for (int r = 0; r < CG_LEN(jacobian_rows); r++) {
+        cg_node *f = as_node(&w, jacobian_rows[r].f), *wrt = as_node(&w, jacobian_rows[r].wrt), *J;
+        OK(cg_jacobian(f, CG_NODES(wrt), CG_OUT(&J), NULL));
+        ck_assert_int_eq(cg_node_rank(J), cg_node_rank(f) + cg_node_rank(wrt));
+        expect(&w, jacobian_rows[r].f, J, jacobian_rows[r].want);
+        expect_products(&w, jacobian_rows[r].f, J, f, wrt);
+    }
+    close_world(&w);
+}
+END_TEST
+
+static const struct { const char *cost, *wrt, *want; } hessian_rows[] = {
+    { "(sum (mul x (matmul A x)))",        "x", "(add A (transpose A))" },
+    { "(logsumexp x)",                     "x", "(let ((p (softmax x :axis 0))) (sub " DIAGONAL("p") " " OUTER("p", "p") "))" },
+    { "(sum (sub (softplus (matmul A x)) (mul y (matmul A x))))", "x",                                  /* logistic regression: A' diag(p (1 - p)) A */
+      "(let ((p (sigmoid (matmul A x)))) (matmul (transpose A) (mul (expand_dims (mul p (sub 1 p)) :axis 1) A)))" },
+    { "(prod x)",                          "x", "(mul " OUTER("(reciprocal x)", "(reciprocal x)") " (mul (prod x) (sub 1 (eye 3 3 :dtype f64))))" },
+    { "(sum (mul (square A) C))",          "A", "(mul (mul 2 " UNIT("[3 1 3 1]") ") (mul " UNIT("[1 3 1 3]") " " AXES("C", "[1 1 3 3]") "))" },
+    { "(power s 3)",                       "s", "(mul 6 s)" },
+    { "(sum (mul x y))",                   "x", "0" },                                                  /* linear */
+    { "(sum (mul (floor x) y))",           "x", "0" },
+};
+
+START_TEST(hessians_are_the_closed_forms)
+{
+    world w = open_world();
+    for (int r = 0; r < CG_LEN(hessian_rows); r++) {
+        cg_node *cost = as_node(&w, hessian_rows[r].cost), *wrt = as_node(&w, hessian_rows[r].wrt), *v = cg_cos(wrt), *matrix, *product;
+        OK(cg_hessian(cost, CG_NODES(wrt), CG_OUT(&matrix), NULL));
+        OK(cg_hessian_vector(cost, CG_NODES(wrt), CG_NODES(v), CG_OUT(&product), NULL));
+        ck_assert_int_eq(cg_node_rank(matrix), 2 * cg_node_rank(wrt));
+        expect(&w, hessian_rows[r].cost, matrix, hessian_rows[r].want);
+        expect_node(&w, hessian_rows[r].cost, flat(product, 0), cg_matmul(flat(matrix, elements(wrt)), flat(v, 0)));
+    }
+    close_world(&w);
+}
+END_TEST
+
+/* Several at once: the blocks of the Hessian are Jacobians of the gradients, and a product takes all of them. */
+START_TEST(blocks_of_a_hessian_are_jacobians_of_gradients)
+{
+    world w = open_world();
+    cg_node *cost = as_node(&w, "(sum (mul (exp (mul s x)) (matmul A y)))"), *ds, *dx, *hs, *hx, *hsx, *hxs, *ps, *px, *v = cg_cos(w.x), *t = cg_square(w.s);
+    OK(cg_grad(cost, CG_NODES(w.s, w.x), CG_OUT(&ds, &dx)));
+    OK(cg_hessian(cost, CG_NODES(w.s, w.x), CG_OUT(&hs, &hx), NULL));
+    OK(cg_jacobian(ds, CG_NODES(w.x), CG_OUT(&hsx), NULL));
+    OK(cg_jacobian(dx, CG_NODES(w.s), CG_OUT(&hxs), NULL));
+    OK(cg_hessian_vector(cost, CG_NODES(w.s, w.x), CG_NODES(t, v), CG_OUT(&ps, &px), NULL));
+    expect_node(&w, "mixed blocks", hsx, hxs);
+    expect_node(&w, "by s", ps, cg_add(cg_mul(hs, t), cg_matmul(hsx, v)));
+    expect_node(&w, "by x", px, cg_add(cg_mul(hxs, t), cg_matmul(hx, v)));
+    OK(cg_hessian_vector(cost, CG_NODES(w.s, w.x), CG_NODES(NULL, v), CG_OUT(&ps, &px), NULL));
+    expect_node(&w, "without a point", ps, cg_matmul(hsx, v));
+    close_world(&w);
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_TESTS("jacobian", loops_are_derived_as_their_steps_written_out);
+    return RUN_TESTS("jacobian", loops_are_derived_as_their_steps_written_out, jacobians_are_the_closed_forms, hessians_are_the_closed_forms,
+                     blocks_of_a_hessian_are_jacobians_of_gradients);
 }
