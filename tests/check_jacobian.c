@@ -375,8 +375,146 @@ START_TEST(blocks_of_a_hessian_are_jacobians_of_gradients)
 }
 END_TEST
 
+/* ---- products: lists, and points that are left out */
+
+START_TEST(points_are_added_up)
+{
+    world w = open_world();
+    cg_node *h = cg_tanh(cg_mul(w.s, w.x)), *f = cg_mul(h, w.y), *one, *two, *by_s, *dx, *dy, *v = cg_cos(w.x), *t = cg_square(w.s);
+    OK(cg_rop(CG_NODES(f, h), CG_NODES(w.x, w.s), CG_NODES(v, t), CG_OUT(&one, &two), NULL));
+    expect(&w, "two variables", two, "(mul (sub 1 (square (tanh (mul s x)))) (add (mul s (cos x)) (mul x (square s))))");
+    expect_node(&w, "two expressions", one, cg_mul(w.y, two));
+    OK(cg_rop(CG_NODES(h), CG_NODES(w.x, w.s), CG_NODES(NULL, t), CG_OUT(&by_s), NULL));
+    expect(&w, "a point left out", by_s, "(mul (sub 1 (square (tanh (mul s x)))) (mul x (square s)))");
+    OK(cg_rop(CG_NODES(h), CG_NODES(w.x), CG_NODES(NULL), CG_OUT(&one), NULL));
+    expect(&w, "none at all", one, "0");
+    OK(cg_rop(CG_NODES(w.x), CG_NODES(w.x), CG_NODES(v), CG_OUT(&one), NULL));
+    expect_node(&w, "a variable itself", one, v);
+    OK(cg_rop(CG_NODES(f), CG_NODES(h, w.x), CG_NODES(v, v), CG_OUT(&one), NULL));
+    expect(&w, "a variable on the way to another", one, "(mul y (add (cos x) (mul (mul s (cos x)) (sub 1 (square (tanh (mul s x)))))))");
+    OK(cg_lop(CG_NODES(f, h), CG_NODES(w.x, w.y), CG_NODES(v, w.y), CG_OUT(&dx, &dy), NULL));
+    expect(&w, "f's point reaches h, too", dx, "(mul (mul s (sub 1 (square (tanh (mul s x))))) (add (mul y (cos x)) y))");
+    expect(&w, "by y", dy, "(mul (cos x) (tanh (mul s x)))");
+    OK(cg_lop(CG_NODES(f, h), CG_NODES(w.x, w.y), CG_NODES(NULL, w.y), CG_OUT(&dx, &dy), NULL));
+    expect(&w, "no point for f", dy, "0");
+    OK(cg_rop(CG_NODES(w.x), CG_NODES(w.x), CG_NODES(cg_cast(w.y, CG_F32)), CG_OUT(&one), NULL));
+    expect(&w, "a point of another float type", one, "(cast (cast y :dtype f32) :dtype f64)");
+    OK(cg_rop(CG_NODES(cg_mul(h, w.x)), CG_NODES(w.x), CG_NODES(v), CG_OUT(&one), CG_GRAD(CG_CONSTANTS(h))));
+    expect(&w, "a constant", one, "(mul (tanh (mul s x)) (cos x))");
+    close_world(&w);
+}
+END_TEST
+
+/* ---- zero, disconnected and undefined; gradients by hand. v is y. */
+
+static const struct { const char *f, *want; int status; const char *says; } kinds[] = {
+    { "(floor x)",                             "0",                   CG_OK, NULL },
+    { "(cast (greater x y) :dtype f64)",       "0",                   CG_OK, NULL },
+    { "(floor (trigamma x))",                  "0",                   CG_OK, NULL },
+    { "(add x (trigamma y))",                  "y",                   CG_OK, NULL },
+    { "(square (zero_grad x))",                "0",                   CG_OK, NULL },
+    { "(mul x (disconnected_grad x))",         "(mul x y)",           CG_OK, NULL },
+    { "(square (grad_clip x -1 1))",           "(mul (mul 2 x) y)",   CG_OK, NULL },
+    { "(square (grad_scale x -1))",            "(mul (mul -2 x) y)",  CG_OK, NULL },
+    { "(trigamma x)",                          NULL, CG_EUNSUPPORTED, " has no derivative, since trigamma f64[3]" },
+    { "(mul y (undefined_grad x))",            NULL, CG_EUNSUPPORTED, "it was marked so" },
+    { "(exp y)",                               NULL, CG_EINVAL, "cg_rop: no variable reaches exp f64[3]" },
+    { "(disconnected_grad x)",                 NULL, CG_EINVAL, "no variable reaches disconnected_grad" },
+    { "(cast (shape x) :dtype f64)",           NULL, CG_EINVAL, "no variable reaches cast" },
+    { "(cast x :dtype i32)",                   NULL, CG_EDTYPE, "is not of floats and has no derivative" },
+};
+
+START_TEST(kinds_of_none_go_forwards_too)
+{
+    world w = open_world();
+    for (int r = 0; r < CG_LEN(kinds); r++) {
+        cg_node *d;
+        const int rc = cg_rop(CG_NODES(as_node(&w, kinds[r].f)), CG_NODES(w.x), CG_NODES(w.y), CG_OUT(&d), NULL);
+        ck_assert_msg(rc == kinds[r].status, "%s: %s", kinds[r].f, cg_last_error()->text);
+        if (kinds[r].want)
+            expect(&w, kinds[r].f, d, kinds[r].want);
+        else
+            ck_assert_msg(!d && strstr(cg_graph_error(w.g)->text, kinds[r].says), "%s says: %s", kinds[r].f, cg_graph_error(w.g)->text);
+        cg_graph_clear_error(w.g);
+    }
+    close_world(&w);
+}
+END_TEST
+
+/* An expression that cannot be derived does no harm to the others' kinds: each has its sentence. */
+START_TEST(what_stands_for_the_disconnected_is_chosen)
+{
+    world w = open_world();
+    cg_node *f = cg_square(w.x), *other = cg_exp(w.y), *a, *b, *v = w.y;
+    OK(cg_rop(CG_NODES(f, other), CG_NODES(w.x), CG_NODES(v), CG_OUT(&a, &b), CG_GRAD(.disconnected = CG_DISCONNECTED_NULL)));
+    ck_assert(a && !b);
+    OK(cg_rop(CG_NODES(f, other), CG_NODES(w.x), CG_NODES(v), CG_OUT(&a, &b), CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)));
+    expect(&w, "zeros", b, "0");
+    OK(cg_jacobian(f, CG_NODES(w.x, w.s), CG_OUT(&a, &b), CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)));
+    expect(&w, "a Jacobian", a, DIAGONAL("(mul 2 x)"));
+    expect(&w, "of zeros", b, "0");
+    ck_assert_int_eq(cg_node_rank(b), 1);
+    OK(cg_hessian(total(f), CG_NODES(w.x, w.A), CG_OUT(&a, &b), CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)));
+    expect(&w, "a Hessian", a, DIAGONAL("2"));
+    ck_assert_int_eq(cg_node_rank(b), 4);
+    OK(cg_hessian_vector(total(f), CG_NODES(w.x, w.y), CG_NODES(v, v), CG_OUT(&a, &b), CG_GRAD(.disconnected = CG_DISCONNECTED_NULL)));
+    expect(&w, "a product", a, "(mul 2 y)");
+    ck_assert_ptr_null(b);
+    cg_node *wrong[] = { other, cg_trigamma(w.x), f };
+    ck_assert_int_lt(cg_rop(wrong, 3, CG_NODES(w.x), CG_NODES(v), CG_OUT(&a, &b, &f), NULL), 0);
+    ck_assert_int_eq(cg_graph_error_count(w.g), 2);
+    ck_assert(!a && !b && !f);
+    cg_graph_clear_error(w.g);
+    close_world(&w);
+}
+END_TEST
+
+#define REFUSED(request, code_, says_) do {                                                                            \
+        cg_graph_clear_error(w.g);                                                                                     \
+        ck_assert_int_eq(request, code_);                                                                              \
+        ck_assert_msg(cg_graph_error(w.g) && strstr(cg_graph_error(w.g)->text, says_), "'%s' lacks '%s'", cg_last_error()->text, says_); \
+        ck_assert_ptr_null(d);                                                                                         \
+    } while (0)
+
+START_TEST(wrong_uses_have_their_sentence)
+{
+    world w = open_world(), other = open_world();
+    cg_node *f = cg_square(w.x), *cost = total(f), *d, *e, *five = cg_input(w.g, "five", CG_F64, CG_SHAPE(1, 1, 1, 1, 1)), *deep = cg_mul(five, w.s);
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.s), CG_OUT(&d), NULL), CG_ESHAPE, "cg_rop: x (input f64[3]");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.s), CG_OUT(&d), NULL), CG_ESHAPE, "which has another shape");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.i), CG_OUT(&d), NULL), CG_EDTYPE, "both must be of floats");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.i), CG_NODES(w.i), CG_OUT(&d), NULL), CG_EDTYPE, "cg_rop: i (input i64[3]");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x, w.y), CG_NODES(w.x), CG_OUT(&d), NULL), CG_EINVAL, "cg_rop: 1 points for 2 nodes");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.x), CG_OUT(&d, &e), NULL), CG_EINVAL, "1 expressions but 2 places");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(other.x), CG_OUT(&d), NULL), CG_EINVAL, "point 0, x (input f64[3]");
+    REFUSED(cg_rop(CG_NODES(f, NULL), CG_NODES(w.x), CG_NODES(w.x), CG_OUT(&d, &e), NULL), CG_EINVAL, "expression 1 is NULL");
+    REFUSED(cg_rop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.x), CG_OUT(&d), CG_GRAD(CG_KNOWN({ w.x, w.y }))), CG_EINVAL, "known gradients are for cg_grad_with");
+    REFUSED(cg_lop(CG_NODES(f), CG_NODES(w.x), CG_NODES(w.A), CG_OUT(&d), NULL), CG_ESHAPE, "cg_lop: square f64[3]");
+    REFUSED(cg_lop(NULL, 0, CG_NODES(w.x), NULL, 0, CG_OUT(&d), NULL), CG_EINVAL, "cg_lop: there is no expression");
+    REFUSED(cg_lop(CG_NODES(f, cost), CG_NODES(w.y), CG_NODES(f, cost), CG_OUT(&d), NULL), CG_EINVAL, "does not reach any of the expressions");
+    REFUSED(cg_jacobian(f, CG_NODES(w.y), CG_OUT(&d), NULL), CG_EINVAL, "cg_jacobian: y (input f64[3]");
+    REFUSED(cg_jacobian(w.i, CG_NODES(w.x), CG_OUT(&d), NULL), CG_EDTYPE, "is not of floats and has no derivative");
+    REFUSED(cg_jacobian(deep, CG_NODES(five), CG_OUT(&d), NULL), CG_ESHAPE, "rank 10, more than 8");
+    REFUSED(cg_jacobian(cg_trigamma(w.x), CG_NODES(w.x), CG_OUT(&d), NULL), CG_EUNSUPPORTED, "x (input f64[3]");
+    REFUSED(cg_hessian(f, CG_NODES(w.x), CG_OUT(&d), NULL), CG_ESHAPE, "cg_hessian: the cost must be a float scalar");
+    REFUSED(cg_hessian(total(cg_mul(deep, deep)), CG_NODES(five), CG_OUT(&d), NULL), CG_ESHAPE, "rank 10, more than 8");
+    REFUSED(cg_hessian(total(cg_digamma(w.x)), CG_NODES(w.x), CG_OUT(&d), NULL), CG_EUNSUPPORTED, "has no gradient, since trigamma f64[3]");
+    REFUSED(cg_hessian(cost, CG_NODES(w.y), CG_OUT(&d), NULL), CG_EINVAL, "cg_hessian: y (input f64[3]");
+    REFUSED(cg_hessian_vector(total(cg_trigamma(w.x)), CG_NODES(w.x), CG_NODES(w.y), CG_OUT(&d), NULL), CG_EUNSUPPORTED, "cg_hessian_vector: sum f64[]");
+    REFUSED(cg_hessian_vector(cost, CG_NODES(w.x), CG_NODES(w.s), CG_OUT(&d), NULL), CG_ESHAPE, "cannot have the point s (input f64[]");
+    cg_graph_clear_error(w.g);
+    ck_assert_ptr_null(cg_matmul(w.s, w.x));
+    ck_assert_int_eq(cg_jacobian(NULL, CG_NODES(w.x), CG_OUT(&d), NULL), CG_EINVAL);                   /* what follows says nothing more */
+    ck_assert_int_eq(cg_graph_error_count(w.g), 1);
+    cg_graph_clear_error(w.g);
+    close_world(&other);
+    close_world(&w);
+}
+END_TEST
+
 int main(void)
 {
     return RUN_TESTS("jacobian", loops_are_derived_as_their_steps_written_out, jacobians_are_the_closed_forms, hessians_are_the_closed_forms,
-                     blocks_of_a_hessian_are_jacobians_of_gradients);
+                     blocks_of_a_hessian_are_jacobians_of_gradients, points_are_added_up, kinds_of_none_go_forwards_too,
+                     what_stands_for_the_disconnected_is_chosen, wrong_uses_have_their_sentence);
 }
