@@ -26,7 +26,7 @@ static cg_node *total(cg_node *n) { return cg_sum(n, CG_REDUCE()); }
 
 /* ---- loops and the same steps written out */
 
-enum { B = 2, H = 3, WRT = 4, INS = 2 * WRT + 2, DERIVED = 2 + 3 * WRT + 1 };
+enum { B = 2, H = 3, WRT = 4, INS = 2 * WRT + 2, DERIVED = 2 + 3 * WRT + 3 };
 typedef struct cell { cg_node *x, *h, *k, *n, *t, *W, *next, *next_k, *next_n, *out; } cell;
 typedef struct loop { const char *name; cg_scan_keep keep; void (*step)(cell *); } loop;
 
@@ -94,6 +94,13 @@ static void open_problem(problem *p, const loop *row, int64_t steps, bool known)
     p->x = p->in[0], p->h = p->in[1], p->k = p->in[2], p->W = p->in[3];
 }
 
+static void close_problem(problem *p)
+{
+    for (int i = 0; i < INS; i++)
+        cg_array_free(p->arg[i]);
+    cg_graph_free(p->g);
+}
+
 static void step_of(const loop *row, cell *c)
 {
     c->next = c->h, c->next_k = c->k, c->next_n = c->n;
@@ -138,7 +145,7 @@ static cg_node *written_out(problem *p, const loop *row, bool backwards)
     return row->keep == CG_SCAN_SUM ? sum : p->steps ? out[p->steps - 1] : p->h;
 }
 
-/* f, J v, J'u, and of these: H v forwards and backwards, and the second derivative along v. */
+/* f, J v, J'u, and of these: H v forwards and backwards, the second derivative along v, and by h all of the first and second derivatives. */
 static void derive(problem *p, cg_node *f, cg_node **out)
 {
     cg_node **to[3][WRT];
@@ -152,6 +159,8 @@ static void derive(problem *p, cg_node *f, cg_node **out)
     OK(cg_rop(out + 2, WRT, p->wrt, WRT, p->v, WRT, to[1], WRT, zeros));
     OK(cg_lop(out + 2, WRT, p->wrt, WRT, p->v, WRT, to[2], WRT, zeros));
     OK(cg_rop(CG_NODES(out[1]), p->wrt, WRT, p->v, WRT, CG_OUT(&out[2 + 3 * WRT]), zeros));
+    OK(cg_jacobian(f, CG_NODES(p->h), CG_OUT(&out[3 + 3 * WRT]), zeros));
+    OK(cg_jacobian(out[3], CG_NODES(p->h), CG_OUT(&out[4 + 3 * WRT]), zeros));
 }
 
 static void evaluate(problem *p, const char *name, bool plainly, cg_node *const *roots, cg_array **out)
@@ -189,9 +198,7 @@ static void compare(const loop *row, int64_t steps, bool known, bool backwards)
     }
     for (int i = 0; i < DERIVED; i++)
         cg_array_free(want[i]);
-    for (int i = 0; i < INS; i++)
-        cg_array_free(p.arg[i]);
-    cg_graph_free(p.g);
+    close_problem(&p);
 }
 
 /* Known and free numbers of steps, both directions; where kernels must be compiled, one of each. */
@@ -202,6 +209,26 @@ START_TEST(loops_are_derived_as_their_steps_written_out)
         for (int n = 0; n < (on_cpu() ? CG_LEN(lengths) : 1); n++)
             for (int way = 0; way < (on_cpu() ? 4 : 1); way++)
                 compare(&loops[i], lengths[n], way & 1, way >> 1);
+}
+END_TEST
+
+/* What the walk back leaves is dead: J v of a loop is the loop and one more. */
+START_TEST(a_loop_forwards_is_two_loops)
+{
+    problem p;
+    cg_node *d;
+    open_problem(&p, &loops[0], 2, false);
+    OK(cg_rop(CG_NODES(as_loop(&p, &loops[0], false)), CG_NODES(p.W), CG_NODES(p.v[3]), CG_OUT(&d), NULL));
+    cg_function *f = cg_compile(p.g, CG_SPEC(.name = "forwards", .inputs = p.in, .ninputs = INS, CG_OUTPUTS(d), .unused = CG_UNUSED_IGNORE));
+    char *plan = f ? cg_function_show(f, CG_STAGE_PLAN) : NULL;
+    ck_assert_msg(plan != NULL, "%s", cg_last_error()->text);
+    int found = 0;
+    for (const char *at = plan; (at = strstr(at, "(repeat ")); at++)
+        found++;
+    ck_assert_msg(found <= 2, "%s", plan);
+    cg_text_free(plan);
+    cg_function_free(f);
+    close_problem(&p);
 }
 END_TEST
 
@@ -514,7 +541,7 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("jacobian", loops_are_derived_as_their_steps_written_out, jacobians_are_the_closed_forms, hessians_are_the_closed_forms,
+    return RUN_TESTS("jacobian", loops_are_derived_as_their_steps_written_out, a_loop_forwards_is_two_loops, jacobians_are_the_closed_forms, hessians_are_the_closed_forms,
                      blocks_of_a_hessian_are_jacobians_of_gradients, points_are_added_up, kinds_of_none_go_forwards_too,
                      what_stands_for_the_disconnected_is_chosen, wrong_uses_have_their_sentence);
 }
