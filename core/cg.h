@@ -455,8 +455,8 @@ CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **con
  *     another one of f; a known gradient of cg_grad_with replaces that.
  * cg_rop: J v, *out[i] = sum over j of df[i]/dwrt[j] points[j], of the type of f[i] (Pearlmutter, Fast exact multiplication by the Hessian, 1994),
  *     as the derivative by u, along v, of u' J, which is linear in u (Townsend, A new trick for calculating Jacobian vector products, 2017). So it
- *     is the adjoint of cg_lop for every operation, <u, J v> = <J' u, v>, with two exceptions by hand: grad_clip is the identity where its bounds
- *     hold 0, and one that is .disconnected is an expression that no variable reaches. */
+ *     is the adjoint of cg_lop, <u, J v> = <J' u, v>, through every operation and loop; only grad_clip, which bounds gradients, is here the identity
+ *     where its bounds hold 0. An expression that no variable reaches is what is disconnected. */
 CG_API int cg_lop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
 CG_API int cg_rop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
 /* *out[j] = df/dwrt[j], of f's shape and then wrt[j]'s: f may have any rank, up to CG_MAX_RANK together. A loop makes it row by row, a backward
