@@ -385,6 +385,23 @@ static int products(world *w)
     return rc;
 }
 
+/* Products with the matrix of derivatives, the matrix, the Hessian: walks that are walked again, and loops that are not ended. */
+static int matrices(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    if (!g)
+        return said();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *f = cg_tanh(x), *cost = cg_sum(f, CG_REDUCE()), *made[5] = { NULL };
+    int rc = cg_graph_error(g) ? (int)cg_graph_error(g)->code : cg_rop(CG_NODES(f), CG_NODES(x), CG_NODES(x), CG_OUT(&made[0]), NULL);
+    rc = rc == CG_OK ? cg_lop(CG_NODES(f), CG_NODES(x), CG_NODES(f), CG_OUT(&made[1]), NULL) : rc;
+    rc = rc == CG_OK ? cg_jacobian(f, CG_NODES(x), CG_OUT(&made[2]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian(cost, CG_NODES(x), CG_OUT(&made[3]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian_vector(cost, CG_NODES(x), CG_NODES(f), CG_OUT(&made[4]), NULL) : rc;
+    rc = rc == CG_OK ? took_text(w, cg_print(made, 5)) : rc;
+    (cg_graph_free)(g);
+    return rc;
+}
+
 static void with_graph(world *w)    { need(build(w)); }
 static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
 static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
@@ -407,6 +424,7 @@ static const scenario scenarios[] = {
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
     { "loops", NULL, loops, add_outputs },
+    { "matrices of derivatives", NULL, matrices, NULL },
     { "a net", NULL, net, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
