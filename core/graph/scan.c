@@ -7,7 +7,8 @@
 #include "core/graph/build.h"
 #include "core/graph/scan.h"
 
-enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
+enum { MAX_VIEWS = 8,                    /* of a capture, one on the other; a longer chain is captured as it is */
+       MAX_TAP = 1000 };                 /* a state of taps is that many states */
 
 /* ---- the parts of a node */
 
@@ -104,7 +105,7 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     return s;
 }
 
-cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
+static cg_node *seq_at(cg_scan *s, cg_node *x, int64_t tap, bool back)
 {
     if (!usable(s, x, "seq"))
         return NULL;
@@ -113,30 +114,100 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
         return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_seq: %s has no axis to walk along", cg__label(x));
     }
     for (int i = 0; i < s->seqs.n; i++)
-        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back)
+        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back && s->seqs.at[i].tap == tap)
             return s->seqs.at[i].place;
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
-    const cg_scan_item item = { .outer = x, .back = back, .place = placeholder(s->g, &t) };
+    const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s->g, &t) };
     s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
     return item.place;
+}
+
+cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
+{
+    return seq_at(s, x, 0, back);
 }
 
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
 {
     CG_BUILDER(s ? s->g : NULL);
-    return s ? cg__scan_seq(s, x, s->back) : NULL;
+    return s ? seq_at(s, x, 0, s->back) : NULL;
+}
+
+CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (s && (tap < -INT32_MAX || tap > INT32_MAX))
+        return broken(s, "seq_at", "no sequence is as long as that tap is far");
+    return s ? seq_at(s, x, tap, s->back) : NULL;
+}
+
+/* head < 0: the state's own. */
+static cg_node *add_state(cg_scan *s, cg_node *init, cg_node *next, int head)
+{
+    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
+    s->failed |= !item.place || !CG_PUSH(&s->states, item);
+    return item.place;
 }
 
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
 {
     CG_BUILDER(s ? s->g : NULL);
-    if (!usable(s, init, "state"))
-        return NULL;
-    init = init->type.weak ? cg_cast(init, CG_F32) : init;
-    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL };
-    s->failed |= !item.place || !CG_PUSH(&s->states, item);
-    return item.place;
+    return usable(s, init, "state") ? add_state(s, init->type.weak ? cg_cast(init, CG_F32) : init, NULL, -1) : NULL;
+}
+
+/* How many steps the taps reach back; 0: some are no taps of a state. */
+static int64_t depth_of(const int64_t *taps, int n)
+{
+    int64_t depth = 0;
+    for (int i = 0; i < n; i++) {
+        if (taps[i] >= 0 || taps[i] < -MAX_TAP)
+            return 0;
+        for (int k = 0; k < i; k++)
+            if (taps[k] == taps[i])
+                return 0;
+        depth = -taps[i] > depth ? -taps[i] : depth;
+    }
+    return depth;
+}
+
+/* The values that a state had before its first step, oldest first, as an array of just so many rows. */
+static cg_node *past_values(cg_scan *s, cg_node *init, int64_t depth)
+{
+    const cg_type *t = &init->type;
+    if (!t->rank || (!t->dim[0].sym && t->dim[0].n != depth)) {
+        s->failed = true;
+        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_state_taps: taps that reach %lld steps back need that many first values along axis 0, not %s", (long long)depth, cg__label(init));
+    }
+    cg_node *dims[CG_MAX_RANK] = { cg__const_i64(s->g, depth) };
+    for (int i = 1; i < t->rank; i++)
+        dims[i] = cg__dim_node(s->g, t->dim[i]);
+    return t->dim[0].sym ? cg_reshape_to(init, dims, t->rank) : init;
+}
+
+/* A state of several taps is as many states as they reach back: that of tap -j is next what that of tap -j+1 is now. */
+CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int n, cg_node **const *out, int nout)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    for (int i = 0; i < nout; i++)
+        *out[i] = NULL;
+    if (!usable(s, init, "state_taps"))
+        return CG_EINVAL;
+    const int64_t depth = depth_of(taps, n);
+    if (!depth || n != nout) {
+        broken(s, "state_taps", depth ? "the places for nodes are not as many as the taps" : "the taps of a state are negative, and each is given once");
+        return CG_EINVAL;
+    }
+    const int head = s->states.n;
+    cg_node *rows = past_values(s, init, depth), *before = NULL;
+    for (int64_t j = 1; j <= depth && rows; j++) {
+        cg_node *row = cg_slice(rows, 0, cg__const_i64(s->g, depth - j), cg__const_i64(s->g, depth - j + 1), 1);
+        before = add_state(s, cg_squeeze(row, 0), before, head);
+        for (int i = 0; i < n; i++)
+            if (taps[i] == -j)
+                *out[i] = before;
+    }
+    return s->failed ? CG_EINVAL : CG_OK;
 }
 
 CG_API cg_node *cg_scan_index(cg_scan *s)
@@ -166,7 +237,7 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
     CG_BUILDER(s ? s->g : NULL);
     if (!usable(s, state, "next") || !usable(s, value, "next"))
         return CG_EINVAL;
-    const int i = state_of(s, state);
+    const int place = state_of(s, state), i = place < 0 ? -1 : s->states.at[place].head;
     if (i < 0 || s->states.at[i].next) {
         broken(s, "next", i < 0 ? "the first node is not a state of this loop" : "the state has a next value already");
         return CG_EINVAL;
@@ -441,6 +512,36 @@ static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
     cg__map_free(&seen);
 }
 
+/* The rows that tap `tap` reads where `first` to `last` are read, too: one for each place at which all of them and tap 0 are rows. */
+static cg_node *rows_at(cg_node *x, int64_t tap, int64_t first, int64_t last)
+{
+    cg_graph *g = x->graph;
+    if (first == last)
+        return x;
+    return cg_slice(x, 0, cg__const_i64(g, tap - first), last > tap ? cg__const_i64(g, tap - last) : NULL, 1);
+}
+
+static bool shift_sequences(cg_scan *s)
+{
+    cg_node_vec rows = { 0 };
+    bool ok = true;
+    for (int i = 0; i < s->seqs.n && ok; i++) {
+        const cg_scan_item *x = &s->seqs.at[i];
+        int64_t first = 0, last = 0;
+        for (int k = 0; k < s->seqs.n; k++)
+            if (s->seqs.at[k].outer == x->outer) {
+                first = s->seqs.at[k].tap < first ? s->seqs.at[k].tap : first;
+                last = s->seqs.at[k].tap > last ? s->seqs.at[k].tap : last;
+            }
+        cg_node *at = rows_at(x->outer, x->tap, first, last);
+        ok = at && CG_PUSH(&rows, at);
+    }
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        s->seqs.at[i].outer = rows.at[i];
+    CG_VEC_FREE(&rows);
+    return ok;
+}
+
 /* As many steps as the shortest sequence has rows, unless their number was given. */
 static bool settle_steps(cg_scan *s)
 {
@@ -505,7 +606,7 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
     closing c = { .s = s, .g = s->g };
     if (!s->failed && (n != s->results.n || !n))
         broken(s, "end", n ? "the places for outputs are not as many as the outputs" : "the loop has no output");
-    if (!s->failed && settle_steps(s) && gather_roots(&c)) {
+    if (!s->failed && shift_sequences(s) && settle_steps(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))
             close_all(&c);

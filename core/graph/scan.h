@@ -34,7 +34,11 @@ cg_node *cg__scan_source(const cg_scan_view *v, int k);
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
 /* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
-typedef struct cg_scan_item { cg_node *outer, *place, *next; bool back; } cg_scan_item;          /* next: of states */
+typedef struct cg_scan_item {
+    cg_node *outer, *place;
+    bool back; int64_t tap;              /* of sequences */
+    cg_node *next; int head;             /* of states; head: the one that cg_scan_next means, of several taps -1 */
+} cg_scan_item;
 typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
