@@ -17,7 +17,7 @@
 enum { BATCH = 2, UNITS = 3, STATE_TAPS = 3, SEQ_TAPS = 4, FIRST_SEQ_TAP = -1, OUTER = 2, MAX_ROWS = 16, WRT = 3, ROOTS = 1 + 2 * WRT };
 
 /* Sets of taps are bits: bit i of states is tap -1-i, of sequences tap i-1. */
-typedef struct kase { unsigned states, seqs; int64_t steps; bool backwards, known, longer, nested; } kase;   /* longer: the sequence has a row too many */
+typedef struct kase { unsigned states, seqs; int64_t steps, truncate; bool backwards, known, longer, nested; } kase;   /* longer: the sequence has a row too many */
 typedef struct problem { cg_graph *g; cg_node *x, *init, *W, *in[WRT]; cg_array *arrays[WRT]; } problem;
 
 static int cases;
@@ -62,7 +62,7 @@ static values as_loop(const kase *c, cg_node *x, cg_node *init, cg_node *W)
 {
     cg_graph *g = cg_node_graph(W);
     const bool counted = !c->seqs || c->longer;
-    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = counted ? i64(g, c->steps) : NULL, .backwards = c->backwards));
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = counted ? i64(g, c->steps) : NULL, .backwards = c->backwards, .truncate_gradient = c->truncate));
     cg_node *h[STATE_TAPS], *row[SEQ_TAPS], **places[STATE_TAPS], *v;
     int64_t taps[STATE_TAPS];
     int n = 0;
@@ -98,14 +98,15 @@ static cg_node *zeros(cg_graph *g, int64_t rows)
     return rows < 0 ? cg_constant(g, CG_F64, CG_SHAPE(BATCH, UNITS), none) : cg_constant(g, CG_F64, CG_SHAPE(rows, BATCH, UNITS), none);
 }
 
-/* past[] is what the state was, newest last: first its inits, then a value a step. */
+/* past[] is what the state was, newest last: first its inits, then a value a step. What is before the steps that are differentiated is constant. */
 static values written_out(const kase *c, cg_node *x, cg_node *init, cg_node *W)
 {
     cg_graph *g = cg_node_graph(W);
     const int64_t depth = depth_of(c), from = before(c) + (c->backwards && c->longer);
+    const int64_t constant = c->truncate && c->truncate < c->steps ? c->steps - c->truncate : 0;
     cg_node *past[STATE_TAPS + MAX_ROWS], *sum = zeros(g, -1);
     for (int64_t i = 0; i < depth; i++)
-        past[i] = row_at(init, i);
+        past[i] = constant ? cg_zero_grad(row_at(init, i)) : row_at(init, i);
     for (int64_t t = 0; t < c->steps; t++) {
         cg_node *h[STATE_TAPS], *row[SEQ_TAPS];
         for (int i = 0; i < STATE_TAPS; i++)
@@ -113,6 +114,7 @@ static values written_out(const kase *c, cg_node *x, cg_node *init, cg_node *W)
         for (int i = 0; i < SEQ_TAPS; i++)
             row[i] = c->seqs >> i & 1 ? row_at(x, from + (c->backwards ? c->steps - 1 - t : t) + FIRST_SEQ_TAP + i) : NULL;
         cg_node *v = next_value(c, h, row, W);
+        v = t < constant ? cg_zero_grad(v) : v;
         past[depth + t] = v;
         sum = cg_add(sum, cg_square(v));
     }
@@ -217,7 +219,7 @@ static const char *name_of(const kase *c)
     for (int i = 0; i < SEQ_TAPS; i++)
         if (c->seqs >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, " %d", FIRST_SEQ_TAP + i);
-    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps%s%s%s%s", (long long)c->steps, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
+    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps, %lld differentiated%s%s%s%s", (long long)c->steps, (long long)c->truncate, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
              c->longer ? ", longer" : "", c->nested ? ", nested" : "");
     return text;
 }
@@ -313,6 +315,23 @@ START_TEST(loops_in_loops)
 }
 END_TEST
 
+START_TEST(truncated_gradients)
+{
+    static const unsigned few[] = { 1, 5 };
+    const unsigned nstates = on_cpu() ? 8 : 2;
+    for (unsigned i = 0; i < nstates; i++)
+        for (int64_t k = 1; k < 4; k++)
+            for (size_t n = 0; n < 4; n++)
+                for (int way = 0; way < 4; way++) {
+                    kase c = case_of(on_cpu() ? i : few[i], on_cpu() ? 1 + (i * 5 + (unsigned)k) % 15 : 2, lengths[n], way & 1);
+                    c.nested = way >> 1;
+                    c.truncate = k;
+                    if (c.states && (on_cpu() || (k == 2 && !c.nested)))
+                        compare(&c);
+                }
+}
+END_TEST
+
 START_TEST(tells_how_many)
 {
     fprintf(stderr, "%d cases\n", cases);
@@ -321,5 +340,5 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, tells_how_many);
+    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, truncated_gradients, tells_how_many);
 }

@@ -17,7 +17,8 @@ cg_scan_view cg__scan_view(const cg_node *n)
     const cg_attr *a = n->attr;
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
-                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at };
+                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
+                       .truncate = a[CG_SCAN_A_TRUNCATE].n > 0 ? a[CG_SCAN_A_TRUNCATE].at[0] : 0 };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
@@ -98,8 +99,11 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     }
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
+    s->truncate = o ? o->truncate_gradient : 0;
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
         broken(s, "begin", "the number of steps is not an integer scalar of this graph");
+    else if (s->truncate < 0)
+        broken(s, "begin", "the gradient cannot go back less than no steps");
     else if (s->steps)
         s->steps = cg_cast(s->steps, CG_I64);
     return s;
@@ -472,7 +476,7 @@ static cg_node *make_scan(closing *c)
 {
     const cg_scan *s = c->s;
     CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) at[6] = { { 0 } };
+    CG_VEC(int64_t) at[CG_SCAN_A_TRUNCATE] = { { 0 } };
     bool ok = CG_PUSH(&in, s->steps);
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
@@ -487,12 +491,12 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
-    cg_attr attrs[6];
-    for (int k = 0; k < 6; k++)
+    cg_attr attrs[] = { [CG_SCAN_A_TRUNCATE] = { s->truncate ? 1 : -1, &s->truncate } };
+    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
         attrs[k] = (cg_attr){ at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
         CG_VEC_FREE(&at[k]);
     return n;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Loops as nodes.
  *
- * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...])
+ * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...] :truncate_gradient k)
  *
  * Step t = 0, 1, ... steps-1 computes the roots of a closed body from args, (arg :index k :dtype d :shape [...]):
  *   k in 0..nseq-1                 row t of sequence k (row steps-1-t if back[k])
@@ -10,6 +10,7 @@
  *   then one                       t itself
  * Root i < nstate is the next value of state i. An output keeps a root: CG_SCAN_ALL stacks its values along a new first axis (row steps-1-t
  * if back), CG_SCAN_LAST is a state after the last step (the init when there is none), CG_SCAN_SUM adds the values up from 0.
+ * Only the last k steps are differentiated, all if k is absent: what was before them counts as constant, and what they gave.
  * Sequences have exactly `steps` rows. A body is closed, so equal loops are one node, and no rewrite from outside enters one.
  */
 #ifndef CG_SCAN_H
@@ -17,7 +18,7 @@
 
 #include "core/graph/ir.h"
 
-enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS };      /* attributes */
+enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS, CG_SCAN_A_TRUNCATE };      /* attributes */
 
 typedef struct cg_scan_out_row { int64_t keep, root, back; } cg_scan_out_row;
 typedef struct cg_scan_view {            /* the parts of a scan node */
@@ -25,6 +26,7 @@ typedef struct cg_scan_view {            /* the parts of a scan node */
     cg_node *steps, *const *seq, *const *init, *const *capture, *const *root;
     const int64_t *back;
     const cg_scan_out_row *out;
+    int64_t truncate;                    /* 0: all steps are differentiated */
 } cg_scan_view;
 cg_scan_view cg__scan_view(const cg_node *n);
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
@@ -44,6 +46,7 @@ struct cg_scan {
     cg_graph *g;
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     bool back;
+    int64_t truncate;
     CG_VEC(cg_scan_item) seqs;
     CG_VEC(cg_scan_item) states;
     CG_VEC(cg_scan_result) results;

@@ -73,6 +73,18 @@ static int check_lists(cg_node *n, cg_error *err)
     return CG_OK;
 }
 
+/* That the last k steps are differentiated says nothing where there are no more. */
+static int check_truncation(cg_node *n, cg_error *err)
+{
+    const int64_t k = cg__attr_int(n, CG_SCAN_A_TRUNCATE, INT64_MAX);
+    const cg_dim_t steps = cg__dim_from(n->in[0]);
+    if (k <= 0)
+        return wrong(err, "truncate_gradient is a positive number of steps");
+    if (k == INT64_MAX || (!steps.sym && steps.n <= k))
+        n->attr[CG_SCAN_A_TRUNCATE] = (cg_attr){ 0, NULL };
+    return CG_OK;
+}
+
 static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
 {
     bool good = n->attr[CG_SCAN_A_BACK].n == v->nseq || (n->attr[CG_SCAN_A_BACK].n < 0 && !v->nseq);
@@ -153,7 +165,7 @@ static int infer_out(cg_node *n, const cg_scan_view *v, int k, cg_error *err)
 CG_DECLARE_INFER(cg__scan_infer)
 {
     int rc = check_lists(n, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = check_truncation(n, err)) < 0)
         return rc;
     const cg_scan_view v = cg__scan_view(n);
     if ((rc = check_rows(n, &v, err)) < 0 || (rc = check_body(&v, err)) < 0)
