@@ -384,6 +384,7 @@ typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+    const char *name;             /* for messages and plans */
     int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })

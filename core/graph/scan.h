@@ -32,6 +32,7 @@ cg_scan_view cg__scan_view(const cg_node *n);
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
 /* The outer node that arg k stands for in the first step: a sequence, an init, a capture; NULL for the step number. */
 cg_node *cg__scan_source(const cg_scan_view *v, int k);
+const cg_node *cg__scan_sequence(const cg_node *rows);           /* what messages call the rows that a loop walks: what they were cut from */
 /* The type that arg k must have, in terms of outer dims. */
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
@@ -44,6 +45,7 @@ typedef struct cg_scan_item {
 typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    const char *name, *said;             /* or NULL; how messages begin: "loop 'name': ", or "" */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     bool back;
     int64_t truncate;

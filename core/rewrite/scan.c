@@ -417,7 +417,7 @@ static bool open_loop(loop *l)
 {
     const int nargs = cg__scan_nargs(&l->v);
     cg_node **args = cg__zalloc((size_t)nargs * sizeof *args);
-    l->s = cg_scan_begin(l->g, CG_SCAN(.steps = l->v.steps));
+    l->s = cg_scan_begin(l->g, CG_SCAN(.name = cg_node_name(l->old), .steps = l->v.steps));
     bool ok = args && l->s;
     for (int i = 0; ok && i < nargs; i++) {
         const int state = i - l->v.nseq;

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+/* What loops promise beside their values, which check_scan.c and check_scan_matrix.c compare: what is wrong with one is told with its name, the state
+ * and both types; memory is that of the rows that are read; sizes, dtypes and gradients where they are easily missed. */
+#include <stdlib.h>
+#include <string.h>
+#include "core/cg.h"
+#include "verified.h"
+#include "tests/suite.h"
+
+/* ---- wrong loops */
+
+typedef struct world { cg_graph *g, *other; cg_node *x, *y, *h, *k, *n, *foreign; } world;      /* x, y: rows; h, k: states; n: a number of steps */
+
+static void open_world(world *w)
+{
+    *w = (world){ .g = cg_graph_new(), .other = cg_graph_new() };
+    w->x = cg_input(w->g, "x", CG_F32, CG_SHAPE(4, 3));
+    w->y = cg_input(w->g, "y", CG_F32, CG_SHAPE(CG_ANY, 3));
+    w->h = cg_input(w->g, "h", CG_F32, CG_SHAPE(3));
+    w->k = cg_input(w->g, "k", CG_F32, CG_SHAPE(CG_ANY));
+    w->n = cg_input(w->g, "n", CG_I64, NULL, 0);
+    w->foreign = cg_input(w->other, "foreign", CG_F32, CG_SHAPE(3));
+}
+
+static void close_world(world *w)
+{
+    cg_graph_free(w->g);
+    cg_graph_free(w->other);
+}
+
+static cg_node *number(const world *w, int64_t n) { return cg_scalar(w->g, CG_I64, (double)n); }
+
+/* A loop over x whose state h goes on as what `next` makes of it. */
+static cg_node *over(const world *w, cg_node *x, cg_node *init, cg_node *steps, cg_node *(*next)(const world *, cg_node *h, cg_node *row))
+{
+    cg_node *out = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "encoder", .steps = steps));
+    cg_node *h = cg_scan_state(s, init), *v = next(w, h, x ? cg_scan_seq(s, x) : NULL);
+    cg_scan_next(s, h, v);
+    cg_scan_out(s, v, CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&out));
+    return out;
+}
+
+static cg_node *sum(const world *w, cg_node *h, cg_node *row) { (void)w; return row ? cg_add(h, row) : cg_sin(h); }
+static cg_node *wider(const world *w, cg_node *h, cg_node *row) { (void)w, (void)row; return cg_cast(h, CG_F64); }
+static cg_node *shorter(const world *w, cg_node *h, cg_node *row) { (void)w, (void)row; return cg_slice(h, 0, NULL, number(w, 2), 1); }
+static cg_node *of_another(const world *w, cg_node *h, cg_node *row) { (void)row; return cg_add(h, w->foreign); }
+static cg_node *twice(const world *w, cg_node *h, cg_node *row) { (void)w, (void)row; return cg_concatenate(CG_NODES(h, h), 0); }
+
+static cg_node *dtype_changes(const world *w) { return over(w, w->x, w->h, NULL, wider); }
+static cg_node *shape_changes(const world *w) { return over(w, w->x, w->h, NULL, shorter); }
+static cg_node *foreign_capture(const world *w) { return over(w, w->x, w->h, NULL, of_another); }
+static cg_node *foreign_sequence(const world *w) { return over(w, w->foreign, w->h, NULL, sum); }
+static cg_node *too_many_steps(const world *w) { return over(w, w->x, w->h, number(w, 5), sum); }
+static cg_node *negative_steps(const world *w) { return over(w, w->x, w->h, number(w, -1), sum); }
+static cg_node *fractional_steps(const world *w) { return over(w, w->x, w->h, w->h, sum); }
+
+static cg_node *with_taps(const world *w, cg_node *init, const int64_t *taps, int n)
+{
+    cg_node *h[2] = { 0 }, *out = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "encoder", .steps = number(w, 2)));
+    cg_scan_state_taps(s, init, taps, n, (cg_node **const[]){ &h[0], &h[1] }, n);
+    cg_scan_next(s, h[0], cg_sin(h[0]));
+    cg_scan_out(s, h[0], CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&out));
+    return out;
+}
+
+static cg_node *tap_of_the_step_itself(const world *w) { return with_taps(w, w->x, CG_AXES(0)); }
+static cg_node *tap_twice(const world *w) { return with_taps(w, w->x, CG_AXES(-2, -2)); }
+static cg_node *taps_beyond_the_inits(const world *w) { return with_taps(w, w->x, CG_AXES(-5)); }
+
+static cg_node *no_next(const world *w)
+{
+    cg_node *out = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "encoder"));
+    cg_scan_state(s, w->h);
+    cg_scan_out(s, cg_scan_seq(s, w->x), CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&out));
+    return out;
+}
+
+static cg_node *truncated_below(const world *w)
+{
+    cg_node *out = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "encoder", .truncate_gradient = -1));
+    cg_scan_out(s, cg_scan_seq(s, w->x), CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&out));
+    return out;
+}
+
+START_TEST(what_is_wrong_with_a_loop_is_told)
+{
+    static const struct { cg_node *(*build)(const world *); cg_status code; const char *begin, *parts[2]; } rows[] = {
+        { dtype_changes, CG_EDTYPE, "cg_scan_next: loop 'encoder': state 0 begins as h (input f32[3]", { "but its next value is cast f64[3]" } },
+        { shape_changes, CG_ESHAPE, "cg_scan_next: loop 'encoder': state 0 begins as h (input f32[3]", { "but its next value is slice f32[2]" } },
+        { foreign_capture, CG_EINVAL, "operands of one expression belong to two graphs: state 0 of loop 'encoder' (arg f32[3]", { "foreign (input f32[3]" } },
+        { foreign_sequence, CG_EINVAL, "cg_scan_seq: loop 'encoder': foreign (input f32[3]", { "belongs to another graph" } },
+        { too_many_steps, CG_ESHAPE, "cg_scan_end: loop 'encoder': 5 steps, but x (input f32[4,3]", { "has rows for 4" } },
+        { negative_steps, CG_EINVAL, "cg_scan_begin: loop 'encoder': -1 steps", { "" } },
+        { fractional_steps, CG_EDTYPE, "cg_scan_begin: loop 'encoder': the number of steps is h (input f32[3]", { "not an integer scalar" } },
+        { tap_of_the_step_itself, CG_EINVAL, "cg_scan_state_taps: loop 'encoder': the taps of a state are negative, and each is given once", { "" } },
+        { tap_twice, CG_EINVAL, "cg_scan_state_taps: loop 'encoder': the taps of a state are negative, and each is given once", { "" } },
+        { taps_beyond_the_inits, CG_ESHAPE, "cg_scan_state_taps: loop 'encoder': taps that reach 5 steps back need that many first values", { "not x (input f32[4,3]" } },
+        { no_next, CG_EINVAL, "cg_scan_end: loop 'encoder': the state that begins as h (input f32[3]", { "has no next value" } },
+        { truncated_below, CG_EINVAL, "cg_scan_begin: loop 'encoder': the gradient of the last -1 steps", { "" } },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        world w;
+        open_world(&w);
+        ck_assert_msg(rows[i].build(&w) == NULL, "%s: a loop was made", rows[i].begin);
+        const cg_error *e = cg_graph_error(w.g);
+        ck_assert_msg(e && e->code == rows[i].code && strncmp(e->text, rows[i].begin, strlen(rows[i].begin)) == 0 && strstr(e->text, rows[i].parts[0]), "%s: %s",
+                      rows[i].begin, e ? e->text : "no error");
+        close_world(&w);
+    }
+}
+END_TEST
+
+/* What only the call knows: of a loop over y, which has 3 rows, and a state k of 3 elements. */
+START_TEST(what_is_wrong_at_the_call_is_told)
+{
+    static const struct { int64_t steps; cg_node *(*next)(const world *, cg_node *h, cg_node *row); const char *parts[2]; } rows[] = {
+        { 5, sum, { "5 steps of encoder (scan", ", but y (input f32[y.0,3]" } },
+        { -2, sum, { "-2 steps of encoder (scan", "" } },
+        { 2, twice, { "in encoder (scan", "the state that begins as k (input f32[k.0]" } },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int plainly = 0; plainly < 2; plainly++) {
+            world w;
+            open_world(&w);
+            cg_node *out = over(&w, w.y, w.k, w.n, rows[i].next);
+            cg_function *f = cg_compile(w.g, CG_SPEC(.name = "f", CG_INPUTS(w.y, w.k, w.n), CG_OUTPUTS(out), .no_rewrites = plainly, .unused = CG_UNUSED_IGNORE));
+            ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+            const float zeros[9] = { 0 };
+            cg_array *in[] = { cg_array_new(CG_F32, CG_SHAPE(3, 3), zeros), cg_array_new(CG_F32, CG_SHAPE(3), zeros), cg_array_new(CG_I64, NULL, 0, &rows[i].steps) }, *got;
+            ck_assert_msg(cg_call(f, in, 3, &got) < 0, "%s: the call went well", rows[i].parts[0]);
+            for (int k = 0; k < 2; k++)
+                ck_assert_msg(strstr(cg_last_error()->text, rows[i].parts[k]), "%s: %s", rows[i].parts[k], cg_last_error()->text);
+            for (int k = 0; k < 3; k++)
+                cg_array_free(in[k]);
+            cg_function_free(f);
+            close_world(&w);
+        }
+}
+END_TEST
+
+int main(void)
+{
+    return RUN_TESTS("loops", what_is_wrong_with_a_loop_is_told, what_is_wrong_at_the_call_is_told);
+}
