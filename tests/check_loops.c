@@ -146,7 +146,128 @@ START_TEST(what_is_wrong_at_the_call_is_told)
 }
 END_TEST
 
+/* ---- memory: what later code reads is kept, and no more */
+
+/* A loop of n steps; all: what it stacks, read: what is read of it. */
+typedef struct kept { cg_graph *g; cg_node *n, *h, *w, *all, *read; } kept;
+
+static cg_node *last_rows(cg_node *all, int64_t rows) { return cg_slice(all, 0, cg_scalar(cg_node_graph(all), CG_I64, (double)-rows), NULL, 1); }
+
+static void chain(kept *k, int64_t truncate, cg_node **last)
+{
+    cg_node *h1, *h3;
+    cg_scan *s = cg_scan_begin(k->g, CG_SCAN(.steps = k->n, .truncate_gradient = truncate));
+    cg_scan_state_taps(s, k->h, CG_AXES(-1, -3), CG_OUT(&h1, &h3));
+    cg_node *next = cg_tanh(cg_add(cg_mul(h1, k->w), cg_sin(h3)));
+    cg_scan_next(s, h1, next);
+    cg_scan_out(s, next, CG_SCAN_ALL);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    ck_assert_int_eq(cg_scan_end(s, CG_OUT(&k->all, last)), CG_OK);
+}
+
+static void last_state(kept *k) { chain(k, 0, &k->read); }
+static void last_row(kept *k) { cg_node *last; chain(k, 0, &last); k->read = last_rows(k->all, 1); }
+static void last_three_rows(kept *k) { cg_node *last; chain(k, 0, &last); k->read = last_rows(k->all, 3); }
+static void last_nine_rows_summed(kept *k) { cg_node *last; chain(k, 0, &last); k->read = cg_sum(last_rows(k->all, 9), CG_REDUCE(CG_OVER(0))); }
+
+static void row_counted_from_the_end(kept *k)
+{
+    cg_node *last;
+    chain(k, 0, &last);
+    k->read = cg_slice(k->all, 0, cg_sub(cg_dim(k->all, 0), cg_scalar(k->g, CG_I64, 2)), NULL, 1);
+}
+
+static void last_rows_of_a_map(kept *k)
+{
+    cg_scan *s = cg_scan_begin(k->g, CG_SCAN(.steps = k->n));
+    cg_scan_out(s, cg_sin(cg_mul(k->w, cg_cast(cg_scan_index(s), CG_F32))), CG_SCAN_ALL);
+    ck_assert_int_eq(cg_scan_end(s, CG_OUT(&k->all)), CG_OK);
+    k->read = last_rows(k->all, 2);
+}
+
+static void truncated_gradient(kept *k)
+{
+    cg_node *last;
+    chain(k, 5, &last);
+    ck_assert_int_eq(cg_grad(cg_sum(last, CG_REDUCE()), CG_NODES(k->w), CG_OUT(&k->read)), CG_OK);
+}
+
+/* The read values for n steps, alone or with everything that was stacked; peak: what the call held. */
+static cg_array *values_of(const kept *k, int64_t n, bool with_all, int64_t *peak)
+{
+    static const float h[9] = { 0.5f, -0.25f, 1, 0.75f, 0.125f, -1, 0.375f, 0.25f, -0.5f }, w[3] = { 0.5f, 1.5f, -1.25f };
+    cg_function *f = cg_compile(k->g, CG_SPEC(.name = "f", CG_INPUTS(k->n, k->h, k->w), .outputs = (cg_node *const[]){ k->read, k->all }, .noutputs = with_all ? 2 : 1,
+                                              .unused = CG_UNUSED_IGNORE));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_array *in[] = { cg_array_new(CG_I64, NULL, 0, &n), cg_array_new(CG_F32, CG_SHAPE(3, 3), h), cg_array_new(CG_F32, CG_SHAPE(3), w) }, *out[2] = { 0 };
+    ck_assert_msg(cg_call(f, in, 3, out) == CG_OK, "%s", cg_last_error()->text);
+    ck_assert_msg(cg_array_data(out[0]) != NULL, "%s", cg_last_error()->text);
+    cg_stats stats;
+    cg_function_stats(f, &stats);
+    *peak = stats.peak_bytes;
+    for (int i = 0; i < 3; i++)
+        cg_array_free(in[i]);
+    cg_array_free(out[1]);
+    cg_function_free(f);
+    return out[0];
+}
+
+START_TEST(only_rows_that_are_read_are_kept)
+{
+    static const struct { const char *name; void (*build)(kept *); } rows[] = {
+        { "the last state", last_state }, { "the last row", last_row }, { "three rows", last_three_rows }, { "nine rows, summed", last_nine_rows_summed },
+        { "from the end", row_counted_from_the_end }, { "rows of a map", last_rows_of_a_map }, { "a truncated gradient", truncated_gradient },
+    };
+    static const int64_t steps[] = { 0, 1, 2, 3, 7, 100, 1000 };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        kept k = { .g = cg_graph_new() };
+        int64_t peak[8], with;
+        k.n = cg_input(k.g, "n", CG_I64, NULL, 0);
+        k.h = cg_input(k.g, "h", CG_F32, CG_SHAPE(3, 3));
+        k.w = cg_input(k.g, "w", CG_F32, CG_SHAPE(3));
+        rows[i].build(&k);
+        for (size_t n = 0; n < sizeof steps / sizeof steps[0]; n++) {
+            cg_array *a = values_of(&k, steps[n], false, &peak[n]), *b = values_of(&k, steps[n], true, &with);
+            const size_t bytes = (size_t)cg_array_count(a) * sizeof(float);
+            ck_assert_msg(cg_array_count(a) == cg_array_count(b) && memcmp(cg_array_data(a), cg_array_data(b), bytes) == 0, "%s: other values after %lld steps",
+                          rows[i].name, (long long)steps[n]);
+            cg_array_free(a);
+            cg_array_free(b);
+        }
+        ck_assert_msg(peak[5] == peak[6] && with > peak[6], "%s: %lld bytes for 100 steps, %lld for 1000", rows[i].name, (long long)peak[5], (long long)peak[6]);
+        cg_graph_free(k.g);
+    }
+}
+END_TEST
+
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)); text += strlen(part))
+        n++;
+    return n;
+}
+
+/* Of three values one is computed and none copied in a step. */
+START_TEST(taps_of_a_state_share_its_rows)
+{
+    kept k = { .g = cg_graph_new() };
+    k.n = cg_input(k.g, "n", CG_I64, NULL, 0);
+    k.h = cg_input(k.g, "h", CG_F32, CG_SHAPE(3, 3));
+    k.w = cg_input(k.g, "w", CG_F32, CG_SHAPE(3));
+    last_state(&k);
+    cg_function *f = cg_compile(k.g, CG_SPEC(.name = "f", CG_INPUTS(k.n, k.h, k.w), CG_OUTPUTS(k.read)));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    char *plan = cg_function_show(f, CG_STAGE_PLAN);
+    ck_assert_msg(count(plan, "\"state\"\n  s") == 1 && count(plan, "times the next 1 step)") == 1, "%s", plan);
+    cg_text_free(plan);
+    cg_function_free(f);
+    cg_graph_free(k.g);
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_TESTS("loops", what_is_wrong_with_a_loop_is_told, what_is_wrong_at_the_call_is_told);
+    return RUN_TESTS("loops", what_is_wrong_with_a_loop_is_told, what_is_wrong_at_the_call_is_told, only_rows_that_are_read_are_kept,
+                     taps_of_a_state_share_its_rows);
 }
