@@ -266,8 +266,106 @@ START_TEST(taps_of_a_state_share_its_rows)
 }
 END_TEST
 
+/* ---- FEATURES 10, rows 23 and 24 */
+
+enum { MOST = 5 };
+
+static cg_array *counted(cg_dtype d, int64_t n)
+{
+    float f[MOST];
+    double v[MOST];
+    for (int64_t i = 0; i < n; i++)
+        v[i] = f[i] = (float)(i + 1) / 4;
+    return cg_array_new(d, CG_SHAPE(n), d == CG_F32 ? (const void *)f : (const void *)v);
+}
+
+static void is(const char *what, cg_array *a, const double *want, int64_t n)
+{
+    ck_assert_msg(a && cg_array_data(a), "%s: %s", what, cg_last_error()->text);
+    ck_assert_msg(cg_array_count(a) == n, "%s: %lld elements, not %lld", what, (long long)cg_array_count(a), (long long)n);
+    const void *at = cg_array_data(a);
+    for (int64_t i = 0; i < n; i++) {
+        const double v = cg_array_dtype(a) == CG_F32 ? (double)((const float *)at)[i] : ((const double *)at)[i];
+        ck_assert_msg(v == want[i], "%s: element %lld is %.17g, not %.17g", what, (long long)i, v, want[i]);
+    }
+    cg_array_free(a);
+}
+
+/* h = h / 2 + x y over x and y of so many rows, for n steps or (-1) as many as there are: rows, state and sum; all are binary fractions. */
+static void steps_are(int64_t nx, int64_t ny, int64_t n, int64_t want, int known, int plainly)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(known ? nx : CG_ANY)), *y = cg_input(g, "y", CG_F64, CG_SHAPE(known ? ny : CG_ANY));
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = n < 0 ? NULL : cg_scalar(g, CG_I64, (double)n)));
+    cg_node *h = cg_scan_state(s, cg_scalar(g, CG_F64, 1)), *next = cg_add(cg_scale(h, 0.5), cg_mul(cg_scan_seq(s, x), cg_scan_seq(s, y))), *all, *last, *sum_of_all;
+    cg_scan_next(s, h, next);
+    cg_scan_out(s, next, CG_SCAN_ALL);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_out(s, next, CG_SCAN_SUM);
+    ck_assert_int_eq(cg_scan_end(s, CG_OUT(&all, &last, &sum_of_all)), CG_OK);
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x, y), CG_OUTPUTS(all, last, sum_of_all, cg_dim(all, 0)), .no_rewrites = plainly));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_array *in[] = { counted(CG_F64, nx), counted(CG_F64, ny) }, *out[4];
+    ck_assert_msg(cg_call(f, in, 2, out) == CG_OK, "%s", cg_last_error()->text);
+    double rows[MOST], state = 1, total = 0;
+    for (int64_t t = 0; t < want; t++)
+        total += rows[t] = state = state / 2 + (double)((t + 1) * (t + 1)) / 16;
+    is("rows", out[0], rows, want);
+    is("the state", out[1], &state, 1);
+    is("the sum", out[2], &total, 1);
+    ck_assert_int_eq(((const int64_t *)cg_array_data(out[3]))[0], want);
+    cg_array_free(out[3]);
+    cg_array_free(in[0]);
+    cg_array_free(in[1]);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+
+START_TEST(row_23_numbers_of_steps)
+{
+    static const struct { int64_t nx, ny, n, want; } rows[] = {
+        { 4, 4, -1, 4 }, { 4, 3, -1, 3 }, { 2, 5, -1, 2 }, { 0, 3, -1, 0 }, { 1, 1, -1, 1 }, { 4, 5, 0, 0 }, { 4, 5, 1, 1 }, { 4, 5, 3, 3 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int way = 0; way < 4; way++)
+            steps_are(rows[i].nx, rows[i].ny, rows[i].n, rows[i].want, way & 1, way >> 1);
+}
+END_TEST
+
+/* h = w h + x, where x is narrower than the state and w a shared variable; y only reaches an output that the cost does not read. */
+START_TEST(row_24_gradients_of_loops)
+{
+    static const double one = 0.5;
+    cg_graph *g = cg_graph_new();
+    cg_array *value = cg_array_new(CG_F64, NULL, 0, &one);
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *y = cg_input(g, "y", CG_F64, CG_SHAPE(CG_ANY)), *w = cg_shared(g, "w", value);
+    cg_scan *s = cg_scan_begin(g, CG_SCAN());
+    cg_node *h = cg_scan_state(s, cg_scalar(g, CG_F64, 1)), *next = cg_add(cg_mul(h, w), cg_scan_seq(s, x)), *last, *squares, *dx, *dw, *dy;
+    cg_scan_next(s, h, next);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_out(s, cg_square(cg_scan_seq(s, y)), CG_SCAN_ALL);
+    ck_assert_int_eq(cg_scan_end(s, CG_OUT(&last, &squares)), CG_OK);
+    ck_assert_int_eq(cg_grad(last, CG_NODES(x, w), CG_OUT(&dx, &dw)), CG_OK);
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x, y), CG_OUTPUTS(dx, dw, squares)));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_array *in[] = { counted(CG_F32, 3), counted(CG_F64, 3) }, *out[3];
+    ck_assert_msg(cg_call(f, in, 2, out) == CG_OK, "%s", cg_last_error()->text);
+    ck_assert_int_eq(cg_array_dtype(out[0]), CG_F32);
+    is("the narrow sequence's", out[0], (const double[]){ 0.25, 0.5, 1 }, 3);
+    is("the variable's", out[1], &(const double){ 3 * 0.25 + 2 * 0.5 * 0.25 + 0.5 }, 1);       /* of w^3 + w^2 / 4 + w / 2 + 3 / 4 */
+    is("the other output", out[2], (const double[]){ 0.0625, 0.25, 0.5625 }, 3);
+    ck_assert_int_lt(cg_grad(last, CG_NODES(y), CG_OUT(&dy)), 0);
+    ck_assert_msg(strstr(cg_graph_error(g)->text, "y (input f64"), "%s", cg_graph_error(g)->text);
+    cg_array_free(in[0]);
+    cg_array_free(in[1]);
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(value);
+}
+END_TEST
+
 int main(void)
 {
     return RUN_TESTS("loops", what_is_wrong_with_a_loop_is_told, what_is_wrong_at_the_call_is_told, only_rows_that_are_read_are_kept,
-                     taps_of_a_state_share_its_rows);
+                     taps_of_a_state_share_its_rows, row_23_numbers_of_steps, row_24_gradients_of_loops);
 }
