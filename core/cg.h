@@ -408,6 +408,15 @@ CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
+/* Loops that are one function of a row of x, which is called once, to build the body. A sequence of several is walked by begin and end.
+ * cg_scan_map: f of each row, stacked. cg_scan_foldl: the state after the last row (a reduction), init where there are no rows; foldr comes from the
+ * last row to the first. */
+typedef cg_node *cg_row_fn(void *user, cg_node *row);
+typedef cg_node *cg_fold_fn(void *user, cg_node *state, cg_node *row);
+CG_API cg_node *cg_scan_map(cg_node *x, cg_row_fn *f, void *user);
+CG_API cg_node *cg_scan_foldl(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
+CG_API cg_node *cg_scan_foldr(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
+
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
 /* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.

@@ -364,8 +364,37 @@ START_TEST(row_24_gradients_of_loops)
 }
 END_TEST
 
+/* ---- loops of one function */
+
+static cg_node *squared_and(void *user, cg_node *row) { return cg_add(cg_square(row), user); }
+static cg_node *minus_half(void *user, cg_node *state, cg_node *row) { (void)user; return cg_sub(row, cg_scale(state, 0.5)); }
+
+START_TEST(maps_and_folds)
+{
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(CG_ANY)), *b = cg_input(g, "b", CG_F64, NULL, 0), *init = cg_scalar(g, CG_F64, 8);
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x, b), CG_OUTPUTS(cg_scan_map(x, squared_and, b), cg_scan_foldl(x, init, minus_half, NULL), cg_scan_foldr(x, init, minus_half, NULL))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    for (int64_t n = 0; n <= 3; n += 3) {
+        const double bias = 1;
+        cg_array *in[] = { counted(CG_F64, n), cg_array_new(CG_F64, NULL, 0, &bias) }, *out[3];
+        ck_assert_msg(cg_call(f, in, 2, out) == CG_OK, "%s", cg_last_error()->text);
+        is("map", out[0], (const double[]){ 1.0625, 1.25, 1.5625 }, n);
+        is("foldl", out[1], &(const double){ n ? 0.75 - (0.5 - (0.25 - 4) / 2) / 2 : 8 }, 1);
+        is("foldr", out[2], &(const double){ n ? 0.25 - (0.5 - (0.75 - 4) / 2) / 2 : 8 }, 1);
+        cg_array_free(in[0]);
+        cg_array_free(in[1]);
+    }
+    cg_function_free(f);
+    ck_assert(cg_scan_map(init, squared_and, b) == NULL);
+    ck_assert_msg(strstr(cg_graph_error(g)->text, "has no axis to walk along"), "%s", cg_graph_error(g)->text);
+    ck_assert(cg_scan_foldl(NULL, init, minus_half, NULL) == NULL && cg_scan_foldr(x, NULL, minus_half, NULL) == NULL);
+    cg_graph_free(g);
+}
+END_TEST
+
 int main(void)
 {
     return RUN_TESTS("loops", what_is_wrong_with_a_loop_is_told, what_is_wrong_at_the_call_is_told, only_rows_that_are_read_are_kept,
-                     taps_of_a_state_share_its_rows, row_23_numbers_of_steps, row_24_gradients_of_loops);
+                     taps_of_a_state_share_its_rows, row_23_numbers_of_steps, row_24_gradients_of_loops, maps_and_folds);
 }
