@@ -227,7 +227,8 @@ CG_DECLARE_GRAD(cg__gemm_grad)
     return CG_OK;
 }
 
-/* The addend's buffer becomes the result's if nobody else reads it; else it is computed, or copied, into the result's. */
+/* The addend's buffer becomes the result's if nobody else reads it; else it is computed, or copied, into the result's: a state and its next value
+ * lie in one slot, but in different rows of it. */
 CG_DECLARE_LOWER(cg__gemm_lower)
 {
     double alpha = 1;
