@@ -333,6 +333,15 @@ static cg_num row_size(const loop *r, const cg_node *rows)
     return size;
 }
 
+static void add_next(loop *r, int head)
+{
+    const ring *g = &r->state[head].ring;
+    cg_slot *slot = &r->p->slots.at[g->slot];
+    slot->row = row_at(r, g, r->step, 1);
+    slot->next_row = row_at(r, g, r->step, 0);
+    add_root(r, r->v.root[head], (cg_target){ g->slot, slot->next_row, false });
+}
+
 /* Where the first row of what is stacked from a ring is, or would be if it were kept. */
 static cg_num first_row(const loop *r, const ring *g, int lag)
 {
@@ -494,7 +503,7 @@ static int run_loop(loop *r)
     find_chains(r);
     for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
         if (r->state[i].head == i && (rc = make_ring(r, i)) == CG_OK)
-            add_root(r, r->v.root[i], (cg_target){ r->state[i].ring.slot, row_at(r, &r->state[i].ring, r->step, 0), false });
+            add_next(r, i);
     for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
         rc = place_init(r, i);
     for (int k = 0; k < r->v.nouts && rc == CG_OK; k++)

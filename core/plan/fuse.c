@@ -165,13 +165,21 @@ static cg_operand mapped(merge *m, const cg_loop *l, int k, const int *first, co
     return o;
 }
 
+/* Places in one slot that have no element in common: two parts that are stored, or the row of a state that a step reads and the one it writes. */
+static bool apart(const merge *m, const cg_operand *x, const cg_operand *y)
+{
+    const cg_slot *s = &m->p->slots.at[x->slot];
+    const bool rows = s->row != s->next_row && ((x->off == s->row && y->off == s->next_row) || (x->off == s->next_row && y->off == s->row));
+    return rows || (x->part && y->part);
+}
+
 /* What the loop so far has stored in the slot: a value if it stands where o reads; else the two cannot be one. */
 static int stored(merge *m, const cg_operand *o, cg_dtype d)
 {
     int found = -1;
     for (int v = 0; v < m->loop.nvals; v++) {
         const cg_val *s = &m->vals[v];
-        if (s->kind != CG_V_STORE || m->operands[s->operand].slot != o->slot)
+        if (s->kind != CG_V_STORE || m->operands[s->operand].slot != o->slot || apart(m, &m->operands[s->operand], o))
             continue;
         m->failed |= !cg__same_place(&m->operands[s->operand], o) || s->dtype != d || m->vals[s->a[0]].dtype != d;
         found = s->a[0];
@@ -188,11 +196,11 @@ static bool loads(const merge *m, int slot)
     return yes;
 }
 
-/* A slot that is stored may not have been touched before, but by this loop at the same place, or to store another part. */
+/* A slot that is stored may not have been touched before, but by this loop at the same place, or elsewhere in it. */
 static void check_store(merge *m, const cg_operand *o, int before)
 {
     for (int k = 0; k < before; k++)
-        m->failed |= m->operands[k].slot == o->slot && !(m->operands[k].part && o->part && !loads(m, o->slot));
+        m->failed |= m->operands[k].slot == o->slot && !apart(m, &m->operands[k], o);
 }
 
 /* The first loop, on its own axes: it stays what it is, so that a loop that grows is not compared with itself again and again. */

@@ -39,6 +39,7 @@ typedef struct cg_slot {
     cg_num count;            /* elements */
     int index;               /* INPUT, OUTPUT: position in the call; SHARED: position in the function's variables; CONST: in consts */
     int first, last;         /* ARENA: first writing and last reading top-level step */
+    cg_num row, next_row;    /* ARENA: of the rows of a loop's state, where a step reads the last one and writes its own; the same: it is none */
     bool in_place;           /* SHARED: a step writes it, so the call has the buffer to itself or takes a copy */
     const char *label;
     const struct cg_node *node;      /* what it holds, for call-time messages, or NULL; opaque here */
