@@ -292,7 +292,7 @@ static int next_character(charlm *c, int64_t *at, double temperature, double u)
     return p ? 0 : failed("train");
 }
 
-/* n characters from zero states, behind the first one of what is held out. */
+/* n characters from zero states, as if behind the first character of the text. */
 static int sample(charlm *c, char *to, int n, double temperature, uint64_t seed)
 {
     const float zeros[UNITS] = { 0 };
