@@ -283,7 +283,7 @@ static void end_loop(rebuild *r)
         if (r->used[k] && !r->p->failed && !(r->now[k] = known_output(r, o, open)))
             at[k] = add_output(r, o, open);
     }
-    for (int i = 0; i < nouts; i++)
+    for (int i = 0; i < nouts && !r->p->failed; i++)
         where[i] = &made[i];
     if (!r->p->failed && r->s->results.n) {
         r->p->failed = cg_scan_end(r->s, where, r->s->results.n) < 0;
