@@ -14,7 +14,7 @@
 #include "tools/cgraph/cgraph.h"
 #include "tools/cgraph/train.h"
 
-enum { STEPS = 64, EMBEDDING = 64, UNITS = 256, MAX_TEXT = 1 << 28, SAMPLE = 400, GLANCE = 72, CHARACTERS = 256 };
+enum { STEPS = 64, EMBEDDING = 64, UNITS = 256, MAX_TEXT = 1 << 28, SAMPLE = 400, GLANCE = 72, LOOK = 3 * GLANCE, CHARACTERS = 256 };
 static const double DROPOUT = 0.2, CLIP_NORM = 1;
 
 typedef struct text { unsigned char *at; size_t n; } text;
@@ -306,13 +306,24 @@ static int sample(charlm *c, char *to, int n, double temperature, uint64_t seed)
     return rc;
 }
 
+/* The beginning of the text as part of a line: blanks and what is not ASCII are one blank each. */
+static void to_line(char line[GLANCE + 1], const char *from)
+{
+    int n = 0;
+    for (; *from && n < GLANCE; from++) {
+        const int blank = *from <= ' ' || *from > '~';
+        if (!blank || (n && line[n - 1] != ' '))
+            line[n++] = blank ? ' ' : *from;
+    }
+    line[n] = 0;
+}
+
 static int judge(trainer *t, char *text, size_t n)
 {
-    char glance[GLANCE + 1];
+    char glance[GLANCE + 1], written[LOOK + 1] = "";
     int rc = validate(t->text);
-    rc = rc ? rc : sample(t->text, glance, GLANCE, t->o->temperature, t->o->how.seed + (uint64_t)t->m.steps);
-    for (int i = 0; i < GLANCE && !rc; i++)
-        glance[i] = glance[i] < ' ' || glance[i] == 127 ? ' ' : glance[i];
+    rc = rc ? rc : sample(t->text, written, LOOK, t->o->temperature, t->o->how.seed + (uint64_t)t->m.steps);
+    to_line(glance, written);
     if (!rc)
         snprintf(text, n, " validation loss %.4f: %s", t->text->loss, glance);
     return rc;
