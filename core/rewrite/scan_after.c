@@ -48,7 +48,7 @@ static bool is_product(const cg_node *n)
 
 static bool is_transposed_product(const cg_node *n)
 {
-    return cg__is(n, CG_OP_transpose) && is_product(n->in[0]);
+    return cg__is(n, CG_OP_transpose) && is_product(n->in[0]) && cg__is(n->in[0]->in[0], CG_OP_transpose);
 }
 
 enum { MAX_TERMS = 16 };                 /* of a sum in a body, one after the other */
@@ -105,15 +105,21 @@ static cg_node *sum_of_linear(after *a, const cg_node *n, int k)
     return k ? cg_matmul(same, sum) : cg_matmul(sum, same);
 }
 
+/* The factors of a product that vary: 1, 2 or both. */
+static int varying_factors(const after *a, const cg_node *n)
+{
+    return is_product(n) ? cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]) : 0;
+}
+
 static cg_node *sum_of(after *a, cg_node *n)
 {
     const cg_steps *s = &a->s;
-    if (is_transposed_product(n)) {              /* the gradient of a matrix that the body reads transposed */
+    if (is_transposed_product(n) && varying_factors(a, n->in[0]) == 3 && on(a, CG_LOOP_SUM_PRODUCT)) {        /* the gradient of a matrix that the body reads transposed */
         cg_node *sum = sum_of(a, n->in[0]);
         return a->made ? cg_transpose(sum, n->attr[0].at, n->attr[0].n) : NULL;
     }
     const bool terms = on(a, CG_LOOP_SUM_TERMS) && cg__is(n, CG_OP_add) && holds_product(n) && cg__steps_varies(s, n->in[0]) && cg__steps_varies(s, n->in[1]);
-    const int varying = is_product(n) ? cg__steps_varies(s, n->in[0]) + 2 * cg__steps_varies(s, n->in[1]) : 0;
+    const int varying = varying_factors(a, n);
     if (terms) {
         cg_node *x = sum_of(a, n->in[0]), *y = sum_of(a, n->in[1]);
         return a->made ? cg_add(x, y) : NULL;
@@ -130,7 +136,7 @@ static cg_node *sum_of(after *a, cg_node *n)
 static cg_loop_rewrite sum_rule(const after *a, const cg_node *n)
 {
     n = is_transposed_product(n) ? n->in[0] : n;
-    const int varying = is_product(n) ? cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]) : 0;
+    const int varying = varying_factors(a, n);
     return cg__is(n, CG_OP_add) && holds_product(n) ? CG_LOOP_SUM_TERMS : varying == 3 ? CG_LOOP_SUM_PRODUCT : varying ? CG_LOOP_SUM_LINEAR : CG_LOOP_SUM_STACKED;
 }
 
@@ -161,7 +167,7 @@ static cg_node *added(const after *a, int state)
 static void count_readers(after *a)
 {
     for (int i = 0; i < a->s.body.n; i++)
-        for (int k = 0; k < a->s.body.at[i]->nin; k++) {
+        for (int k = 0; k < cg__nvalues(a->s.body.at[i]); k++) {
             uint64_t n = 0;
             cg_node *in = a->s.body.at[i]->in[k];
             if (arg_of(in) < 0)
@@ -207,10 +213,10 @@ static void find_region(after *a, cg_node *root, region *r)
         cg_node *n = todo.at[--todo.n];
         if (cg__map_has(&seen, n) || !cg__steps_varies(&a->s, n))
             continue;
-        const bool edge = cg__map_has(&a->stays, n) || cg__is(n, CG_OP_arg);
+        const bool edge = cg__map_has(&a->stays, n) || cg__is(n, CG_OP_arg) || (cg__is(n, CG_OP_get) && cg__map_has(&a->stays, n->in[0]));
         ok = cg__map_put(&seen, cg__key(n), 1) && (edge ? CG_PUSH(&r->edge, n) : CG_PUSH(&r->inner, n));
         r->product |= !edge && is_product(n) && cg__steps_varies(&a->s, n->in[0]) != cg__steps_varies(&a->s, n->in[1]);
-        for (int k = 0; !edge && ok && k < n->nin; k++)
+        for (int k = 0; !edge && ok && k < cg__nvalues(n); k++)
             ok = CG_PUSH(&todo, n->in[k]);
     }
     if (r->inner.n)
