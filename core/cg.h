@@ -638,6 +638,7 @@ typedef struct cg_optimizer {
     size_t struct_size;
     cg_optimizer_kind kind;
     double rate, momentum, beta1, beta2, rho, eps, decay;
+    double clip_norm;             /* gradients are scaled down together where the root of the sum of their squares is above this (Pascanu et al. 2013); 0: never */
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
 CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: there is no such kind */

@@ -374,6 +374,27 @@ static int net(world *w)
     return rc;
 }
 
+/* A layer of two directions over sequences of their own lengths, and the gradient of its parameters with a norm. */
+static int recurrent(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    cg_net *n = g ? cg_net_new(g, 1) : NULL;
+    cg_layer l;
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, 2, 1)), *lengths = cg_input(g, "lengths", CG_I64, CG_SHAPE(2)), *y = NULL;
+    int rc = n ? cg_layer_recurrent(&l, n, "l", CG_LSTM, 1, 2, CG_INIT_ORTHOGONAL, CG_RECURRENT(.direction = CG_BIDIRECTIONAL, .lengths = lengths, .clip = 3)) : said();
+    if (rc == CG_OK) {
+        y = cg_forward(&l, 1, x);
+        rc = y ? cg_optimize(n, cg_sum(y, CG_REDUCE()), CG_OPTIMIZER(.kind = CG_SGD, .clip_norm = 1)) : (int)cg_graph_error(g)->code;
+    }
+    for (int i = 0; rc == CG_OK && i < cg_net_count(n); i++)
+        add_array(w, cg_net_array(n, i));
+    if (rc == CG_OK)
+        rc = took_text(w, cg_print(&y, 1));
+    cg_net_free(n);
+    (cg_graph_free)(g);
+    return rc;
+}
+
 /* NumPy's rules: batches that stretch, and vectors. */
 static int products(world *w)
 {
@@ -428,6 +449,7 @@ static const scenario scenarios[] = {
     { "loops", NULL, loops, add_outputs },
     { "matrices of derivatives", NULL, matrices, NULL },
     { "a net", NULL, net, NULL },
+    { "a recurrent layer", NULL, recurrent, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
     { "a whole life", NULL, whole_life, NULL },

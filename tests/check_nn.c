@@ -78,6 +78,32 @@ START_TEST(adams_corrections_cost_no_launch)
 }
 END_TEST
 
+/* Two parameters, gradients (6, 0) and 8, so 10 together: a norm of 5 halves them, a norm of 20 leaves them alone. */
+START_TEST(gradients_are_clipped_together)
+{
+    for (int k = 0; k < 2; k++) {
+        cg_graph *g = cg_graph_new();
+        cg_net *n = cg_net_new(g, 1);
+        cg_node *a = cg_net_param(n, "a", (const int64_t[]){ 2 }, 1, CG_INIT_ZEROS), *b = cg_net_param(n, "b", NULL, 0, CG_INIT_ZEROS);
+        cg_node *slope = cg_constant(g, CG_F32, CG_SHAPE(2), (const float[]){ 6, 0 }), *loss = cg_add(cg_sum(cg_mul(a, slope), CG_REDUCE()), cg_scale(b, 8));
+        int updates;
+        ck_assert_int_eq(cg_optimize(n, loss, CG_OPTIMIZER(.kind = CG_SGD, .clip_norm = -1)), CG_EINVAL);
+        ok(cg_optimize(n, loss, CG_OPTIMIZER(.kind = CG_SGD, .rate = 1, .clip_norm = k ? 20 : 5)));
+        const cg_update *to = cg_net_updates(n, &updates);
+        cg_function *f = cg_compile(g, CG_SPEC(.updates = to, .nupdates = updates));
+        ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+        ok(cg_call(f, NULL, 0, NULL));
+        const float *v = data_of(cg_net_find(n, "a"));
+        ck_assert_float_eq_tol(v[0], k ? -6 : -3, 1e-6f);
+        ck_assert_float_eq(v[1], 0);
+        ck_assert_float_eq_tol(*(const float *)data_of(cg_net_find(n, "b")), k ? -8 : -4, 1e-6f);
+        cg_function_free(f);
+        cg_net_free(n);
+        cg_graph_free(g);
+    }
+}
+END_TEST
+
 /* ---- initial values */
 
 START_TEST(initial_values_have_their_variance)
@@ -302,7 +328,7 @@ END_TEST
 
 int main(void)
 {
-    TCase *t = TESTS("nn", adams_corrections_cost_no_launch, initial_values_have_their_variance, orthogonal_rows_or_columns_are_orthonormal,
+    TCase *t = TESTS("nn", adams_corrections_cost_no_launch, gradients_are_clipped_together, initial_values_have_their_variance, orthogonal_rows_or_columns_are_orthonormal,
                      losses_are_their_formulas, an_order_has_every_row_once_and_is_the_seeds, fit_walks_batches_that_do_not_divide_the_set,
                      a_net_says_what_is_wrong);
     tcase_add_loop_test(t, optimisers_walk_as_numpys, 0, (int)(sizeof golden_optim / sizeof golden_optim[0]));

@@ -99,6 +99,8 @@ static cg_node *gx_and_xy(problem *p, cg_node *g, cg_node *x, cg_node *y) { (voi
 static cg_node *g_u(problem *p, cg_node *g, cg_node *x, cg_node *y) { (void)x, (void)y; return cg_matmul(g, p->U); }
 static cg_node *gg(problem *p, cg_node *g, cg_node *x, cg_node *y) { (void)p, (void)x, (void)y; return cg_mul(g, g); }
 static cg_node *g_and_y(problem *p, cg_node *g, cg_node *x, cg_node *y) { (void)p, (void)x; return cg_add(g, y); }
+static cg_node *gx_transposed(problem *p, cg_node *g, cg_node *x, cg_node *y) { (void)p, (void)y; return cg_transpose(product(g, x), CG_AXES(1, 0)); }
+static void sum_transposed(problem *p) { give(p, sum_beside_a_state(p, gx_transposed)); }
 static void sum_product(problem *p) { give(p, sum_beside_a_state(p, gx)); }
 static void sum_terms(problem *p) { give(p, sum_beside_a_state(p, gx_and_xy)); }
 static void sum_linear(problem *p) { give(p, sum_beside_a_state(p, g_u)); }
@@ -266,6 +268,7 @@ static const rule_row rows[] = {
     { "loop_once", never, twice },
     { "loop_accumulator", push_out_dot, accumulated_rows_are_read },
     { "loop_sum_product", sum_product, sum_squares },
+    { "loop_sum_product", sum_transposed, sum_squares },
     { "loop_sum_terms", sum_terms, sum_no_products },
     { "loop_sum_linear", sum_linear, sum_squares },
     { "loop_sum_stacked", sum_of_stack, sum_of_other_than_stack },

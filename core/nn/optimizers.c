@@ -130,6 +130,20 @@ static bool update(cg_net *n, const rule *r, int k, cg_node *g)
     return ok;
 }
 
+/* g clip / max(clip, |g|), where |g| is that of all gradients together. */
+static bool clip(cg_node **g, int n, double norm)
+{
+    cg_node *sum = NULL;
+    for (int i = 0; i < n; i++) {
+        cg_node *squares = cg_sum(cg_square(g[i]), CG_REDUCE());
+        sum = sum ? cg_add(sum, squares) : squares;
+    }
+    cg_node *most = sum ? cg_weak(cg_node_graph(sum), norm) : NULL, *factor = cg_div(most, cg_maximum(cg_sqrt(sum), most));
+    for (int i = 0; i < n && factor; i++)
+        g[i] = cg_mul(g[i], factor);
+    return factor != NULL;
+}
+
 /* What the graph or the net has to say, else that memory is out. */
 static int why(const cg_net *n)
 {
@@ -151,6 +165,7 @@ static int optimize(cg_net *n, cg_node *loss, rule *r, cg_node **list, int count
     const int vars = n->vars.n;
     bool ok = cg_grad(loss, wrt, count, places, count) == CG_OK;
     cg__free(places);
+    ok = ok && (r->o->clip_norm == 0 || clip(g, count, r->o->clip_norm));
     r->rate = ok ? cg_net_state(n, "rate", CG_F32, NULL, 0, r->o->rate) : NULL;
     ok = r->rate && (!kinds[r->o->kind].counts || count_steps(n, r));
     for (int i = 0, k = 0; i < vars && ok; i++)
@@ -166,6 +181,8 @@ CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: the options are not made by CG_OPTIMIZER of this version");
     if (!loss || !given || (unsigned)given->kind >= CG_LEN(kinds))
         return loss ? cg__nn_fail(CG_EINVAL, "cg_optimize: there is no such optimiser") : why(n);
+    if (!(given->clip_norm >= 0))
+        return cg__nn_fail(CG_EINVAL, "cg_optimize: a clip_norm of %g; 0 is none", given->clip_norm);
     if (n->updates.n)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: the net has its updates already");
     const cg_optimizer o = complete(given);

@@ -444,6 +444,7 @@ static cg_array *gates_array(int64_t directions, int64_t gates, int64_t hidden, 
     cg__free(to);
     if (ok)
         return all;
+    cg__nn_fail(CG_ENOMEM, "cg_layer_recurrent: no memory");
     cg_array_free(all);
     return NULL;
 }
@@ -458,6 +459,7 @@ static cg_array *bias_array(cg_cell which, int64_t directions, int64_t hidden)
     for (int64_t i = 0; v && which == CG_LSTM && i < count; i++)
         v[i] = i % (2 * gates * hidden) / hidden == 2;
     if (!v || !b || cg_array_set(b, v, (size_t)count * sizeof *v) < 0) {
+        cg__nn_fail(CG_ENOMEM, "cg_layer_recurrent: no memory");
         cg_array_free(b);
         b = NULL;
     }

@@ -15,7 +15,7 @@ const cg_loop_row cg__loop_rows[CG_LOOP_REWRITES] = {
     ROW(ACCUMULATOR, "loop_accumulator", ULP,   "a state to which each step only adds a product, if just its last value is read, is a sum over steps"),
     ROW(SUM_TERMS,   "loop_sum_terms",   ULP,   "a sum over steps of x + y, one of them a product, is the sum of x plus the sum of y"),
     ROW(SUM_LINEAR,  "loop_sum_linear",  ULP,   "a sum over steps of products with a captured matrix is one product with the sum"),
-    ROW(SUM_PRODUCT, "loop_sum_product", ULP,   "a sum over steps of A'B is one product, after the loop, of the stacked A and B (gradients of weights)"),
+    ROW(SUM_PRODUCT, "loop_sum_product", ULP,   "a sum over steps of A'B, or of its transpose, is one product, after the loop, of the stacked A and B (gradients of weights)"),
     ROW(SUM_STACKED, "loop_sum_stacked", ULP,   "a sum over steps of what is stacked anyhow is a sum of the stack"),
     ROW(AFTER,       "loop_after",       ULP,   "a product with a captured matrix that no state needs, and what is made of it, is one product after the loop"),
     ROW(MAP,         "loop_map",         ULP,   "a loop without states is none if its operations are known over all rows at once"),

@@ -46,11 +46,16 @@ static bool is_product(const cg_node *n)
     return cg__is(n, CG_OP_matmul) && n->type.rank == 2;
 }
 
+static bool is_transposed_product(const cg_node *n)
+{
+    return cg__is(n, CG_OP_transpose) && is_product(n->in[0]) && cg__is(n->in[0]->in[0], CG_OP_transpose);
+}
+
 enum { MAX_TERMS = 16 };                 /* of a sum in a body, one after the other */
 
 static bool holds_in(const cg_node *n, int depth)
 {
-    return is_product(n) || (depth && cg__is(n, CG_OP_add) && (holds_in(n->in[0], depth - 1) || holds_in(n->in[1], depth - 1)));
+    return is_product(n) || is_transposed_product(n) || (depth && cg__is(n, CG_OP_add) && (holds_in(n->in[0], depth - 1) || holds_in(n->in[1], depth - 1)));
 }
 
 static bool holds_product(const cg_node *n) { return holds_in(n, MAX_TERMS); }
@@ -100,11 +105,21 @@ static cg_node *sum_of_linear(after *a, const cg_node *n, int k)
     return k ? cg_matmul(same, sum) : cg_matmul(sum, same);
 }
 
+/* The factors of a product that vary: 1, 2 or both. */
+static int varying_factors(const after *a, const cg_node *n)
+{
+    return is_product(n) ? cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]) : 0;
+}
+
 static cg_node *sum_of(after *a, cg_node *n)
 {
     const cg_steps *s = &a->s;
+    if (is_transposed_product(n) && varying_factors(a, n->in[0]) == 3 && on(a, CG_LOOP_SUM_PRODUCT)) {        /* the gradient of a matrix that the body reads transposed */
+        cg_node *sum = sum_of(a, n->in[0]);
+        return a->made ? cg_transpose(sum, n->attr[0].at, n->attr[0].n) : NULL;
+    }
     const bool terms = on(a, CG_LOOP_SUM_TERMS) && cg__is(n, CG_OP_add) && holds_product(n) && cg__steps_varies(s, n->in[0]) && cg__steps_varies(s, n->in[1]);
-    const int varying = is_product(n) ? cg__steps_varies(s, n->in[0]) + 2 * cg__steps_varies(s, n->in[1]) : 0;
+    const int varying = varying_factors(a, n);
     if (terms) {
         cg_node *x = sum_of(a, n->in[0]), *y = sum_of(a, n->in[1]);
         return a->made ? cg_add(x, y) : NULL;
@@ -120,7 +135,8 @@ static cg_node *sum_of(after *a, cg_node *n)
 /* Which of the sums' rules it is that would fire. */
 static cg_loop_rewrite sum_rule(const after *a, const cg_node *n)
 {
-    const int varying = is_product(n) ? cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]) : 0;
+    n = is_transposed_product(n) ? n->in[0] : n;
+    const int varying = varying_factors(a, n);
     return cg__is(n, CG_OP_add) && holds_product(n) ? CG_LOOP_SUM_TERMS : varying == 3 ? CG_LOOP_SUM_PRODUCT : varying ? CG_LOOP_SUM_LINEAR : CG_LOOP_SUM_STACKED;
 }
 

@@ -96,7 +96,7 @@ int model_build(model *m, const char *name, const dataset *data, int64_t classes
 {
     const int64_t n = cg_array_shape(data->x)[0], features = cg_array_shape(data->x)[1];
     layers l = { .n = 0 };
-    *m = (model){ .how = *t, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL) };
+    *m = (model){ .how = *t, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL), .take = t->batch };
     m->net = m->g ? cg_net_new(m->g, t->seed) : NULL;
     const int made = m->net && m->order && make_layers(&l, m, index_of(name), data, classes) == CG_OK;
     return made && !compile_step(m, &l, data, t) && !compile_prediction(m, &l, features) ? 0 : failed(name);

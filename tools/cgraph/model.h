@@ -13,6 +13,7 @@ typedef struct model {
     cg_graph *g;
     cg_net *net;                         /* all that training changes */
     cg_array *order;                     /* (n) i64: which row comes when */
+    int64_t take;                        /* so many of which a step takes */
     cg_function *step, *predict;         /* (i) -> loss; (images) -> classes */
     int64_t steps;                       /* that were made; model_save keeps it, model_load brings it back */
 } model;

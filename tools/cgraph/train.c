@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* cgraph train: epochs over a data set in a new order each, the loss of every step, the accuracy on rows held out and on the test set.
+/* cgraph train: epochs over a data set in a new order each, the loss of every step, the accuracy on rows held out and on the test set. What a text has
+ * instead of images is in charlm.c.
  *
  * A run that is stopped by a signal finishes its step and saves; a run that resumes goes on from there as if it had never stopped. */
 #include <errno.h>
@@ -12,25 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tools/cgraph/cgraph.h"
-#include "tools/cgraph/model.h"
-#include "tools/cgraph/plot.h"
-#include "tools/cgraph/progress.h"
-
-typedef struct options {
-    const char *model, *data, *log, *save, *resume, *plot;
-    long epochs;
-    double validation;                   /* the part of the rows that is held out */
-    int own_rate;                        /* --lr was given: it is not the resumed file's */
-    training how;
-} options;
-typedef struct trainer {
-    const options *o;
-    model m;
-    dataset set, held, test;             /* held: for validation, empty unless asked for */
-    FILE *log;                           /* or NULL */
-    plot plot;
-    progress bar;
-} trainer;
+#include "tools/cgraph/train.h"
 
 static int cannot_write(const char *path)
 {
@@ -107,22 +90,17 @@ static int on_step(void *user, const cg_progress *p)
 static int on_epoch(void *user, const cg_progress *p)
 {
     trainer *t = user;
-    double accuracy = 0;
-    char label[40], held[40] = "";
-    if (t->held.x && model_accuracy(&t->m, &t->held, &accuracy))
-        return EXIT_FAILED;
-    if (t->held.x) {
-        snprintf(held, sizeof held, " validation accuracy %.4f", accuracy);
-        curve_add(&t->plot.accuracy, (double)t->m.steps, accuracy);
-    }
+    char label[40], judged[200] = "";
+    const int rc = t->o->task->judge(t, judged, sizeof judged);
     epoch_label(label, t, p);
-    progress_line(&t->bar, "%s loss %.4f%s", label, p->mean, held);
-    return 0;
+    if (!rc)
+        progress_line(&t->bar, "%s loss %.4f%s", label, p->mean, judged);
+    return rc;
 }
 
 static int run_epochs(trainer *t)
 {
-    const int64_t n = cg_array_count(t->m.order), batch = t->o->how.batch;
+    const int64_t n = cg_array_count(t->m.order), batch = t->m.take;
     catch_signals();
     progress_start(&t->bar, (long)((n + batch - 1) / batch * t->o->epochs), (long)t->m.steps);
     int rc = cg_fit(CG_FIT(.step = t->m.step, .order = t->m.order, .batch = batch, .epochs = t->o->epochs, .done = t->m.steps, .seed = t->o->how.seed,
@@ -135,8 +113,9 @@ static int run_epochs(trainer *t)
     return rc ? rc : stop_code();
 }
 
-/* The data in its parts, the model, and where it goes on. */
-static int prepare(trainer *t)
+/* ---- images */
+
+static int prepare_images(trainer *t)
 {
     const options *o = t->o;
     float largest = 0;
@@ -146,8 +125,47 @@ static int prepare(trainer *t)
     const int64_t classes = rc ? 0 : data_classes(&t->set);
     if (!rc && o->validation > 0)
         rc = data_hold_out(&t->set, &t->held, o->validation, o->how.seed);
+    return rc ? rc : model_build(&t->m, o->model, &t->set, classes, &o->how);
+}
+
+static int judge_images(trainer *t, char *text, size_t n)
+{
+    double accuracy = 0;
+    if (!t->held.x)
+        return 0;
+    const int rc = model_accuracy(&t->m, &t->held, &accuracy);
+    snprintf(text, n, " validation accuracy %.4f", accuracy);
     if (!rc)
-        rc = model_build(&t->m, o->model, &t->set, classes, &o->how);
+        curve_add(&t->plot.accuracy, (double)t->m.steps, accuracy);
+    return rc;
+}
+
+static int print_accuracy(trainer *t)
+{
+    double accuracy;
+    const int rc = model_accuracy(&t->m, &t->test, &accuracy);
+    if (!rc)
+        printf("test accuracy %.4f\n", accuracy);
+    return rc;
+}
+
+static void close_images(trainer *t)
+{
+    model_free(&t->m);
+    data_free(&t->set);
+    data_free(&t->held);
+    data_free(&t->test);
+}
+
+static const task image_task = { prepare_images, judge_images, print_accuracy, close_images };
+
+/* ---- a run */
+
+/* The data, the model, and where it goes on. */
+static int prepare(trainer *t)
+{
+    const options *o = t->o;
+    int rc = o->task->prepare(t);
     if (!rc && o->resume)
         rc = model_load(&t->m, o->resume);
     if (!rc && o->resume && o->own_rate && cg_net_set_rate(t->m.net, o->how.rate) < 0)
@@ -171,15 +189,6 @@ static int tell_stop(const trainer *t, int code)
     return code;
 }
 
-static int print_accuracy(const trainer *t)
-{
-    double accuracy;
-    const int rc = model_accuracy(&t->m, &t->test, &accuracy);
-    if (!rc)
-        printf("test accuracy %.4f\n", accuracy);
-    return rc;
-}
-
 static int train(const options *o)
 {
     char title[80];
@@ -192,13 +201,10 @@ static int train(const options *o)
     if (!rc || stop)
         rc = write_results(&t);
     if (!rc)
-        rc = stop ? tell_stop(&t, stop) : print_accuracy(&t);
+        rc = stop ? tell_stop(&t, stop) : o->task->finish(&t);
     rc = close_log(&t, rc);
     plot_free(&t.plot);
-    model_free(&t.m);
-    data_free(&t.set);
-    data_free(&t.held);
-    data_free(&t.test);
+    o->task->close(&t);
     return rc;
 }
 
@@ -206,19 +212,28 @@ static int train(const options *o)
 
 static const char help[] =
     "usage: cgraph train MODEL [option...]\n"
-    "  MODEL           mlp (256 and 128 hidden units, relu), logreg, or lstm (128 units, which read an image row by row)\n"
-    "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg)\n"
-    "  --epochs N      default 20\n"
-    "  --batch N       default 64\n"
-    "  --lr X          the rate, default 0.001 or the resumed file's\n"
+    "  MODEL           mlp (256 and 128 hidden units, relu), logreg, lstm (128 units, which read an image row by row), or charlm (an LSTM of 256 units\n"
+    "                  that learns which character of a text comes next, and shows what it would write)\n"
+    "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg); for charlm a text FILE, or all\n"
+    "                  files of a DIR (default: /usr/share/common-licenses)\n"
+    "  --epochs N      default 20, of charlm 10\n"
+    "  --batch N       rows a step, default 64; of charlm the parts of the text that are read at once, default 16\n"
+    "  --lr X          the rate, default 0.001, of charlm 0.002, or the resumed file's\n"
     "  --optimizer NAME  adam (default), adamw, sgd, momentum, nesterov, rmsprop or adagrad\n"
     "  --seed N        of the first values and of the order of the rows, default 1\n"
-    "  --validation X  the part of the training rows (0 to 1) to hold out; their accuracy is told each epoch; default 0: none\n"
+    "  --validation X  the part of the training rows (0 to 1) to hold out; their accuracy is told each epoch; default 0: none.\n"
+    "                  Of charlm the part of the text, its end, whose loss is told; default 0.1\n"
+    "  --temperature X  of what charlm writes: below 1 likely characters become likelier, 0 takes the likeliest; default 0.7\n"
     "  --log F.csv     step,epoch,loss: a row a step\n"
     "  --plot F.svg    the loss over the steps, and the validation accuracy, as a picture\n"
     "  --save F        all shared variables, and how far the run came, as safetensors; also when Ctrl-C stops the run (exit 130)\n"
     "  --resume F      goes on from such a file as if the run had never stopped, up to --epochs in all; a --log goes on too\n"
-    "The last line on stdout is `test accuracy X`; progress goes to stderr.\n";
+    "The last line on stdout is `test accuracy X`, of charlm `validation loss X nats per character` behind a sample; progress goes to stderr.\n";
+
+/* A model, and what holds unless options say otherwise. */
+static const struct defaults { const task *task; const char *data; long epochs, batch; double rate, validation; } of_images = { &image_task, NULL, 20, 64, 1e-3, 0 },
+    of_text = { &charlm_task, "/usr/share/common-licenses", 10, 16, 2e-3, 0.1 };
+
 
 static int set_optimizer(options *o, const char *name)
 {
@@ -230,17 +245,26 @@ static int set_optimizer(options *o, const char *name)
 
 static int set_model(options *o, const char *name)
 {
+    const int text = strcmp(name, "charlm") == 0;
+    const struct defaults *d = text ? &of_text : &of_images;
+    if (!text && !model_known(name)) {
+        fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s, charlm\n", name, model_names());
+        return EXIT_USAGE;
+    }
     o->model = name;
-    if (model_known(name))
-        return 0;
-    fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s\n", name, model_names());
-    return EXIT_USAGE;
+    o->task = d->task;
+    o->data = o->data ? o->data : text ? d->data : data_default_dir();
+    o->epochs = o->epochs < 0 ? d->epochs : o->epochs;
+    o->how.batch = o->how.batch ? o->how.batch : d->batch;
+    o->how.rate = o->own_rate ? o->how.rate : d->rate;
+    o->validation = o->validation < 0 ? d->validation : o->validation;
+    return 0;
 }
 
 static int parse(int argc, char **argv, options *o)
 {
     static const struct option longs[] = { { "data", 1, NULL, 'd' }, { "epochs", 1, NULL, 'e' }, { "batch", 1, NULL, 'b' }, { "lr", 1, NULL, 'l' }, { "optimizer", 1, NULL, 'o' },
-                                           { "seed", 1, NULL, 's' }, { "validation", 1, NULL, 'v' }, { "log", 1, NULL, 'L' }, { "plot", 1, NULL, 'P' }, { "save", 1, NULL, 'S' },
+                                           { "seed", 1, NULL, 's' }, { "validation", 1, NULL, 'v' }, { "temperature", 1, NULL, 't' }, { "log", 1, NULL, 'L' }, { "plot", 1, NULL, 'P' }, { "save", 1, NULL, 'S' },
                                            { "resume", 1, NULL, 'R' }, { "help", 0, NULL, 'h' }, { 0 } };
     long n = 0;
     int ok = 1;
@@ -252,6 +276,7 @@ static int parse(int argc, char **argv, options *o)
         case 's': ok = parse_count(optarg, &n); o->how.seed = (uint64_t)n; break;
         case 'l': ok = parse_real(optarg, &o->how.rate) && o->how.rate >= 0; o->own_rate = 1; break;
         case 'v': ok = parse_real(optarg, &o->validation) && o->validation >= 0 && o->validation < 1; break;
+        case 't': ok = parse_real(optarg, &o->temperature) && o->temperature >= 0; break;
         case 'o':
             if (set_optimizer(o, optarg))
                 return EXIT_USAGE;
@@ -279,7 +304,7 @@ static int can_write(const char *path)
 
 int cmd_train(int argc, char **argv)
 {
-    options o = { .data = data_default_dir(), .epochs = 20, .how = { .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 } };
+    options o = { .epochs = -1, .validation = -1, .temperature = 0.7, .how = { .optimizer = CG_ADAM, .seed = 1 } };
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;
