@@ -10,6 +10,9 @@
  *   then one                       t itself
  * Root i < nstate is the next value of state i. An output keeps a root: CG_SCAN_ALL stacks its values along a new first axis (row steps-1-t
  * if back), CG_SCAN_LAST is a state after the last step (the init when there is none), CG_SCAN_SUM adds the values up from 0.
+ * A loop with an output CG_SCAN_DONE ends after the step where that output's root, a bool scalar, is true; the output is the number of steps
+ * done, an i64 scalar. `steps` is then the most that there may be, and what is stacked has as many rows as that output says: a size that
+ * depends on data. Since it is an output of the node, it stands in the types of the node's other outputs as (get scan ...) gives them.
  * Sequences have exactly `steps` rows. A body is closed, so equal loops are one node, and no rewrite from outside enters one.
  */
 #ifndef CG_SCAN_H
@@ -17,28 +20,36 @@
 
 #include "core/graph/ir.h"
 
+enum { CG_SCAN_DONE = CG_SCAN_SUM + 1 };         /* what an output keeps, beside cg_scan_keep */
 enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS };      /* attributes */
 
 typedef struct cg_scan_out_row { int64_t keep, root, back; } cg_scan_out_row;
 typedef struct cg_scan_view {            /* the parts of a scan node */
     int nseq, nstate, ncapture, nroots, nouts;
+    int done;                            /* the output CG_SCAN_DONE, or -1 */
     cg_node *steps, *const *seq, *const *init, *const *capture, *const *root;
     const int64_t *back;
     const cg_scan_out_row *out;
 } cg_scan_view;
 cg_scan_view cg__scan_view(const cg_node *n);
+cg_node *cg__scan_steps(cg_node *n);             /* how many steps the loop n makes: its operand, or its output CG_SCAN_DONE */
+bool cg__scan_is_done(const cg_node *n);         /* n is such an output */
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
 /* The outer node that arg k stands for in the first step: a sequence, an init, a capture; NULL for the step number. */
 cg_node *cg__scan_source(const cg_scan_view *v, int k);
 /* The type that arg k must have, in terms of outer dims. */
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
+/* The sizes of n, a node of the body, are the same in every step. Also false: no memory. */
+bool cg__scan_is_fixed(const cg_scan_view *v, const cg_node *n);         /* core/ops/scan.c */
+
 /* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
 typedef struct cg_scan_item { cg_node *outer, *place, *next; bool back; } cg_scan_item;          /* next: of states */
-typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
+typedef struct cg_scan_result { cg_node *value; int keep; bool back; int state; } cg_scan_result;        /* keep: a cg_scan_keep or CG_SCAN_DONE; state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
+    cg_node *until;                      /* or NULL */
     bool back;
     CG_VEC(cg_scan_item) seqs;
     CG_VEC(cg_scan_item) states;
@@ -49,6 +60,7 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
 int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
+int cg__scan_done(cg_scan *s);                   /* one more result: the number of steps done, of a loop with until */
 /* A builder for the loop n again, with its sequences and states; args (arg index -> node of the open body) has room for all args. */
 cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args);
 /* roots of n's body (nodes over its args) as they are with args in place; the memo may hold more. */

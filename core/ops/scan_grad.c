@@ -4,7 +4,7 @@
  * Its states are the gradients of the forward states; each step differentiates the forward body once, from the state gradients and the
  * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
- * element by element); all else is computed again from these.
+ * element by element); all else is computed again from these. After until it walks the steps done: of each sequence the rows that they read.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -14,6 +14,7 @@ typedef struct pass {
     const cg_node *n;
     cg_graph *g;
     cg_scan_view v;
+    cg_node *steps;                              /* made by the loop */
     cg_scan *s;
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
@@ -59,7 +60,7 @@ static bool seeds(pass *p, cg_node *const *gout)
             ok = add_seed(p, i, p->state[i]);
         }
     for (int k = 0; k < p->v.nouts && ok; k++)
-        if (gout[k] && p->v.out[k].keep != CG_SCAN_LAST)
+        if (gout[k] && (p->v.out[k].keep == CG_SCAN_ALL || p->v.out[k].keep == CG_SCAN_SUM))
             ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
     return ok;
 }
@@ -126,11 +127,12 @@ static int output_of(const pass *p, const cg_node *n)
     return -1;
 }
 
-/* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. */
+/* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. What has
+ * another size in each step cannot be stacked, and the steps that an inner loop makes are a size. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const))
+    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const) || n->nouts || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
@@ -210,6 +212,21 @@ static bool remember(pass *p, const cg_node *from, cg_node *to)
     return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
 }
 
+/* The rows of sequence k that steps of the loop read. */
+static cg_node *rows_read(const pass *p, int k)
+{
+    if (p->v.done < 0)
+        return p->v.seq[k];
+    return p->v.back[k] ? cg_slice(p->v.seq[k], 0, cg__int(p->g, CG_OP_sub, p->v.steps, p->steps), NULL, 1) : cg_slice(p->v.seq[k], 0, NULL, p->steps, 1);
+}
+
+/* The gradient for those rows becomes that for the sequence. */
+static int widen(const pass *p, int k, cg_node **grad)
+{
+    cg_node *rows = rows_read(p, k), *seq = p->v.seq[k], *seed = *grad;
+    return rows == seq ? CG_OK : cg__backward(&(cg_backward){ .root = &rows, .seed = &seed, .nroots = 1, .wrt = &seq, .nwrt = 1 }, grad);
+}
+
 /* Args and saved nodes as the backward body has them. */
 static bool fill_memo(pass *p)
 {
@@ -221,11 +238,11 @@ static bool fill_memo(pass *p)
         if (!a || (k >= p->v.nseq && capture < 0))
             continue;
         if (k < p->v.nseq)
-            ok = remember(p, a, cg__scan_seq(p->s, p->v.seq[k], !p->v.back[k]));
+            ok = remember(p, a, cg__scan_seq(p->s, rows_read(p, k), !p->v.back[k]));
         else if (capture < p->v.ncapture)
             ok = remember(p, a, p->v.capture[capture]);
         else
-            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->v.steps, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
+            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->steps, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
     }
     for (int i = 0; i < p->saved.n && ok; i++) {
         const saved *x = &p->saved.at[i];
@@ -265,6 +282,9 @@ static int finish(pass *p, const bool *need, cg_node **gin)
         rc = cg_scan_end(p->s, where, nout);
         p->s = NULL;
     }
+    for (int k = 0; k < p->v.nseq && rc == CG_OK; k++)
+        if (need[1 + k] && p->darg[k])
+            rc = widen(p, k, &gin[1 + k]);
     cg__free(where);
     return rc;
 }
@@ -277,7 +297,8 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.seed = cg__zalloc((size_t)(p.v.nroots + 1) * sizeof *p.seed);
     p.arg = cg__zalloc(nargs * sizeof *p.arg);
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
-    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
+    p.steps = cg__scan_steps((cg_node *)(uintptr_t)n);
+    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.steps));
     int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;

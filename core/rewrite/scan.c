@@ -38,6 +38,8 @@ static cg_node *over_new_operands(pass *p, cg_node *n)
 
 /* ---- merge */
 
+static cg_node *until_of(const cg_scan_view *v) { return v->done < 0 ? NULL : v->root[v->out[v->done].root]; }
+
 static bool same_loop(const cg_node *a, const cg_node *b)
 {
     const cg_scan_view x = cg__scan_view(a), y = cg__scan_view(b);
@@ -48,7 +50,7 @@ static bool same_loop(const cg_node *a, const cg_node *b)
         same = x.back[i] == y.back[i];
     for (int i = 0; same && i < x.nstate; i++)
         same = x.root[i] == y.root[i];
-    return same;
+    return same && until_of(&x) == until_of(&y);
 }
 
 typedef struct outs { CG_VEC(cg_node *) root; CG_VEC(int64_t) row; } outs;      /* roots, and keep root back of each output */
@@ -142,9 +144,10 @@ typedef struct loop {
 /* An output of the old loop: output `index` of the new one, or what `after` makes of it and of output `second`. */
 typedef struct out_ref { int index, second; cg_node *(*after)(const cg_node *root, cg_node *a, cg_node *b); } out_ref;
 
+/* The number of steps done is in the types of what is stacked. */
 static bool used(const loop *l, int k)
 {
-    return has(&l->p->used, cg__get(l->old, k));
+    return k == l->v.done || has(&l->p->used, cg__get(l->old, k));
 }
 
 static int state_of(const loop *l, const cg_node *n)
@@ -274,8 +277,11 @@ static void find_part(loop *l, cg_node *n)
     l->failed |= !cg__map_set(&l->parts, cg__key(n), (uint64_t)l->part.n) || !CG_PUSH(&l->part, q);
 }
 
+/* Not where steps may be fewer than rows: what is wrong with a row that no step reads is no error. */
 static void move_before(loop *l)
 {
+    if (l->v.done >= 0)
+        return;
     for (int i = 0; i < l->body.n && !l->failed; i++) {
         cg_node *n = l->body.at[i];
         find_part(l, n);
@@ -379,12 +385,12 @@ static int kept_state(const loop *l, int64_t state)
     return at;
 }
 
-/* Both operands of a product are stacked in one order: that of a sequence that one of them is, since it then needs no copy. */
+/* Both operands of a product are stacked in one order: that of a sequence that one of them is, since it then needs no copy (with until it does). */
 static out_ref plan_product(loop *l, const cg_node *root)
 {
     cg_node *a = open_value(l, root->in[0]->in[0]), *b = open_value(l, root->in[1]);
     const cg_scan_item *seq = sequence_of(l, a) ? sequence_of(l, a) : sequence_of(l, b);
-    const bool back = seq && seq->back;
+    const bool back = seq && seq->back && l->v.done < 0;
     const int first = stack_out(l, a, back);
     return (out_ref){ first, stack_out(l, b, back), product_after };
 }
@@ -394,6 +400,10 @@ static out_ref plan_out(loop *l, int k)
     const cg_scan_out_row *o = &l->v.out[k];
     cg_node *root = l->v.root[o->root];
     const out_kind kind = kind_of(l, k);
+    if (o->keep == CG_SCAN_DONE) {
+        l->failed |= cg_scan_until(l->s, open_value(l, root)) < 0;
+        return (out_ref){ .index = add_out(l, (cg_scan_result){ NULL, CG_SCAN_DONE, false, -1 }) };
+    }
     if (o->keep == CG_SCAN_LAST)
         return (out_ref){ .index = add_out(l, (cg_scan_result){ NULL, CG_SCAN_LAST, false, kept_state(l, o->root) }) };
     if (kind == OUT_PRODUCT)
@@ -401,15 +411,15 @@ static out_ref plan_out(loop *l, int k)
     cg_node *term = kind == OUT_SUM ? open_value(l, summand(root)) : NULL;
     if (term && stacked(l, term) >= 0)
         return (out_ref){ .index = stacked(l, term), .after = sum_after };
-    return (out_ref){ .index = add_out(l, (cg_scan_result){ open_value(l, root), (cg_scan_keep)o->keep, o->back != 0, -1 }) };
+    return (out_ref){ .index = add_out(l, (cg_scan_result){ open_value(l, root), (int)o->keep, o->back != 0, -1 }) };
 }
 
 /* ---- building it again */
 
-/* A stacked row of a sequence is the sequence: it needs no output. */
+/* A stacked row of a sequence is the sequence, if all its rows are read: it needs no output. */
 static cg_node *sequence_itself(const loop *l, const cg_scan_result *r)
 {
-    const cg_scan_item *seq = r->keep == CG_SCAN_ALL ? sequence_of(l, r->value) : NULL;
+    const cg_scan_item *seq = r->keep == CG_SCAN_ALL && !l->s->until ? sequence_of(l, r->value) : NULL;
     return seq && seq->back == r->back ? seq->outer : NULL;
 }
 
@@ -455,7 +465,7 @@ static void end_loop(loop *l, cg_node **value)
         const cg_scan_result *r = &l->outs.at[i];
         if ((value[i] = sequence_itself(l, r)))
             continue;
-        l->failed |= (r->keep == CG_SCAN_LAST ? cg__scan_last(l->s, r->state) : cg__scan_out(l->s, r->value, r->keep, r->back)) < 0;
+        l->failed |= (r->keep == CG_SCAN_DONE ? cg__scan_done(l->s) : r->keep == CG_SCAN_LAST ? cg__scan_last(l->s, r->state) : cg__scan_out(l->s, r->value, (cg_scan_keep)r->keep, r->back)) < 0;
         where[n++] = &value[i];
     }
     if (!l->failed && n) {
