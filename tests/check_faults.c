@@ -220,8 +220,8 @@ static int eval(world *w)
     return rc;
 }
 
-/* A loop over x, its gradient, compiled and called. */
-static int loop(world *w)
+/* A loop over x, its gradient, compiled and called; with until it ends early. */
+static int loop_of(world *w, bool until)
 {
     cg_graph_free(w->g);
     cg_function_free(w->f);
@@ -234,8 +234,10 @@ static int loop(world *w)
     cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq(s, w->X), cg_sum(w->W, CG_REDUCE())), h));
     cg_scan_next(s, h, next);
     cg_scan_out(s, next, CG_SCAN_ALL);
+    if (until)
+        cg_scan_until(s, cg_greater(cg_scan_index(s), cg_scalar(w->g, CG_I64, 1)));
     cg_scan_end(s, CG_OUT(&hs));
-    w->cost = cg_sum(hs, CG_REDUCE());
+    w->cost = cg_mean(hs, CG_REDUCE());
     w->dW = NULL;
     cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
     const cg_error *first = cg_graph_error(w->g);
@@ -244,6 +246,9 @@ static int loop(world *w)
     w->f = cg_compile(w->g, CG_SPEC(.name = "loop", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, hs)));
     return w->f ? called_with(w, w->x) : said();
 }
+
+static int loop(world *w) { return loop_of(w, false); }
+static int loop_until(world *w) { return loop_of(w, true); }
 
 /* Written, read back, and written in another format over the same file. */
 static int files(world *w)
@@ -367,6 +372,7 @@ static const scenario scenarios[] = {
     { "a gradient with options", with_graph, grad_options, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "a loop with until", NULL, loop_until, add_outputs },
     { "a net", NULL, net, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },

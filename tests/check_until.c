@@ -378,6 +378,43 @@ START_TEST(a_loop_with_until_is_a_step_of_another)
 }
 END_TEST
 
+/* Step t sums the products of t + 1 rows, and ends when that is above 5: arrays of the body that are not the same size in each step. */
+START_TEST(what_a_step_places_is_as_large_as_it_may_be)
+{
+    const int64_t shape[] = { 6, 2 };
+    double v[12], sum[6], step = 0;
+    for (int i = 0; i < 12; i++)
+        v[i] = 0.25 * i;
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(CG_ANY, 2)), *sums = NULL;
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = cg_dim(x, 0)));
+    cg_node *rows = cg_slice(x, 0, NULL, cg_add(cg_scan_index(s), integer(g, 1)), 1), *products = cg_matmul(rows, cg_transpose(rows, NULL, 0));
+    cg_node *out = cg_sum(cg_matmul(products, rows), CG_REDUCE());
+    cg_scan_until(s, cg_greater(out, cg_scalar(g, CG_F64, 100)));
+    cg_scan_out(s, out, CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&sums));
+    cg_function *f = compiled(g, cg_compile(g, CG_SPEC(.name = "triangle", CG_INPUTS(x), CG_OUTPUTS(sums))));
+    cg_array *in = cg_array_new(CG_F64, shape, 2, v), *got = NULL;
+    int64_t done = 0;
+    while (done < 6 && step <= 100) {
+        step = 0;
+        for (int64_t i = 0; i <= done; i++)
+            for (int64_t j = 0; j <= done; j++)
+                step += (v[i * 2] * v[j * 2] + v[i * 2 + 1] * v[j * 2 + 1]) * (v[j * 2] + v[j * 2 + 1]);
+        sum[done++] = step;
+    }
+    ck_assert_msg(done == 5 && cg_call(f, &in, 1, &got) == CG_OK, "%lld: %s", (long long)done, cg_last_error()->text);
+    const double *o = cg_array_data(got);
+    ck_assert_int_eq(cg_array_count(got), done);
+    for (int64_t i = 0; i < done; i++)
+        ck_assert_msg(o && fabs(o[i] - sum[i]) <= 1e-12 * sum[i], "%.17g, not %.17g", o ? o[i] : 0, sum[i]);
+    cg_array_free(got);
+    cg_array_free(in);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
 /* ---- what goes wrong */
 
 static void call_fails(cg_function *f, cg_array **in, int n, const char *part)
@@ -555,6 +592,6 @@ END_TEST
 int main(void)
 {
     return RUN_TESTS("until", loops_end_after_the_step_that_says_so, a_condition_is_of_states_numbers_or_constants, the_steps_done_are_a_size_of_what_follows,
-                     a_loop_with_until_is_a_step_of_another, sizes_that_do_not_fit_are_told_when_they_are_found, a_step_that_fails_fails_the_call_and_one_not_made_does_not,
+                     a_loop_with_until_is_a_step_of_another, what_a_step_places_is_as_large_as_it_may_be, sizes_that_do_not_fit_are_told_when_they_are_found, a_step_that_fails_fails_the_call_and_one_not_made_does_not,
                      a_wrong_condition_is_told, print_and_read_are_inverse, a_variable_takes_what_is_left_but_no_size_that_depends_on_data);
 }
