@@ -384,6 +384,7 @@ typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+    int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {
@@ -393,7 +394,13 @@ typedef enum {
 } cg_scan_keep;
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
+/* Row t + tap of x, tap of any sign; all taps of one sequence are given in the body. The loop walks the places at which each of them, and tap 0, is a
+ * row, so -1 and 2 shorten the sequence by three; backwards, tap 1 is still the row behind, which came the step before. */
+CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap);
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+/* A state as it was several steps ago: with CG_AXES(-1, -3), CG_OUT(&last, &third) the values of the step before and of the third before. init has
+ * a row for each step that the taps reach back, the oldest first. cg_scan_next is told one of the nodes. */
+CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int ntaps, cg_node **const *out, int nout);
 CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);

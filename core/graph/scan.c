@@ -7,7 +7,8 @@
 #include "core/graph/build.h"
 #include "core/graph/scan.h"
 
-enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
+enum { MAX_VIEWS = 8,                    /* of a capture, one on the other; a longer chain is captured as it is */
+       MAX_TAP = 1000 };                 /* a state of taps is that many states */
 
 /* ---- the parts of a node */
 
@@ -16,7 +17,8 @@ cg_scan_view cg__scan_view(const cg_node *n)
     const cg_attr *a = n->attr;
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
-                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at };
+                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
+                       .truncate = a[CG_SCAN_A_TRUNCATE].n > 0 ? a[CG_SCAN_A_TRUNCATE].at[0] : 0 };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
@@ -111,14 +113,17 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     }
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
+    s->truncate = o ? o->truncate_gradient : 0;
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
         broken(s, "begin", "the number of steps is not an integer scalar of this graph");
+    else if (s->truncate < 0)
+        broken(s, "begin", "the gradient cannot go back less than no steps");
     else if (s->steps)
         s->steps = cg_cast(s->steps, CG_I64);
     return s;
 }
 
-cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
+static cg_node *seq_at(cg_scan *s, cg_node *x, int64_t tap, bool back)
 {
     if (!usable(s, x, "seq"))
         return NULL;
@@ -127,30 +132,100 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
         return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_seq: %s has no axis to walk along", cg__label(x));
     }
     for (int i = 0; i < s->seqs.n; i++)
-        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back)
+        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back && s->seqs.at[i].tap == tap)
             return s->seqs.at[i].place;
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
-    const cg_scan_item item = { .outer = x, .back = back, .place = placeholder(s->g, &t) };
+    const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s->g, &t) };
     s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
     return item.place;
+}
+
+cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
+{
+    return seq_at(s, x, 0, back);
 }
 
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
 {
     CG_BUILDER(s ? s->g : NULL);
-    return s ? cg__scan_seq(s, x, s->back) : NULL;
+    return s ? seq_at(s, x, 0, s->back) : NULL;
+}
+
+CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (s && (tap < -INT32_MAX || tap > INT32_MAX))
+        return broken(s, "seq_at", "no sequence is as long as that tap is far");
+    return s ? seq_at(s, x, tap, s->back) : NULL;
+}
+
+/* head < 0: the state's own. */
+static cg_node *add_state(cg_scan *s, cg_node *init, cg_node *next, int head)
+{
+    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
+    s->failed |= !item.place || !CG_PUSH(&s->states, item);
+    return item.place;
 }
 
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
 {
     CG_BUILDER(s ? s->g : NULL);
-    if (!usable(s, init, "state"))
-        return NULL;
-    init = init->type.weak ? cg_cast(init, CG_F32) : init;
-    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL };
-    s->failed |= !item.place || !CG_PUSH(&s->states, item);
-    return item.place;
+    return usable(s, init, "state") ? add_state(s, init->type.weak ? cg_cast(init, CG_F32) : init, NULL, -1) : NULL;
+}
+
+/* How many steps the taps reach back; 0: some are no taps of a state. */
+static int64_t depth_of(const int64_t *taps, int n)
+{
+    int64_t depth = 0;
+    for (int i = 0; i < n; i++) {
+        if (taps[i] >= 0 || taps[i] < -MAX_TAP)
+            return 0;
+        for (int k = 0; k < i; k++)
+            if (taps[k] == taps[i])
+                return 0;
+        depth = -taps[i] > depth ? -taps[i] : depth;
+    }
+    return depth;
+}
+
+/* The values that a state had before its first step, oldest first, as an array of just so many rows. */
+static cg_node *past_values(cg_scan *s, cg_node *init, int64_t depth)
+{
+    const cg_type *t = &init->type;
+    if (!t->rank || (!t->dim[0].sym && t->dim[0].n != depth)) {
+        s->failed = true;
+        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_state_taps: taps that reach %lld steps back need that many first values along axis 0, not %s", (long long)depth, cg__label(init));
+    }
+    cg_node *dims[CG_MAX_RANK] = { cg__const_i64(s->g, depth) };
+    for (int i = 1; i < t->rank; i++)
+        dims[i] = cg__dim_node(s->g, t->dim[i]);
+    return t->dim[0].sym ? cg_reshape_to(init, dims, t->rank) : init;
+}
+
+/* A state of several taps is as many states as they reach back: that of tap -j is next what that of tap -j+1 is now. */
+CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int n, cg_node **const *out, int nout)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    for (int i = 0; i < nout; i++)
+        *out[i] = NULL;
+    if (!usable(s, init, "state_taps"))
+        return CG_EINVAL;
+    const int64_t depth = depth_of(taps, n);
+    if (!depth || n != nout) {
+        broken(s, "state_taps", depth ? "the places for nodes are not as many as the taps" : "the taps of a state are negative, and each is given once");
+        return CG_EINVAL;
+    }
+    const int head = s->states.n;
+    cg_node *rows = past_values(s, init, depth), *before = NULL;
+    for (int64_t j = 1; j <= depth && rows; j++) {
+        cg_node *row = cg_slice(rows, 0, cg__const_i64(s->g, depth - j), cg__const_i64(s->g, depth - j + 1), 1);
+        before = add_state(s, cg_squeeze(row, 0), before, head);
+        for (int i = 0; i < n; i++)
+            if (taps[i] == -j)
+                *out[i] = before;
+    }
+    return s->failed ? CG_EINVAL : CG_OK;
 }
 
 CG_API cg_node *cg_scan_index(cg_scan *s)
@@ -180,7 +255,7 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
     CG_BUILDER(s ? s->g : NULL);
     if (!usable(s, state, "next") || !usable(s, value, "next"))
         return CG_EINVAL;
-    const int i = state_of(s, state);
+    const int place = state_of(s, state), i = place < 0 ? -1 : s->states.at[place].head;
     if (i < 0 || s->states.at[i].next) {
         broken(s, "next", i < 0 ? "the first node is not a state of this loop" : "the state has a next value already");
         return CG_EINVAL;
@@ -439,7 +514,7 @@ static cg_node *make_scan(closing *c)
 {
     const cg_scan *s = c->s;
     CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) at[6] = { { 0 } };
+    CG_VEC(int64_t) at[CG_SCAN_A_TRUNCATE] = { { 0 } };
     bool ok = CG_PUSH(&in, s->steps);
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
@@ -454,12 +529,12 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
-    cg_attr attrs[6];
-    for (int k = 0; k < 6; k++)
+    cg_attr attrs[] = { [CG_SCAN_A_TRUNCATE] = { s->truncate ? 1 : -1, &s->truncate } };
+    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
         attrs[k] = (cg_attr){ at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
         CG_VEC_FREE(&at[k]);
     return n;
 }
@@ -477,6 +552,36 @@ static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
             s->seqs.at[kept++] = s->seqs.at[i];
     s->seqs.n = kept;
     cg__map_free(&seen);
+}
+
+/* The rows that tap `tap` reads where `first` to `last` are read, too: one for each place at which all of them and tap 0 are rows. */
+static cg_node *rows_at(cg_node *x, int64_t tap, int64_t first, int64_t last)
+{
+    cg_graph *g = x->graph;
+    if (first == last)
+        return x;
+    return cg_slice(x, 0, cg__const_i64(g, tap - first), last > tap ? cg__const_i64(g, tap - last) : NULL, 1);
+}
+
+static bool shift_sequences(cg_scan *s)
+{
+    cg_node_vec rows = { 0 };
+    bool ok = true;
+    for (int i = 0; i < s->seqs.n && ok; i++) {
+        const cg_scan_item *x = &s->seqs.at[i];
+        int64_t first = 0, last = 0;
+        for (int k = 0; k < s->seqs.n; k++)
+            if (s->seqs.at[k].outer == x->outer) {
+                first = s->seqs.at[k].tap < first ? s->seqs.at[k].tap : first;
+                last = s->seqs.at[k].tap > last ? s->seqs.at[k].tap : last;
+            }
+        cg_node *at = rows_at(x->outer, x->tap, first, last);
+        ok = at && CG_PUSH(&rows, at);
+    }
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        s->seqs.at[i].outer = rows.at[i];
+    CG_VEC_FREE(&rows);
+    return ok;
 }
 
 /* As many steps as the shortest sequence has rows, unless their number was given. */
@@ -552,7 +657,7 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
     closing c = { .s = s, .g = s->g };
     if (!s->failed && (n != s->results.n || !n))
         broken(s, "end", n ? "the places for outputs are not as many as the outputs" : "the loop has no output");
-    if (!s->failed && settle_steps(s) && settle_done(s) && gather_roots(&c)) {
+    if (!s->failed && shift_sequences(s) && settle_steps(s) && settle_done(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))
             close_all(&c);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* scan: its type, and its way to a REPEAT step. core/graph/scan.h says what the node means.
  *
- * A state lives in a ring of rows: all steps and one more if its values are an output, else two; the body reads one row and writes the
- * next, so nothing is copied and an output is a view of the rows. What changes from step to step are numbers only.
+ * States live in rings of rows, of which a step writes one and reads others, so nothing is copied and an output is a view of the rows. States that
+ * only hand on what another was a step ago, as those of several taps do, share its ring. What changes from step to step are numbers only.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -97,6 +97,18 @@ static int check_until(const cg_scan_view *v, cg_error *err)
         return wrong(err, "a loop has one output that counts its steps, and then none that runs back");
     const cg_node *until = v->done < 0 ? NULL : v->root[v->out[v->done].root];
     return until && (until->type.rank || until->type.dtype != CG_BOOL) ? cg__fail(err, CG_ESHAPE, "scan: until is %s, not a bool scalar", cg__label(until)) : CG_OK;
+}
+
+/* That the last k steps are differentiated says nothing where there are no more. */
+static int check_truncation(cg_node *n, cg_error *err)
+{
+    const int64_t k = cg__attr_int(n, CG_SCAN_A_TRUNCATE, INT64_MAX);
+    const cg_dim_t steps = cg__dim_from(n->in[0]);
+    if (k <= 0)
+        return wrong(err, "truncate_gradient is a positive number of steps");
+    if (k == INT64_MAX || (!steps.sym && steps.n <= k))
+        n->attr[CG_SCAN_A_TRUNCATE] = (cg_attr){ 0, NULL };
+    return CG_OK;
 }
 
 static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
@@ -200,7 +212,7 @@ static int infer_out(cg_node *n, const cg_scan_view *v, int k, cg_error *err)
 CG_DECLARE_INFER(cg__scan_infer)
 {
     int rc = check_lists(n, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = check_truncation(n, err)) < 0)
         return rc;
     const cg_scan_view v = cg__scan_view(n);
     if ((rc = check_rows(n, &v, err)) < 0 || (rc = check_body(&v, err)) < 0)
@@ -224,7 +236,11 @@ bool cg__scan_reads_dense(const cg_node *scan, int k)
     return k > 0 && (k <= v.nseq || k > v.nseq + v.nstate);
 }
 
-typedef struct ring { int slot; cg_num size, write, read, last, all, before; bool back; } ring;      /* first elements: of a row, of outputs */
+/* Rows of the last values of a chain of states. Counted from the value after the last step: before step t the state of lag j is row t-count-j, so
+ * what the step writes is lag 0, an init is the row at t = 0 and the state after the loop that at t = count. All `rows` that are kept lie in this
+ * order, if `back` in the other one. */
+typedef struct ring { int slot, depth; cg_num size, rows; bool all, back; } ring;       /* depth: states; size: elements of a row */
+typedef struct state { int leader, head, lag; bool led; ring ring; } state;             /* leader: whose last value it is, or -1; ring: of a head, whose lag is 1 */
 typedef struct loop {
     cg_lower *L;
     cg_plan *p;
@@ -232,7 +248,7 @@ typedef struct loop {
     cg_scan_view v;
     cg_num count, step, done;            /* done: steps made, which are fewer than count only with until */
     int until;                           /* the slot that ends it, or -1 */
-    ring *state;
+    state *state;
     cg_node **roots; cg_target *targets; int nroots;     /* of the body's frame: a root may have several targets */
     cg_num *arg_off; int *arg_slot;                      /* of sequences and captures, outside */
 } loop;
@@ -247,46 +263,84 @@ static cg_num row_of(const loop *r, bool back)
     return back ? num2(r, CG_N_SUB, plus(r, r->count, -1), r->step) : r->step;
 }
 
-static bool is_state_arg(const loop *r, const cg_node *root, int i)
+/* The state whose value before the step n is, or -1. */
+static int state_of(const loop *r, const cg_node *n)
 {
-    return cg__is(root, CG_OP_arg) && root->attr[0].at[0] == r->v.nseq + i;
+    const int64_t k = cg__is(n, CG_OP_arg) ? n->attr[0].at[0] - r->v.nseq : -1;
+    return k >= 0 && k < r->v.nstate ? (int)k : -1;
 }
 
-/* The first output that stacks state i, after the step or before it. */
-static const cg_scan_out_row *stacked(const loop *r, int i)
+static bool leads_to(const loop *r, int from, int to)
 {
-    for (int k = 0; k < r->v.nouts; k++)
-        if (r->v.out[k].keep == CG_SCAN_ALL && (r->v.out[k].root == i || is_state_arg(r, r->v.root[r->v.out[k].root], i)))
-            return &r->v.out[k];
-    return NULL;
+    while (from >= 0 && from != to)
+        from = r->state[from].leader;
+    return from == to;
 }
 
-/* Rows of a stacked state: 0 is the init and t+1 the value after step t; from the other end if the output runs back. */
-static int make_ring(loop *r, int i)
+/* Of several states that hand on the same value one follows, and of those that hand it round one begins a chain. */
+static void find_chains(loop *r)
 {
-    ring *g = &r->state[i];
-    const cg_scan_out_row *all = stacked(r, i);
-    const cg_num zero = cg__num_const(r->p, 0), two = cg__num_const(r->p, 2);
-    g->size = cg__lower_count(r->L, &r->v.init[i]->type);
-    g->back = all && all->back;
-    cg_num init = zero, write = plus(r, r->step, 1), read = r->step, last = r->done;
-    if (g->back) {
-        init = r->count;
-        write = row_of(r, true);
-        read = plus(r, write, 1);
-        last = zero;
-    } else if (!all) {
-        write = num2(r, CG_N_MOD, write, two);
-        read = num2(r, CG_N_MOD, read, two);
-        last = num2(r, CG_N_MOD, last, two);
+    for (int i = 0; i < r->v.nstate; i++)
+        r->state[i].leader = -1;
+    for (int i = 0; i < r->v.nstate; i++) {
+        const int from = state_of(r, r->v.root[i]);
+        if (from >= 0 && !r->state[from].led && !leads_to(r, from, i)) {
+            r->state[i].leader = from;
+            r->state[from].led = true;
+        }
     }
-    g->write = mul(r, write, g->size);
-    g->read = mul(r, read, g->size);
-    g->last = mul(r, last, g->size);
-    g->all = g->back ? zero : g->size;
-    g->before = g->back ? g->size : zero;
-    g->slot = cg__lower_temp(r->L, r->v.init[i]->type.dtype, mul(r, all ? plus(r, r->count, 1) : two, g->size), "state");
-    return g->slot < 0 ? cg__lower_no_memory(r->L) : cg__lower_into(r->L, r->v.init[i], (cg_target){ g->slot, mul(r, init, g->size), false });
+    for (int i = 0; i < r->v.nstate; i++) {
+        state *s = &r->state[i];
+        s->lag = 1;
+        for (s->head = i; r->state[s->head].leader >= 0; s->head = r->state[s->head].leader)
+            s->lag++;
+        ring *g = &r->state[s->head].ring;
+        g->depth = s->lag > g->depth ? s->lag : g->depth;
+    }
+}
+
+/* The chain whose rows a stacked output is and where in it: after each step (0), or as a state was before it. NULL: those of none. */
+static ring *ring_of(const loop *r, const cg_scan_out_row *o, int *lag)
+{
+    const int before = state_of(r, r->v.root[o->root]);
+    if (before < 0 && (o->root >= r->v.nstate || o->keep == CG_SCAN_SUM))
+        return NULL;
+    *lag = before < 0 ? 0 : r->state[before].lag;
+    return o->keep == CG_SCAN_ALL ? &r->state[before < 0 ? o->root : r->state[before].head].ring : NULL;
+}
+
+/* The first element of the row of lag `lag` before step t. */
+static cg_num row_at(const loop *r, const ring *g, cg_num t, int lag)
+{
+    cg_num row = g->all ? plus(r, t, g->depth - lag) : num2(r, CG_N_MOD, plus(r, num2(r, CG_N_SUB, t, r->count), -lag), g->rows);
+    if (g->back)
+        row = num2(r, CG_N_SUB, plus(r, g->rows, -1), row);
+    return mul(r, row, g->size);
+}
+
+/* A ring has one row more than states, which the step writes; or all rows, in the order of the first output that they are. */
+static int make_ring(loop *r, int head)
+{
+    ring *g = &r->state[head].ring;
+    const cg_type *t = &r->v.init[head]->type;
+    int lag;
+    for (int k = 0; k < r->v.nouts && !g->all; k++)
+        if (ring_of(r, &r->v.out[k], &lag) == g) {
+            g->all = true;
+            g->back = r->v.out[k].back != 0;
+        }
+    g->size = cg__lower_count(r->L, t);
+    g->rows = g->all ? plus(r, r->count, g->depth) : cg__num_const(r->p, g->depth + 1);
+    g->slot = cg__lower_temp(r->L, t->dtype, mul(r, g->rows, g->size), "state");
+    return g->slot < 0 ? cg__lower_no_memory(r->L) : CG_OK;
+}
+
+static const ring *ring_of_state(const loop *r, int i) { return &r->state[r->state[i].head].ring; }
+
+static int place_init(loop *r, int i)
+{
+    const ring *g = ring_of_state(r, i);
+    return cg__lower_into(r->L, r->v.init[i], (cg_target){ g->slot, row_at(r, g, cg__num_const(r->p, 0), r->state[i].lag), false });
 }
 
 static void add_root(loop *r, cg_node *root, cg_target to)
@@ -304,18 +358,18 @@ static int make_out(loop *r, int k)
     if (!get)
         return cg__lower_no_memory(r->L);
     if (o->keep == CG_SCAN_LAST) {
-        cg__lower_alias(r->L, get, r->state[o->root].slot, r->state[o->root].last);
+        const ring *g = ring_of_state(r, (int)o->root);
+        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->done, r->state[o->root].lag));
         return CG_OK;
     }
     if (o->keep == CG_SCAN_DONE) {
         add_root(r, root, (cg_target){ r->until, cg__num_const(r->p, 0), false });
         return CG_OK;
     }
-    for (int i = 0; i < r->v.nstate && o->keep == CG_SCAN_ALL; i++) {
-        const ring *g = &r->state[i];
-        if (g->back != (o->back != 0) || (o->root != i && !is_state_arg(r, root, i)))
-            continue;
-        cg__lower_alias(r->L, get, g->slot, o->root == i ? g->all : g->before);
+    int lag = 0;
+    const ring *g = ring_of(r, o, &lag);
+    if (g && g->back == (o->back != 0)) {
+        cg__lower_alias(r->L, get, g->slot, row_at(r, g, g->back ? plus(r, r->count, -1) : cg__num_const(r->p, 0), lag));
         return CG_OK;
     }
     slot = cg__lower_temp(r->L, get->type.dtype, cg__lower_count(r->L, &get->type), "stack");
@@ -361,8 +415,9 @@ static int place_args(loop *r)
         r->arg_off[k] = num2(r, CG_N_ADD, r->arg_off[k], mul(r, row_of(r, r->v.back[k] != 0), row_size(r, r->v.seq[k])));
     }
     for (int i = 0; i < r->v.nstate; i++) {
-        r->arg_slot[r->v.nseq + i] = r->state[i].slot;
-        r->arg_off[r->v.nseq + i] = r->state[i].read;
+        const ring *g = ring_of_state(r, i);
+        r->arg_slot[r->v.nseq + i] = g->slot;
+        r->arg_off[r->v.nseq + i] = row_at(r, g, r->step, r->state[i].lag);
     }
     for (int k = r->v.nseq + r->v.nstate; k < r->v.nseq + r->v.nstate + r->v.ncapture && rc == CG_OK; k++)
         if (r->arg_slot[k] < 0 && (r->arg_off[k] = cg__lower_num(r->L, r->v.seq[k])) < 0)
@@ -457,9 +512,12 @@ static int run_loop(loop *r)
         rc = bind_done(r);
     for (int k = 0; k < cg__scan_nargs(&r->v); k++)
         r->arg_slot[k] = -1;
+    find_chains(r);
     for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
-        if ((rc = make_ring(r, i)) == CG_OK)
-            add_root(r, r->v.root[i], (cg_target){ r->state[i].slot, r->state[i].write, false });
+        if (r->state[i].head == i && (rc = make_ring(r, i)) == CG_OK)
+            add_root(r, r->v.root[i], (cg_target){ r->state[i].ring.slot, row_at(r, &r->state[i].ring, r->step, 0), false });
+    for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
+        rc = place_init(r, i);
     for (int k = 0; k < r->v.nouts && rc == CG_OK; k++)
         rc = make_out(r, k);
     if (rc == CG_OK)

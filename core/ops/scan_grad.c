@@ -4,7 +4,10 @@
  * Its states are the gradients of the forward states; each step differentiates the forward body once, from the state gradients and the
  * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
- * element by element); all else is computed again from these. After until it walks the steps done: of each sequence the rows that they read.
+ * element by element); all else is computed again from these.
+ *
+ * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero. After until the last steps are
+ * those that were made, and of each sequence the rows that they read.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -14,8 +17,8 @@ typedef struct pass {
     const cg_node *n;
     cg_graph *g;
     cg_scan_view v;
-    cg_node *steps;                              /* made by the loop */
     cg_scan *s;
+    cg_node *made, *steps; bool cut;             /* how many steps were made, how many are walked; fewer, perhaps */
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
     CG_VEC(saved) saved;
@@ -212,19 +215,33 @@ static bool remember(pass *p, const cg_node *from, cg_node *to)
     return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
 }
 
+/* Rows first..last-1 of sequence k. NULL: its end. */
+static cg_node *rows_of(const pass *p, int k, cg_node *first, cg_node *last)
+{
+    return first || last ? cg_slice(p->v.seq[k], 0, first, last, 1) : p->v.seq[k];
+}
+
+/* The row of a sequence that is walked backwards at which the steps that were made begin. */
+static cg_node *rows_left(const pass *p)
+{
+    return p->v.done < 0 ? NULL : cg__int(p->g, CG_OP_sub, p->v.steps, p->made);
+}
+
 /* The rows of sequence k that steps of the loop read. */
 static cg_node *rows_read(const pass *p, int k)
 {
-    if (p->v.done < 0)
-        return p->v.seq[k];
-    return p->v.back[k] ? cg_slice(p->v.seq[k], 0, cg__int(p->g, CG_OP_sub, p->v.steps, p->steps), NULL, 1) : cg_slice(p->v.seq[k], 0, NULL, p->steps, 1);
+    return p->v.back[k] ? rows_of(p, k, rows_left(p), NULL) : rows_of(p, k, NULL, p->v.done < 0 ? NULL : p->made);
 }
 
-/* The gradient for those rows becomes that for the sequence. */
-static int widen(const pass *p, int k, cg_node **grad)
+/* Those of them whose steps are walked. */
+static cg_node *rows_walked(const pass *p, int k)
 {
-    cg_node *rows = rows_read(p, k), *seq = p->v.seq[k], *seed = *grad;
-    return rows == seq ? CG_OK : cg__backward(&(cg_backward){ .root = &rows, .seed = &seed, .nroots = 1, .wrt = &seq, .nwrt = 1 }, grad);
+    cg_node *first = rows_left(p);
+    if (!p->cut)
+        return rows_read(p, k);
+    if (p->v.back[k])
+        return rows_of(p, k, first, first ? cg__int(p->g, CG_OP_add, first, p->steps) : p->steps);
+    return rows_of(p, k, cg__int(p->g, CG_OP_sub, p->made, p->steps), p->v.done < 0 ? NULL : p->made);
 }
 
 /* Args and saved nodes as the backward body has them. */
@@ -242,7 +259,7 @@ static bool fill_memo(pass *p)
         else if (capture < p->v.ncapture)
             ok = remember(p, a, p->v.capture[capture]);
         else
-            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->steps, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
+            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->made, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
     }
     for (int i = 0; i < p->saved.n && ok; i++) {
         const saved *x = &p->saved.at[i];
@@ -259,34 +276,89 @@ static cg_node *mapped(pass *p, int k)
     return p->darg[k] ? cg__clone(p->g, p->darg[k], &p->memo) : NULL;
 }
 
-static int finish(pass *p, const bool *need, cg_node **gin)
+static bool is_state(const pass *p, int k) { return k >= p->v.nseq && k < p->v.nseq + p->v.nstate; }
+
+/* Inits are out of reach if fewer steps are walked than there surely are. */
+static bool reached(const pass *p, int k)
 {
-    const int nvalues = p->v.nseq + p->v.nstate + p->v.ncapture;
-    cg_node ***where = cg__zalloc((size_t)(nvalues + 1) * sizeof *where);
-    int rc = where ? CG_OK : CG_ENOMEM, nout = 0;
+    return !is_state(p, k) || !p->cut || cg__dim_from(p->made).sym;
+}
+
+/* The gradient of the rows that were walked as that of all rows. */
+static cg_node *in_all_rows(const pass *p, cg_node *d, int k)
+{
+    cg_node *rows = rows_walked(p, k), *all = NULL;
+    if (rows == p->v.seq[k])
+        return d;
+    return d && rows && rows->op->grad(rows, &d, (const bool[]){ true }, &all) == CG_OK ? all : NULL;
+}
+
+/* An init's gradient, if the walk came back to it. */
+static cg_node *if_reached(const pass *p, cg_node *d)
+{
+    cg_node *in_reach = cg_less_equal(p->made, cg__const_i64(p->g, p->v.truncate));
+    return d && in_reach ? cg_where(in_reach, d, cg__splat(p->g, d->type.dtype, 0)) : NULL;
+}
+
+static bool widen(const pass *p, int k, cg_node **d)
+{
+    if (k < p->v.nseq)
+        *d = in_all_rows(p, *d, k);
+    else if (p->cut && is_state(p, k))
+        *d = if_reached(p, *d);
+    return *d != NULL;
+}
+
+static int next_states(pass *p)
+{
+    int rc = CG_OK;
     for (int i = 0; i < p->v.nstate && rc == CG_OK; i++) {
         cg_node *d = p->state[i] ? mapped(p, p->v.nseq + i) : NULL;
         if (p->state[i])
             rc = cg_scan_next(p->s, p->state[i], d ? d : zeros_like(p->state[i]));
     }
-    int state = 0;
-    for (int k = 0; k < nvalues && rc == CG_OK; k++) {
-        const bool is_state = k >= p->v.nseq && k < p->v.nseq + p->v.nstate, there = is_state ? p->state[k - p->v.nseq] != NULL : p->darg[k] != NULL;
-        if (need[1 + k] && there) {
-            rc = is_state ? cg__scan_last(p->s, state) : cg__scan_out(p->s, mapped(p, k), k < p->v.nseq ? CG_SCAN_ALL : CG_SCAN_SUM, k < p->v.nseq && !p->v.back[k]);
-            where[nout++] = &gin[1 + k];
+    return rc;
+}
+
+/* where[i]: the operand whose gradient is output i of the loop. */
+static int ask_for(pass *p, const bool *need, cg_node **gin, cg_node ***where, int *nout)
+{
+    int rc = CG_OK, state = 0;
+    for (int k = 0; k < cg__scan_nargs(&p->v) - 1 && rc == CG_OK; k++) {
+        const bool there = is_state(p, k) ? p->state[k - p->v.nseq] != NULL : p->darg[k] != NULL;
+        if (need[1 + k] && there && !reached(p, k))
+            gin[1 + k] = CG_ZERO;
+        else if (need[1 + k] && there) {
+            rc = is_state(p, k) ? cg__scan_last(p->s, state) : cg__scan_out(p->s, mapped(p, k), k < p->v.nseq ? CG_SCAN_ALL : CG_SCAN_SUM, k < p->v.nseq && !p->v.back[k]);
+            where[(*nout)++] = &gin[1 + k];
         }
-        state += is_state && there;
+        state += is_state(p, k) && there;
     }
+    return rc;
+}
+
+static int finish(pass *p, const bool *need, cg_node **gin)
+{
+    cg_node ***where = cg__zalloc((size_t)cg__scan_nargs(&p->v) * sizeof *where);
+    int nout = 0, rc = where ? next_states(p) : CG_ENOMEM;
+    if (rc == CG_OK)
+        rc = ask_for(p, need, gin, where, &nout);
     if (rc == CG_OK && nout) {
         rc = cg_scan_end(p->s, where, nout);
         p->s = NULL;
     }
-    for (int k = 0; k < p->v.nseq && rc == CG_OK; k++)
-        if (need[1 + k] && p->darg[k])
-            rc = widen(p, k, &gin[1 + k]);
+    for (int i = 0; i < nout && rc == CG_OK; i++)
+        rc = widen(p, (int)(where[i] - gin) - 1, where[i]) ? CG_OK : CG_ENOMEM;
     cg__free(where);
     return rc;
+}
+
+static bool begin(pass *p)
+{
+    p->cut = p->v.truncate > 0;
+    p->made = cg__scan_steps((cg_node *)(uintptr_t)p->n);
+    p->steps = p->cut ? cg__int(p->g, CG_OP_minimum, p->made, cg__const_i64(p->g, p->v.truncate)) : p->made;
+    return p->steps && (p->s = cg_scan_begin(p->g, CG_SCAN(.steps = p->steps)));
 }
 
 CG_DECLARE_GRAD(cg__scan_grad)
@@ -297,9 +369,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.seed = cg__zalloc((size_t)(p.v.nroots + 1) * sizeof *p.seed);
     p.arg = cg__zalloc(nargs * sizeof *p.arg);
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
-    p.steps = cg__scan_steps((cg_node *)(uintptr_t)n);
-    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.steps));
-    int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
+    int rc = p.state && p.seed && p.arg && p.darg && begin(&p) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
