@@ -380,11 +380,18 @@ CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c)
  *     cg_scan_end(s, CG_OUT(&hs));
  * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
 typedef struct cg_scan cg_scan;
+typedef enum {
+    CG_SAVE_EXPENSIVE,            /* besides the states what is not computed in passing: products, reductions */
+    CG_SAVE_STATES                /* the states; all else is computed again, step by step */
+} cg_scan_save;
 typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
     int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
+    cg_scan_save save;            /* what a gradient may keep of each step */
+    int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
+                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {

@@ -56,7 +56,7 @@ struct cg_node {
 
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
        CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */ };
-enum { CG_MAX_ATTRS = 7 };
+enum { CG_MAX_ATTRS = 8 };
 struct cg_lower;
 struct cg_loop_builder;
 struct cg_spot;

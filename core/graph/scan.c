@@ -18,7 +18,8 @@ cg_scan_view cg__scan_view(const cg_node *n)
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
                        .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
-                       .truncate = a[CG_SCAN_A_TRUNCATE].n > 0 ? a[CG_SCAN_A_TRUNCATE].at[0] : 0 };
+                       .truncate = a[CG_SCAN_A_TRUNCATE].n > 0 ? a[CG_SCAN_A_TRUNCATE].at[0] : 0,
+                       .save = a[CG_SCAN_A_SAVE].n == 1 ? (cg_scan_save)a[CG_SCAN_A_SAVE].at[0] : CG_SAVE_EXPENSIVE };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
@@ -114,6 +115,10 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
     s->truncate = o ? o->truncate_gradient : 0;
+    s->save = o ? o->save : CG_SAVE_EXPENSIVE;
+    s->every = o ? o->every : 0;
+    if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
         broken(s, "begin", "the number of steps is not an integer scalar of this graph");
     else if (s->truncate < 0)
@@ -323,6 +328,10 @@ CG_API int cg_scan_until(cg_scan *s, cg_node *cond)
         broken(s, "until", "the loop has a condition already");
         return CG_EINVAL;
     }
+    if (s->every) {
+        broken(s, "until", "checkpoints are of loops that make all their steps");
+        return CG_EINVAL;
+    }
     if (cond->type.rank || cond->type.dtype != CG_BOOL) {
         s->failed = true;
         cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_until: the condition is %s, not a bool scalar", cg__label(cond));
@@ -514,7 +523,7 @@ static cg_node *make_scan(closing *c)
 {
     const cg_scan *s = c->s;
     CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) at[CG_SCAN_A_TRUNCATE] = { { 0 } };
+    CG_VEC(int64_t) at[CG_MAX_ATTRS] = { { 0 } };
     bool ok = CG_PUSH(&in, s->steps);
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
@@ -529,12 +538,16 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
-    cg_attr attrs[] = { [CG_SCAN_A_TRUNCATE] = { s->truncate ? 1 : -1, &s->truncate } };
-    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
-        attrs[k] = (cg_attr){ at[k].n, at[k].at };
+    if (s->truncate)
+        ok = ok && CG_PUSH(&at[CG_SCAN_A_TRUNCATE], s->truncate);
+    if (s->save)
+        ok = ok && CG_PUSH(&at[CG_SCAN_A_SAVE], (int64_t)s->save);
+    cg_attr attrs[CG_MAX_ATTRS];
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
+        attrs[k] = (cg_attr){ k == CG_SCAN_A_TRUNCATE && !at[k].n ? -1 : at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
-    for (int k = 0; k < CG_SCAN_A_TRUNCATE; k++)
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
         CG_VEC_FREE(&at[k]);
     return n;
 }
@@ -646,6 +659,17 @@ void cg__scan_drop(cg_scan *s)
     cg__free(s);
 }
 
+/* The outputs of the finished loop, which checkpoints cut into blocks. */
+static bool deliver(const cg_scan *s, cg_node *node, cg_node **const *out, int n)
+{
+    cg_node **value = cg__zalloc((size_t)n * sizeof *value);
+    bool ok = value && (!s->every || cg__scan_in_blocks(node, s->every, value));
+    for (int i = 0; i < n && ok; i++)
+        ok = (*out[i] = s->every ? value[i] : cg__get(node, i)) != NULL;
+    cg__free(value);
+    return ok;
+}
+
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 {
     CG_BUILDER(s ? s->g : NULL);
@@ -663,10 +687,10 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
             close_all(&c);
         node = !s->failed && !c.failed ? make_scan(&c) : NULL;
     }
+    if (node && !deliver(s, node, out, n))
+        node = NULL;
     if (!node && !s->g->error.code)
         cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
-    for (int i = 0; i < n && node; i++)
-        *out[i] = cg__get(node, i);
     cg__map_free(&c.inside);
     cg__map_free(&c.memo);
     CG_VEC_FREE(&c.roots);
@@ -680,12 +704,9 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 
 /* ---- opening a finished loop again */
 
-cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
+bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args)
 {
     const cg_scan_view v = cg__scan_view(n);
-    cg_scan *s = cg_scan_begin(n->graph, &(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), .steps = v.steps });
-    if (!s)
-        return NULL;
     for (int i = 0; i < v.nseq; i++)
         args[i] = cg__scan_seq(s, v.seq[i], v.back[i] != 0);
     for (int i = 0; i < v.nstate; i++)
@@ -693,7 +714,7 @@ cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
     for (int i = 0; i < v.ncapture; i++)
         args[v.nseq + v.nstate + i] = v.capture[i];
     args[v.nseq + v.nstate + v.ncapture] = cg_scan_index(s);
-    return s;
+    return !s->failed && args[v.nseq + v.nstate + v.ncapture];
 }
 
 /* Args of the body in the memo: the arg nodes themselves are found among what the roots reach. */

@@ -4,7 +4,7 @@
  * Its states are the gradients of the forward states; each step differentiates the forward body once, from the state gradients and the
  * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
- * element by element); all else is computed again from these.
+ * element by element), unless it is to save its states only; all else is computed again from these.
  *
  * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero. After until the last steps are
  * those that were made, and of each sequence the rows that they read.
@@ -140,7 +140,7 @@ static bool is_saved(const pass *p, const cg_node *n)
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
             return true;
-    return state_arg || (!cg__is(n, CG_OP_arg) && (output_of(p, n) >= 0 || !n->op->emit));
+    return state_arg || (!cg__is(n, CG_OP_arg) && (output_of(p, n) >= 0 || (!n->op->emit && p->v.save == CG_SAVE_EXPENSIVE)));
 }
 
 static bool find_saved(pass *p)
@@ -358,7 +358,7 @@ static bool begin(pass *p)
     p->cut = p->v.truncate > 0;
     p->made = cg__scan_steps((cg_node *)(uintptr_t)p->n);
     p->steps = p->cut ? cg__int(p->g, CG_OP_minimum, p->made, cg__const_i64(p->g, p->v.truncate)) : p->made;
-    return p->steps && (p->s = cg_scan_begin(p->g, CG_SCAN(.steps = p->steps)));
+    return p->steps && (p->s = cg_scan_begin(p->g, CG_SCAN(.steps = p->steps, .save = p->v.save)));
 }
 
 CG_DECLARE_GRAD(cg__scan_grad)

@@ -361,6 +361,8 @@ static const struct { const char *name, *means; } claims[] = {
     [CG_EXACT_UNSAFE] = { "unsafe", "may hide NaN or infinity, so it is never applied" },
 };
 
+const char *cg__exact_name(cg_exact e) { return claims[e].name; }
+
 static void describe_rule(const cg_rule *r, cg_strb *out)
 {
     cg__strb(out, "  %-22s %-6s %s -> %s", r->name, claims[r->exact].name, r->match, r->replace ? r->replace : "(built by a function)");
@@ -383,5 +385,6 @@ CG_API char *cg_list_rules(void)
             if ((int)rules[i].phase == phase)
                 describe_rule(&rules[i], &out);
     }
+    cg__list_loop_rewrites(&out);
     return cg__text_result(&out, "cg_list_rules");
 }
