@@ -229,10 +229,12 @@ static int loop_of(world *w, bool until)
     w->g = cg_graph_new();
     w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
     w->W = cg_shared(w->g, "W", w->w);
-    cg_scan *s = cg_scan_begin(w->g, CG_SCAN());
-    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *hs = NULL;
-    cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq(s, w->X), cg_sum(w->W, CG_REDUCE())), h));
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "loop", .truncate_gradient = 2));
+    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *before = NULL, *hs = NULL;
+    cg_scan_state_taps(s, cg_slice(w->X, 0, NULL, cg_scalar(w->g, CG_I64, 2), 1), CG_AXES(-2), CG_OUT(&before));
+    cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq_at(s, w->X, 1), cg_sum(w->W, CG_REDUCE())), cg_add(h, before)));
     cg_scan_next(s, h, next);
+    cg_scan_next(s, before, cg_mul(next, h));
     cg_scan_out(s, next, CG_SCAN_ALL);
     if (until)
         cg_scan_until(s, cg_greater(cg_scan_index(s), cg_scalar(w->g, CG_I64, 1)));

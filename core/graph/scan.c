@@ -46,6 +46,13 @@ cg_node *cg__scan_source(const cg_scan_view *v, int k)
     return k < v->nseq + v->nstate + v->ncapture ? v->seq[k] : NULL;      /* they lie one behind the other */
 }
 
+const cg_node *cg__scan_sequence(const cg_node *rows)
+{
+    while (cg__is(rows, CG_OP_slice))
+        rows = rows->in[0];
+    return rows;
+}
+
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k)
 {
     const cg_node *source = cg__scan_source(v, k);
@@ -74,15 +81,31 @@ static cg_node *make_arg(cg_graph *g, int64_t index, const cg_type *t)
     return cg__node(g, CG_OP_arg, in, nin, (cg_attr[]){ { 1, &index }, { 1, &dtype }, { t->rank, shape } });
 }
 
-static cg_node *placeholder(cg_graph *g, const cg_type *t)
+/* What is wrong with a loop, told with its name. */
+CG_PRINTF(4, 5) static cg_node *wrong(cg_scan *s, cg_status code, const char *what, const char *fmt, ...)
 {
-    return make_arg(g, ((int64_t)1 << 32) + (int64_t)++g->uids, t);
+    cg_error why = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    cg__fail_v(&why, code, fmt, ap);
+    va_end(ap);
+    s->failed = true;
+    return cg__graph_fail(s->g, code, "cg_scan_%s: %s%s", what, s->said, why.text);
 }
 
 static cg_node *broken(cg_scan *s, const char *what, const char *why)
 {
-    s->failed = true;
-    return cg__graph_fail(s->g, CG_EINVAL, "cg_scan_%s: %s", what, why);
+    return wrong(s, CG_EINVAL, what, "%s", why);
+}
+
+/* What is built of a named loop's placeholders tells which one and whose it is. */
+static cg_node *placeholder(cg_scan *s, const char *what, int k, const cg_type *t)
+{
+    cg_node *place = make_arg(s->g, ((int64_t)1 << 32) + (int64_t)++s->g->uids, t);
+    char name[160];
+    if (s->name)
+        snprintf(name, sizeof name, "%s %d of loop '%s'", what, k, s->name);
+    return s->name ? cg_name(place, name) : place;
 }
 
 static bool usable(cg_scan *s, const cg_node *n, const char *what)
@@ -90,17 +113,44 @@ static bool usable(cg_scan *s, const cg_node *n, const char *what)
     if (!s || !n || s->failed)
         return s ? !(s->failed = true) : false;
     if (n->graph != s->g)
-        return broken(s, what, "the node belongs to another graph") != NULL;
+        return wrong(s, CG_EINVAL, what, "%s belongs to another graph", cg__label(n)) != NULL;
     if (n->nouts)
-        return broken(s, what, "the node has several outputs; take one with get") != NULL;
+        return wrong(s, CG_EINVAL, what, "%s has several outputs; take one with get", cg__label(n)) != NULL;
     return true;
 }
 
 /* ---- begin */
 
+static bool take_name(cg_scan *s, const char *name)
+{
+    char said[120];
+    s->said = "";
+    if (!name || !*name)
+        return true;
+    snprintf(said, sizeof said, "loop '%s': ", name);
+    const char *kept = cg__arena_str(&s->g->arena, said);
+    s->said = kept ? kept : "";
+    s->name = cg__arena_str(&s->g->arena, name);
+    return kept && s->name;
+}
+
+static bool take_steps(cg_scan *s, cg_node *steps)
+{
+    if (!steps)
+        return true;
+    if (steps->graph != s->g)
+        return wrong(s, CG_EINVAL, "begin", "the number of steps, %s, belongs to another graph", cg__label(steps)) != NULL;
+    if (steps->nouts || steps->type.rank || (!cg__is_int(steps->type.dtype) && !steps->type.weak))
+        return wrong(s, CG_EDTYPE, "begin", "the number of steps is %s, not an integer scalar", cg__label(steps)) != NULL;
+    double n;
+    s->steps = cg_cast(steps, CG_I64);
+    return s->steps && (!cg__is_const(s->steps, &n) || n >= 0 || wrong(s, CG_EINVAL, "begin", "%.0f steps", n) != NULL);
+}
+
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
 {
     CG_BUILDER(g);
+    static const cg_scan_spec none = { .struct_size = sizeof none };
     cg_scan *s = g ? cg__zalloc(sizeof *s) : NULL;
     if (!s) {
         if (g)
@@ -108,23 +158,21 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
         return NULL;
     }
     s->g = g;
-    if (o && o->struct_size != sizeof *o) {
+    s->said = "";
+    o = o ? o : &none;
+    if (o->struct_size != sizeof *o) {
         broken(s, "begin", "the options are not made by CG_SCAN of this version");
         return s;
     }
-    s->steps = o ? o->steps : NULL;
-    s->back = o && o->backwards;
-    s->truncate = o ? o->truncate_gradient : 0;
-    s->save = o ? o->save : CG_SAVE_EXPENSIVE;
-    s->every = o ? o->every : 0;
-    if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+    s->back = o->backwards;
+    s->truncate = o->truncate_gradient;
+    s->save = o->save;
+    s->every = o->every;
+    s->failed |= !take_name(s, o->name) || !take_steps(s, o->steps);
+    if (!s->failed && s->truncate < 0)
+        wrong(s, CG_EINVAL, "begin", "the gradient of the last %lld steps", (long long)s->truncate);
+    if (!s->failed && (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES)))
         broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
-    if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
-        broken(s, "begin", "the number of steps is not an integer scalar of this graph");
-    else if (s->truncate < 0)
-        broken(s, "begin", "the gradient cannot go back less than no steps");
-    else if (s->steps)
-        s->steps = cg_cast(s->steps, CG_I64);
     return s;
 }
 
@@ -132,16 +180,14 @@ static cg_node *seq_at(cg_scan *s, cg_node *x, int64_t tap, bool back)
 {
     if (!usable(s, x, "seq"))
         return NULL;
-    if (x->type.rank == 0) {
-        s->failed = true;
-        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_seq: %s has no axis to walk along", cg__label(x));
-    }
+    if (x->type.rank == 0)
+        return wrong(s, CG_ESHAPE, "seq", "%s has no axis to walk along", cg__label(x));
     for (int i = 0; i < s->seqs.n; i++)
         if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back && s->seqs.at[i].tap == tap)
             return s->seqs.at[i].place;
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
-    const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s->g, &t) };
+    const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s, "sequence", s->seqs.n, &t) };
     s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
     return item.place;
 }
@@ -168,7 +214,7 @@ CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap)
 /* head < 0: the state's own. */
 static cg_node *add_state(cg_scan *s, cg_node *init, cg_node *next, int head)
 {
-    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
+    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s, "state", s->states.n, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
     s->failed |= !item.place || !CG_PUSH(&s->states, item);
     return item.place;
 }
@@ -198,10 +244,8 @@ static int64_t depth_of(const int64_t *taps, int n)
 static cg_node *past_values(cg_scan *s, cg_node *init, int64_t depth)
 {
     const cg_type *t = &init->type;
-    if (!t->rank || (!t->dim[0].sym && t->dim[0].n != depth)) {
-        s->failed = true;
-        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_state_taps: taps that reach %lld steps back need that many first values along axis 0, not %s", (long long)depth, cg__label(init));
-    }
+    if (!t->rank || (!t->dim[0].sym && t->dim[0].n != depth))
+        return wrong(s, CG_ESHAPE, "state_taps", "taps that reach %lld steps back need that many first values along axis 0, not %s", (long long)depth, cg__label(init));
     cg_node *dims[CG_MAX_RANK] = { cg__const_i64(s->g, depth) };
     for (int i = 1; i < t->rank; i++)
         dims[i] = cg__dim_node(s->g, t->dim[i]);
@@ -237,7 +281,7 @@ CG_API cg_node *cg_scan_index(cg_scan *s)
 {
     CG_BUILDER(s ? s->g : NULL);
     if (s && !s->step)
-        s->step = placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
+        s->step = placeholder(s, "step", 0, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
 }
 
@@ -262,7 +306,7 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
         return CG_EINVAL;
     const int place = state_of(s, state), i = place < 0 ? -1 : s->states.at[place].head;
     if (i < 0 || s->states.at[i].next) {
-        broken(s, "next", i < 0 ? "the first node is not a state of this loop" : "the state has a next value already");
+        wrong(s, CG_EINVAL, "next", i < 0 ? "%s is not a state of this loop" : "%s has a next value already", cg__label(state));
         return CG_EINVAL;
     }
     value = fitting(value, state);
@@ -270,9 +314,9 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
     for (int k = 0; fits && k < state->type.rank; k++)
         fits = value->type.dim[k].sym || state->type.dim[k].sym || value->type.dim[k].n == state->type.dim[k].n;
     if (!fits) {
-        s->failed = true;
-        cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_next: the state begins as %s, but its next value is %s", cg__label(s->states.at[i].outer), value ? cg__label(value) : "none");
-        return CG_ESHAPE;
+        const bool other = value && value->type.dtype != state->type.dtype;
+        wrong(s, other ? CG_EDTYPE : CG_ESHAPE, "next", "state %d begins as %s, but its next value is %s", i, cg__label(s->states.at[i].outer), value ? cg__label(value) : "none");
+        return other ? CG_EDTYPE : CG_ESHAPE;
     }
     s->states.at[i].next = value;
     return CG_OK;
@@ -333,8 +377,7 @@ CG_API int cg_scan_until(cg_scan *s, cg_node *cond)
         return CG_EINVAL;
     }
     if (cond->type.rank || cond->type.dtype != CG_BOOL) {
-        s->failed = true;
-        cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_until: the condition is %s, not a bool scalar", cg__label(cond));
+        wrong(s, CG_ESHAPE, "until", "the condition is %s, not a bool scalar", cg__label(cond));
         return CG_ESHAPE;
     }
     s->until = cond;
@@ -427,7 +470,7 @@ static void close_placeholder(closing *c, cg_node *place, int k)
         if (t.dim[i].sym) {
             if (has(&c->inside, t.dim[i].sym)) {
                 c->failed = true;
-                cg__graph_fail(c->g, CG_ESHAPE, "cg_scan_end: the size of axis %d of a state or sequence changes from step to step", i);
+                wrong(c->s, CG_ESHAPE, "end", "the size of axis %d of %s changes from step to step", i, cg__label(place));
                 return;
             }
             capture(c, t.dim[i].sym);
@@ -610,14 +653,19 @@ static bool settle_steps(cg_scan *s)
     return s->steps || broken(s, "end", "a loop without sequences needs a number of steps");
 }
 
-/* Every sequence is cut to the number of steps. */
+/* Every sequence is cut to the number of steps. Where it has fewer rows the call tells so, unless both are known. */
 static bool cut_sequences(cg_scan *s)
 {
     cg_graph *g = s->g;
+    double steps;
+    const bool known = cg__is_const(s->steps, &steps);
     for (int i = 0; i < s->seqs.n; i++) {
         cg_node *x = s->seqs.at[i].outer, *rows = cg__dim_node(g, x->type.dim[0]);
+        const cg_dim_t have = x->type.dim[0];
+        if (known && !have.sym && steps > (double)have.n)
+            return wrong(s, CG_ESHAPE, "end", "%.0f steps, but %s has rows for %lld", steps, cg__label(cg__scan_sequence(x)), (long long)have.n) != NULL;
         if (rows != s->steps && s->seqs.at[i].back)
-            s->seqs.at[i].outer = cg_slice(x, 0, cg__int(g, CG_OP_sub, rows, s->steps), NULL, 1);
+            s->seqs.at[i].outer = cg_slice(x, 0, cg__int(g, CG_OP_maximum, cg__int(g, CG_OP_sub, rows, s->steps), cg__const_i64(g, 0)), NULL, 1);
         else if (rows != s->steps)
             s->seqs.at[i].outer = cg_slice(x, 0, NULL, s->steps, 1);
         if (!s->seqs.at[i].outer)
@@ -632,7 +680,7 @@ static bool gather_roots(closing *c)
     bool ok = true;
     for (int i = 0; i < s->states.n && ok; i++) {
         if (!s->states.at[i].next)
-            return broken(c->s, "end", "a state has no next value") != NULL;
+            return wrong(c->s, CG_EINVAL, "end", "the state that begins as %s has no next value", cg__label(s->states.at[i].outer)) != NULL;
         ok = CG_PUSH(&c->roots, s->states.at[i].next);
     }
     for (int i = 0; i < s->results.n && ok; i++)
@@ -691,6 +739,8 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
         node = NULL;
     if (!node && !s->g->error.code)
         cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
+    if (node && s->name)
+        cg_name(node, s->name);
     cg__map_free(&c.inside);
     cg__map_free(&c.memo);
     CG_VEC_FREE(&c.roots);

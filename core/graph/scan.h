@@ -41,6 +41,7 @@ bool cg__scan_is_done(const cg_node *n);         /* n is such an output */
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
 /* The outer node that arg k stands for in the first step: a sequence, an init, a capture; NULL for the step number. */
 cg_node *cg__scan_source(const cg_scan_view *v, int k);
+const cg_node *cg__scan_sequence(const cg_node *rows);           /* what messages call the rows that a loop walks: what they were cut from */
 /* The type that arg k must have, in terms of outer dims. */
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
@@ -56,6 +57,7 @@ typedef struct cg_scan_item {
 typedef struct cg_scan_result { cg_node *value; int keep; bool back; int state; } cg_scan_result;        /* keep: a cg_scan_keep or CG_SCAN_DONE; state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    const char *name, *said;             /* or NULL; how messages begin: "loop 'name': ", or "" */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     cg_node *until;                      /* or NULL */
     bool back;

@@ -2,7 +2,8 @@
 /* scan: its type, and its way to a REPEAT step. core/graph/scan.h says what the node means.
  *
  * States live in rings of rows, of which a step writes one and reads others, so nothing is copied and an output is a view of the rows. States that
- * only hand on what another was a step ago, as those of several taps do, share its ring. What changes from step to step are numbers only.
+ * only hand on what another was a step ago, as those of several taps do, share its ring. Of an output of which later code reads but the last rows
+ * no others are kept: it is placed as if it had all. What changes from step to step are numbers only.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -322,19 +323,38 @@ static cg_num row_at(const loop *r, const ring *g, cg_num t, int lag)
     return mul(r, row, g->size);
 }
 
-/* A ring has one row more than states, which the step writes; or all rows, in the order of the first output that they are. */
+/* How many of the last steps output k must keep; what runs back has them first, and with until it is not known which they are. */
+static int64_t rows_read(const loop *r, int k)
+{
+    const cg_node *get = cg__get((cg_node *)(uintptr_t)r->n, k);
+    const int64_t rows = get ? cg__lower_rows(r->L, get) : 0;
+    return r->v.out[k].back || r->v.done >= 0 ? CG_ALL_ROWS : rows ? rows : 1;
+}
+
+/* What outputs need of a ring's rows; they lie in the order of the first one. */
+static int64_t rows_kept(const loop *r, ring *g)
+{
+    int64_t kept = 0;
+    for (int k = 0, lag; k < r->v.nouts; k++) {
+        if (ring_of(r, &r->v.out[k], &lag) != g)
+            continue;
+        g->back = kept ? g->back : r->v.out[k].back != 0;
+        const int64_t read = rows_read(r, k), need = g->back != (r->v.out[k].back != 0) ? 1 : read > INT32_MAX ? CG_ALL_ROWS : read + lag;
+        kept = need > kept ? need : kept;
+    }
+    return kept;
+}
+
+/* A ring has one row more than states, which the step writes, and those that outputs need. */
 static int make_ring(loop *r, int head)
 {
     ring *g = &r->state[head].ring;
     const cg_type *t = &r->v.init[head]->type;
-    int lag;
-    for (int k = 0; k < r->v.nouts && !g->all; k++)
-        if (ring_of(r, &r->v.out[k], &lag) == g) {
-            g->all = true;
-            g->back = r->v.out[k].back != 0;
-        }
+    const int64_t kept = rows_kept(r, g);
+    const cg_num few = cg__num_const(r->p, g->depth + 1), all = plus(r, r->count, g->depth);
+    g->all = kept == CG_ALL_ROWS;
     g->size = cg__lower_count(r->L, t);
-    g->rows = g->all ? plus(r, r->count, g->depth) : cg__num_const(r->p, g->depth + 1);
+    g->rows = g->all ? all : kept > g->depth + 1 ? num2(r, CG_N_MAX, few, num2(r, CG_N_MIN, all, cg__num_const(r->p, kept))) : few;
     g->slot = cg__lower_temp(r->L, t->dtype, mul(r, g->rows, g->size), "state");
     return g->slot < 0 ? cg__lower_no_memory(r->L) : CG_OK;
 }
@@ -353,39 +373,68 @@ static void add_root(loop *r, cg_node *root, cg_target to)
     r->targets[r->nroots++] = to;
 }
 
-/* Where output k is after the loop: in the ring of a state, or in an array of its own, which the body writes. */
+static cg_num row_size(const loop *r, const cg_node *rows)
+{
+    cg_num size = cg__num_const(r->p, 1);
+    for (int i = 1; i < rows->type.rank; i++)
+        size = mul(r, size, cg__lower_dim(r->L, rows->type.dim[i]));
+    return size;
+}
+
+/* Where the first row of what is stacked from a ring is, or would be if it were kept. */
+static cg_num first_row(const loop *r, const ring *g, int lag)
+{
+    const cg_num ahead = num2(r, CG_N_SUB, g->rows, r->count);
+    return g->back ? row_at(r, g, plus(r, r->count, -1), lag) : mul(r, g->all ? cg__num_const(r->p, g->depth - lag) : plus(r, ahead, -lag), g->size);
+}
+
+/* An array of its own for output k, whose rows the body writes. Those of which only the last are kept are written into the first of these before. */
+static int stack_rows(loop *r, int k, cg_node *get)
+{
+    const bool back = r->v.out[k].back != 0;
+    const int64_t read = rows_read(r, k);
+    const cg_num zero = cg__num_const(r->p, 0), size = row_size(r, get);
+    const cg_num rows = read == CG_ALL_ROWS ? r->count : num2(r, CG_N_MIN, r->count, cg__num_const(r->p, read)), gone = num2(r, CG_N_SUB, r->count, rows);
+    const cg_num row = read == CG_ALL_ROWS ? row_of(r, back) : num2(r, CG_N_MAX, num2(r, CG_N_SUB, r->step, gone), zero);
+    const int slot = cg__lower_temp(r->L, get->type.dtype, mul(r, rows, size), "stack");
+    if (slot < 0)
+        return cg__lower_no_memory(r->L);
+    add_root(r, r->v.root[r->v.out[k].root], (cg_target){ slot, mul(r, row, size), false });
+    cg__lower_alias(r->L, get, slot, read == CG_ALL_ROWS ? zero : num2(r, CG_N_SUB, zero, mul(r, gone, size)));
+    return CG_OK;
+}
+
+static int add_up(loop *r, int k, cg_node *get)
+{
+    const cg_num zero = cg__num_const(r->p, 0);
+    const int slot = cg__lower_temp(r->L, get->type.dtype, cg__lower_count(r->L, &get->type), "sum");
+    if (slot < 0)
+        return cg__lower_no_memory(r->L);
+    add_root(r, r->v.root[r->v.out[k].root], (cg_target){ slot, zero, true });
+    cg__lower_alias(r->L, get, slot, zero);
+    return cg__lower_zeros(r->L, get);
+}
+
+/* Where output k is after the loop: in the ring of a state, or in an array of its own. */
 static int make_out(loop *r, int k)
 {
     const cg_scan_out_row *o = &r->v.out[k];
-    cg_node *root = r->v.root[o->root], *get = cg__get((cg_node *)(uintptr_t)r->n, k);
-    int slot = -1;
+    cg_node *get = cg__get((cg_node *)(uintptr_t)r->n, k);
+    int lag = 0;
     if (!get)
         return cg__lower_no_memory(r->L);
-    if (o->keep == CG_SCAN_LAST) {
-        const ring *g = ring_of_state(r, (int)o->root);
-        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->done, r->state[o->root].lag));
-        return CG_OK;
-    }
     if (o->keep == CG_SCAN_DONE) {
-        add_root(r, root, (cg_target){ r->until, cg__num_const(r->p, 0), false });
+        add_root(r, r->v.root[o->root], (cg_target){ r->until, cg__num_const(r->p, 0), false });
         return CG_OK;
     }
-    int lag = 0;
-    const ring *g = ring_of(r, o, &lag);
-    if (g && g->back == (o->back != 0)) {
-        cg__lower_alias(r->L, get, g->slot, row_at(r, g, g->back ? plus(r, r->count, -1) : cg__num_const(r->p, 0), lag));
-        return CG_OK;
-    }
-    slot = cg__lower_temp(r->L, get->type.dtype, cg__lower_count(r->L, &get->type), "stack");
-    if (slot < 0)
-        return cg__lower_no_memory(r->L);
-    cg_num size = cg__num_const(r->p, 1);
-    for (int i = 1; i < get->type.rank; i++)
-        size = mul(r, size, cg__lower_dim(r->L, get->type.dim[i]));
-    const bool sum = o->keep == CG_SCAN_SUM;
-    add_root(r, root, (cg_target){ slot, sum ? cg__num_const(r->p, 0) : mul(r, row_of(r, o->back != 0), size), sum });
-    cg__lower_alias(r->L, get, slot, cg__num_const(r->p, 0));
-    return sum ? cg__lower_zeros(r->L, get) : CG_OK;
+    const ring *g = o->keep == CG_SCAN_LAST ? ring_of_state(r, (int)o->root) : ring_of(r, o, &lag);
+    if (o->keep == CG_SCAN_LAST)
+        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->done, r->state[o->root].lag));
+    else if (g && g->back == (o->back != 0))
+        cg__lower_alias(r->L, get, g->slot, first_row(r, g, lag));
+    else
+        return o->keep == CG_SCAN_SUM ? add_up(r, k, get) : stack_rows(r, k, get);
+    return CG_OK;
 }
 
 /* What the body reads from outside, before its frame hides it. */
@@ -401,21 +450,13 @@ static int find_sources(loop *r)
     return CG_OK;
 }
 
-static cg_num row_size(const loop *r, const cg_node *seq)
-{
-    cg_num size = cg__num_const(r->p, 1);
-    for (int i = 1; i < seq->type.rank; i++)
-        size = mul(r, size, cg__lower_dim(r->L, seq->type.dim[i]));
-    return size;
-}
-
 /* Offsets of rows are numbers of the outer level, so they are made before the body's frame is entered. */
 static int place_args(loop *r)
 {
     int rc = find_sources(r);
     for (int k = 0; k < r->v.nseq && rc == CG_OK; k++) {
         const cg_num rows = cg__lower_dim(r->L, r->v.seq[k]->type.dim[0]);
-        rc = cg__lower_check(r->L, r->v.seq[k], r->count, rows);
+        rc = cg__lower_check_of(r->L, r->n, r->v.seq[k], r->count, rows);
         r->arg_off[k] = num2(r, CG_N_ADD, r->arg_off[k], mul(r, row_of(r, r->v.back[k] != 0), row_size(r, r->v.seq[k])));
     }
     for (int i = 0; i < r->v.nstate; i++) {
@@ -454,7 +495,7 @@ static int check_states(const loop *r, const cg_num *dims)
     for (int i = 0; i < r->v.nstate; i++)
         for (int k = 0; k < r->v.root[i]->type.rank && rc == CG_OK; k++) {
             const cg_num now = cg__lower_dim(r->L, r->v.root[i]->type.dim[k]);
-            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check(r->L, r->v.root[i], now, dims[i * CG_MAX_RANK + k]);
+            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check_of(r->L, r->n, r->v.init[i], now, dims[i * CG_MAX_RANK + k]);
         }
     return rc;
 }
