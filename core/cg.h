@@ -339,12 +339,13 @@ CG_API cg_node *cg_shape(cg_node *a);                                           
 CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
 CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
-/* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
+/* Random numbers: word element % 4 of Philox4x32-10 of the key `seed` and the counter (element / 4, call + draw 2^40), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
  *     cg_node *call = cg_shared(g, "call", zero), *mask = cg_bernoulli(CG_RANDOM(call, 42), 0.5, dims, 2);
  *     ... CG_UPDATES({ call, cg_add(call, cg_weak(g, 1)) })
- * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. In a loop, make the
- * step part of call. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
+ * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. A draw
+ * in the body of a loop is one for all its steps, of which step t has row t: there element counts from t times the number of elements (in loops within
+ * loops t counts the inner steps of all outer ones), so each step draws anew, and again the same where a gradient repeats it. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
 typedef struct cg_random { cg_node *call; int64_t seed; } cg_random;
 #define CG_RANDOM(...) (&(cg_random){ __VA_ARGS__ })
 CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank);                 /* u32 */
@@ -410,6 +411,9 @@ CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its v
 /* A state as it was several steps ago: with CG_AXES(-1, -3), CG_OUT(&last, &third) the values of the step before and of the third before. init has
  * a row for each step that the taps reach back, the oldest first. cg_scan_next is told one of the nodes. */
 CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int ntaps, cg_node **const *out, int nout);
+/* A state that is a shared variable: it begins as the variable's value (as the loops before left it) and what it is at the end becomes the default
+ * update of the variable. In a loop within a loop it is such a state of both. Asked for again, it is the same node. */
+CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var);
 CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);

@@ -93,6 +93,7 @@ struct cg_graph {
     cg_node *first, *last;
     int count;
     int loops;                   /* nodes that have a body */
+    struct cg_scan *scan;        /* the innermost loop that is being built */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* the first, sticky */

@@ -159,6 +159,8 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     }
     s->g = g;
     s->said = "";
+    s->around = g->scan;
+    g->scan = s;
     o = o ? o : &none;
     if (o->struct_size != sizeof *o) {
         broken(s, "begin", "the options are not made by CG_SCAN of this version");
@@ -283,6 +285,88 @@ CG_API cg_node *cg_scan_index(cg_scan *s)
     if (s && !s->step)
         s->step = placeholder(s, "step", 0, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
+}
+
+/* ---- draws and shared variables */
+
+/* At least as many as the loop has steps: a number that is the same in every step of the loops around it. */
+static cg_node *most_steps(const cg_scan *s)
+{
+    cg_node *most = s->steps;
+    cg_node_vec nodes = { 0 };
+    for (int i = 0; i < s->seqs.n && !s->steps; i++) {
+        cg_node *rows = cg__dim_node(s->g, s->seqs.at[i].outer->type.dim[0]);
+        most = most ? cg__int(s->g, CG_OP_minimum, most, rows) : rows;
+    }
+    bool fixed = most && cg__reach_values(&most, 1, &nodes);
+    for (int i = 0; i < nodes.n && fixed; i++)
+        fixed = !cg__is(nodes.at[i], CG_OP_arg);
+    CG_VEC_FREE(&nodes);
+    return fixed ? most : cg__const_i64(s->g, (int64_t)1 << 32);
+}
+
+cg_node *cg__scan_row(cg_scan *s)
+{
+    CG_VEC(cg_scan *) loops = { 0 };
+    cg_node *row = NULL;
+    for (cg_scan *at = s; at; at = at->around)
+        if (!CG_PUSH(&loops, at))
+            s->failed = true;
+    for (int i = loops.n - 1; i >= 0 && !s->failed; i--) {
+        cg_node *step = cg_scan_index(loops.at[i]);
+        row = row ? cg__int(s->g, CG_OP_add, cg__int(s->g, CG_OP_mul, row, most_steps(loops.at[i])), step) : step;
+    }
+    CG_VEC_FREE(&loops);
+    return row ? row : cg__graph_fail(s->g, CG_ENOMEM, "cg_scan: no memory");
+}
+
+/* What the variable is where s begins or, while it is open, at this place of its body. */
+static cg_node *value_now(const cg_scan *s, cg_node *var)
+{
+    for (; s; s = s->around)
+        for (int i = 0; i < s->states.n; i++)
+            if (s->states.at[i].shared == var)
+                return s->states.at[i].next ? s->states.at[i].next : s->states.at[i].place;
+    cg_node *update = cg__default_update(var);
+    return update ? update : var;
+}
+
+CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (!usable(s, var, "shared"))
+        return NULL;
+    if (!cg__is(var, CG_OP_shared))
+        return broken(s, "shared", "the node is not a shared variable");
+    for (int i = 0; i < s->states.n; i++)
+        if (s->states.at[i].shared == var)
+            return s->states.at[i].place;
+    if (s->around && !cg_scan_shared(s->around, var))
+        return NULL;
+    cg_node *place = cg_scan_state(s, value_now(s->around, var));
+    if (place)
+        s->states.at[s->states.n - 1].shared = var;
+    return place;
+}
+
+/* A result for each shared variable; a variable that only an inner loop changes is handed on by it. */
+static bool add_shared(cg_scan *s)
+{
+    bool ok = true;
+    for (int i = 0; i < s->states.n && ok; i++)
+        ok = !s->states.at[i].shared || cg__scan_last(s, i) == CG_OK;
+    return ok;
+}
+
+/* The variable's next value: in the body around the loop, or after the call. */
+static bool update_shared(const cg_scan *s, cg_node *var, cg_node *value)
+{
+    for (int i = 0; s->around && i < s->around->states.n; i++)
+        if (s->around->states.at[i].shared == var) {
+            s->around->states.at[i].next = value;
+            return true;
+        }
+    return cg_default_update(var, value) == CG_OK;
 }
 
 static int state_of(const cg_scan *s, const cg_node *place)
@@ -701,6 +785,11 @@ void cg__scan_drop(cg_scan *s)
 {
     if (!s)
         return;
+    for (cg_scan **at = &s->g->scan; *at; at = &(*at)->around)
+        if (*at == s) {
+            *at = s->around;
+            break;
+        }
     CG_VEC_FREE(&s->seqs);
     CG_VEC_FREE(&s->states);
     CG_VEC_FREE(&s->results);
@@ -710,10 +799,15 @@ void cg__scan_drop(cg_scan *s)
 /* The outputs of the finished loop, which checkpoints cut into blocks. */
 static bool deliver(const cg_scan *s, cg_node *node, cg_node **const *out, int n)
 {
-    cg_node **value = cg__zalloc((size_t)n * sizeof *value);
+    cg_node **value = cg__zalloc((size_t)s->results.n * sizeof *value);
     bool ok = value && (!s->every || cg__scan_in_blocks(node, s->every, value));
+    for (int i = 0; i < s->results.n && ok && !s->every; i++)
+        ok = (value[i] = cg__get(node, i)) != NULL;
     for (int i = 0; i < n && ok; i++)
-        ok = (*out[i] = s->every ? value[i] : cg__get(node, i)) != NULL;
+        *out[i] = value[i];
+    for (int i = 0, at = n; i < s->states.n && ok; i++)
+        if (s->states.at[i].shared)
+            ok = update_shared(s, s->states.at[i].shared, value[at++]);
     cg__free(value);
     return ok;
 }
@@ -727,8 +821,10 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
     if (!s)
         return CG_EINVAL;
     closing c = { .s = s, .g = s->g };
-    if (!s->failed && (n != s->results.n || !n))
-        broken(s, "end", n ? "the places for outputs are not as many as the outputs" : "the loop has no output");
+    if (!s->failed && n != s->results.n)
+        broken(s, "end", "the places for outputs are not as many as the outputs");
+    if (!s->failed && add_shared(s) && !s->results.n)
+        broken(s, "end", "the loop has no output");
     if (!s->failed && shift_sequences(s) && settle_steps(s) && settle_done(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))

@@ -52,11 +52,12 @@ bool cg__scan_is_fixed(const cg_scan_view *v, const cg_node *n);         /* core
 typedef struct cg_scan_item {
     cg_node *outer, *place;
     bool back; int64_t tap;              /* of sequences */
-    cg_node *next; int head;             /* of states; head: the one that cg_scan_next means, of several taps -1 */
+    cg_node *next, *shared; int head;    /* of states; shared: the variable that one is; head: the one that cg_scan_next means, of several taps -1 */
 } cg_scan_item;
 typedef struct cg_scan_result { cg_node *value; int keep; bool back; int state; } cg_scan_result;        /* keep: a cg_scan_keep or CG_SCAN_DONE; state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    cg_scan *around;                     /* the loop in whose body it is built, or the one that was begun before it */
     const char *name, *said;             /* or NULL; how messages begin: "loop 'name': ", or "" */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     cg_node *until;                      /* or NULL */
@@ -72,6 +73,7 @@ struct cg_scan {
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
+cg_node *cg__scan_row(cg_scan *s);               /* a number of the step that no other step of it and of the loops around it has: for draws */
 int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
 int cg__scan_done(cg_scan *s);                   /* one more result: the number of steps done, of a loop with until */
 /* n's sequences and states in a loop that is being built; args (arg index -> node of the open body) has room for all args. */
