@@ -79,9 +79,9 @@ static const loop_row loops[] = {
 };
 enum { ALL, LAST, SUM, EXTRA, KEPT };
 
-static void as_loop(problem *p, const loop_row *row, int backwards, cg_node **out)
+static void as_loop(problem *p, const loop_row *row, int backwards, int64_t last, cg_node **out)
 {
-    cg_scan *s = cg_scan_begin(p->g, CG_SCAN(.backwards = backwards));
+    cg_scan *s = cg_scan_begin(p->g, CG_SCAN(.backwards = backwards, .truncate_gradient = last));
     cell c = { .x = cg_scan_seq(s, p->x), .h = cg_scan_state(s, p->h), .W = p->W, .t = cg_scan_index(s) };
     cg_node **where[KEPT];
     int n = 0;
@@ -108,7 +108,10 @@ static cg_node *row_of(cg_node *x, int64_t i)
 }
 
 /* Rows of what is stacked weighted by their number from 1, which tells them apart. */
-static void written_out(problem *p, const loop_row *row, int64_t most, int64_t done, int backwards, cg_node **out)
+static cg_node *constant_if(int yes, cg_node *x) { return yes ? cg_zero_grad(x) : x; }
+
+/* Only the `last` steps are differentiated, all if that is 0. */
+static void written_out(problem *p, const loop_row *row, int64_t most, int64_t done, int backwards, int64_t last, cg_node **out)
 {
     cell c = { .h = p->h, .W = p->W };
     cg_node *zero = cg_zeros_like(p->h);
@@ -116,11 +119,13 @@ static void written_out(problem *p, const loop_row *row, int64_t most, int64_t d
     for (int k = 0; k < KEPT; k++)
         out[k] = there[k] ? zero : NULL;
     out[LAST] = row->last ? p->h : NULL;
+    c.h = constant_if(last && last < done, c.h);
     for (int64_t t = 0; t < done; t++) {
         c.x = row_of(p->x, backwards ? most - 1 - t : t);
         c.t = integer(p->g, t);
         row->step(&c);
-        c.h = c.next;
+        c.h = c.next = constant_if(last && t < done - last, c.next);
+        c.extra = constant_if(last && t < done - last, c.extra);
         out[ALL] = row->all ? cg_add(out[ALL], cg_scale(c.next, (double)(t + 1))) : NULL;
         out[LAST] = row->last ? c.next : NULL;
         out[SUM] = row->sum ? cg_add(out[SUM], c.next) : NULL;
@@ -194,28 +199,29 @@ static void counted(problem *p, const char *name, cg_node *stack, int plainly, i
     cg_array_free(out[1]);
 }
 
-static void compare(const loop_row *row, int64_t most, int64_t stop, int known, int backwards)
+static void compare(const loop_row *row, int64_t most, int64_t stop, int known, int backwards, int64_t last)
 {
+    const int nroots = last ? ROOTS - 3 : ROOTS;     /* what a truncated gradient counts as constant is no longer there to be derived */
     const int64_t done = stop < most ? stop + 1 : most;
     problem p;
     cg_node *loop[KEPT], *plain[KEPT], *roots[2][ROOTS];
     cg_array *got[ROOTS], *want[ROOTS];
     open_problem(&p, most, stop, known, backwards);
-    as_loop(&p, row, backwards, loop);
+    as_loop(&p, row, backwards, last, loop);
     for (int plainly = 0; plainly < 2 && row->all; plainly++)
         counted(&p, row->name, loop[ALL], plainly, done);
     for (int k = 0; k < KEPT; k++)
         loop[k] = loop[k] && (k == ALL || k == EXTRA) ? weighted(loop[k]) : loop[k];
-    written_out(&p, row, most, done, backwards, plain);
+    written_out(&p, row, most, done, backwards, last, plain);
     roots_of(&p, row->name, loop, roots[0]);
     roots_of(&p, row->name, plain, roots[1]);
-    evaluate(&p, row->name, cg_device_open("cpu"), 0, roots[1], ROOTS, want);
+    evaluate(&p, row->name, cg_device_open("cpu"), 0, roots[1], nroots, want);
     for (int plainly = 0; plainly < 2; plainly++) {
-        evaluate(&p, row->name, NULL, plainly, roots[0], ROOTS, got);
-        for (int i = 0; i < ROOTS; i++)
+        evaluate(&p, row->name, NULL, plainly, roots[0], nroots, got);
+        for (int i = 0; i < nroots; i++)
             same(row->name, done, i, got[i], want[i]);
     }
-    for (int i = 0; i < ROOTS; i++)
+    for (int i = 0; i < nroots; i++)
         cg_array_free(want[i]);
     close_problem(&p);
     if (getenv("CG_TEST_BATCH"))
@@ -228,7 +234,16 @@ START_TEST(loops_end_after_the_step_that_says_so)
     for (size_t i = 0; i < sizeof loops / sizeof loops[0]; i++)
         for (size_t e = 0; e < sizeof ends / sizeof ends[0]; e++)
             for (int way = 0; way < 2; way++)        /* forwards over a length first seen at the call, backwards over a known one */
-                compare(&loops[i], ends[e].most, ends[e].stop, way, way);
+                compare(&loops[i], ends[e].most, ends[e].stop, way, way, 0);
+}
+END_TEST
+
+START_TEST(the_last_steps_are_those_that_were_made)
+{
+    for (int64_t last = 1; last <= 4; last++)
+        for (int64_t stop = 0; stop < 5; stop += 2)
+            for (int way = 0; way < 2; way++)
+                compare(&loops[3 + last % 2], 5, stop, way, way, last);
 }
 END_TEST
 
@@ -615,6 +630,9 @@ START_TEST(a_wrong_condition_is_told)
         cg_graph_free(g);
     }
     cg_graph *g = cg_graph_new(), *other = cg_graph_new();
+    cg_scan *blocks = cg_scan_begin(other, CG_SCAN(.steps = integer(other, 9), .every = 3));
+    ck_assert(cg_scan_until(blocks, cg_scalar(other, CG_BOOL, 1)) == CG_EINVAL && cg_scan_end(blocks, NULL, 0) < 0);
+    ck_assert_msg(strstr(cg_graph_error(other)->text, "cg_scan_until: checkpoints are of loops that make all their steps"), "%s", cg_graph_error(other)->text);
     cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = integer(g, 1)));
     ck_assert(cg_scan_until(NULL, NULL) == CG_EINVAL && cg_scan_until(s, cg_scalar(other, CG_BOOL, 1)) == CG_EINVAL);
     ck_assert(strstr(cg_graph_error(g)->text, "belongs to another graph"));
@@ -678,7 +696,7 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("until", loops_end_after_the_step_that_says_so, a_condition_is_of_states_numbers_or_constants, the_steps_done_are_a_size_of_what_follows,
+    return RUN_TESTS("until", loops_end_after_the_step_that_says_so, the_last_steps_are_those_that_were_made, a_condition_is_of_states_numbers_or_constants, the_steps_done_are_a_size_of_what_follows,
                      a_loop_with_until_is_a_step_of_another, what_a_step_places_is_as_large_as_it_may_be, numbers_lie_between_their_bounds, sizes_that_do_not_fit_are_told_when_they_are_found, a_step_that_fails_fails_the_call_and_one_not_made_does_not,
                      a_division_of_the_host_is_checked_in_the_steps_that_are_made, loops_that_end_otherwise_are_not_merged,
                      a_wrong_condition_is_told, print_and_read_are_inverse, a_variable_takes_what_is_left_but_no_size_that_depends_on_data);
