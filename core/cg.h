@@ -116,6 +116,7 @@ CG_API void cg_graph_free(cg_graph *g);                       /* and its nodes; 
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
 CG_API int cg_graph_error_count(const cg_graph *g);
 CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the first is 0; 16 are kept, NULL: no more */
+CG_API cg_node *cg_graph_fail(cg_graph *g, cg_status code, const char *text);     /* what a builder of one's own has to say; NULL, for it to return */
 CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
@@ -338,12 +339,13 @@ CG_API cg_node *cg_shape(cg_node *a);                                           
 CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
 CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
-/* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
+/* Random numbers: word element % 4 of Philox4x32-10 of the key `seed` and the counter (element / 4, call + draw 2^40), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
  *     cg_node *call = cg_shared(g, "call", zero), *mask = cg_bernoulli(CG_RANDOM(call, 42), 0.5, dims, 2);
  *     ... CG_UPDATES({ call, cg_add(call, cg_weak(g, 1)) })
- * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. In a loop, make the
- * step part of call. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
+ * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. A draw
+ * in the body of a loop is one for all its steps, of which step t has row t: there element counts from t times the number of elements (in loops within
+ * loops t counts the inner steps of all outer ones), so each step draws anew, and again the same where a gradient repeats it. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
 typedef struct cg_random { cg_node *call; int64_t seed; } cg_random;
 #define CG_RANDOM(...) (&(cg_random){ __VA_ARGS__ })
 CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank);                 /* u32 */
@@ -359,8 +361,21 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 #define CG_WINDOWS(...) (&(cg_windows){ .struct_size = sizeof(cg_windows), __VA_ARGS__ })
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
-CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
-CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
+CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
+CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis);               /* a[:, rows, :]: the shape of rows stands for the axis */
+/* a, where a part is replaced by y or increased by it. y has a's dtype and stretches to the part; no array is changed, but the new value of a
+ * variable is written into its buffer, so an update costs what it writes: { W, cg_inc_rows(W, rows, y, 0) }. A part is a slice:
+ *     cg_set_slice(a, CG_CUTS({ .axis = 0, .start = i, .stop = j }, { .axis = 1, .step = -1 }), y)      a[i:j, ::-1] = y
+ * with bounds as in cg_slice, or rows of one axis as in cg_take_axis. Of equal rows the last one stays, or they add up in the order of rows; a gradient of
+ * y is that of the part, and 0 for rows that were written over. */
+typedef struct cg_cut { int axis; cg_node *start, *stop; int64_t step; } cg_cut;       /* NULL: to the end of the axis; step 0: 1 */
+#define CG_CUTS(...) (const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ } + 1, \
+                     (int)(sizeof((const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ }) / sizeof(cg_cut)) - 1
+CG_API cg_node *cg_set_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_inc_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_set_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_inc_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* cg_inc_rows along axis 0 */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 
@@ -380,10 +395,17 @@ CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c)
  *     cg_scan_end(s, CG_OUT(&hs));
  * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
 typedef struct cg_scan cg_scan;
+typedef enum {
+    CG_SAVE_EXPENSIVE,            /* besides the states what is not computed in passing: products, reductions */
+    CG_SAVE_STATES                /* the states; all else is computed again, step by step */
+} cg_scan_save;
 typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+    cg_scan_save save;            /* what a gradient may keep of each step */
+    int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
+                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {
@@ -394,6 +416,9 @@ typedef enum {
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+/* A state that is a shared variable: it begins as the variable's value (as the loops before left it) and what it is at the end becomes the default
+ * update of the variable. In a loop within a loop it is such a state of both. Asked for again, it is the same node. */
+CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var);
 CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
@@ -504,16 +529,58 @@ CG_API cg_array *cg_net_array(const cg_net *n, int i);        /* its value; the 
 CG_API cg_array *cg_net_find(const cg_net *n, const char *name);     /* or NULL */
 CG_API int64_t cg_net_size(const cg_net *n);                  /* trained numbers */
 
+/* Recurrent cells by ONNX's formulas, over x (steps, batch, in), in any float dtype. W is (directions, gates hidden, in) and R (directions,
+ * gates hidden, hidden), the gates in ONNX's order: RNN one, GRU z r h, LSTM i o f c. The number of steps and the batch may be CG_ANY.
+ * y (steps, directions, batch, hidden) is h after each step, h (directions, batch, hidden) after the last one of each sequence, so is c.
+ * Who does not want one of them gives NULL. */
+typedef enum { CG_RNN, CG_GRU, CG_LSTM } cg_cell;
+typedef enum { CG_FORWARD, CG_REVERSE, CG_BIDIRECTIONAL } cg_direction;      /* of both, the forward one is the first */
+typedef enum {                            /* alpha and beta are taken as they stand */
+    CG_ACT_DEFAULT,                       /* the cell's: tanh; sigmoid for gates */
+    CG_ACT_TANH, CG_ACT_SIGMOID, CG_ACT_RELU, CG_ACT_SOFTSIGN, CG_ACT_SOFTPLUS,
+    CG_ACT_AFFINE,                        /* alpha x + beta */
+    CG_ACT_LEAKY_RELU,                    /* alpha x where x < 0 */
+    CG_ACT_ELU,                           /* alpha (e^x - 1) where x < 0 */
+    CG_ACT_THRESHOLDED_RELU,              /* x where x > alpha, else 0 */
+    CG_ACT_SCALED_TANH,                   /* alpha tanh(beta x) */
+    CG_ACT_HARD_SIGMOID                   /* alpha x + beta within 0..1 */
+} cg_act;
+typedef struct cg_activation { cg_act kind; double alpha, beta; cg_node *(*function)(cg_node *x); } cg_activation;      /* a function goes before the kind */
+typedef struct cg_recurrent {
+    size_t struct_size;
+    cg_direction direction;
+    cg_node *b;                           /* (directions, 2 gates hidden): the bias of W, then that of R */
+    cg_node *lengths;                     /* (batch) integers: the steps of each sequence. Behind them y is 0, and x is not looked at */
+    cg_node *h0, *c0;                     /* (directions, batch, hidden); NULL: zeros */
+    cg_node *peepholes;                   /* LSTM: (directions, 3 hidden), of i o f */
+    double clip;                          /* what activations are given stays within -clip..clip; 0: no limit */
+    int linear_before_reset;              /* GRU: the reset gate scales h R + b instead of h */
+    int input_forget;                     /* LSTM: f = 1 - i */
+    int batch_first;                      /* ONNX's layout 1: x (batch, steps, in), y (batch, steps, directions, hidden), states (batch, directions, hidden) */
+    const cg_activation *activations; int nactivations;       /* RNN f; GRU f g; LSTM f g h; for both directions, or for each */
+} cg_recurrent;
+#define CG_RECURRENT(...)   (&(cg_recurrent){ .struct_size = sizeof(cg_recurrent), __VA_ARGS__ })
+#define CG_ACTIVATIONS(...) .activations = (const cg_activation[]){ { 0 }, __VA_ARGS__ } + 1, \
+                            .nactivations = (int)(sizeof((const cg_activation[]){ { 0 }, __VA_ARGS__ }) / sizeof(cg_activation)) - 1
+CG_API int cg_rnn(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h);
+CG_API int cg_gru(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h);
+CG_API int cg_lstm(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h, cg_node **c);
+
 /* A layer is its parameters and a forward function; own kinds fill the struct themselves. */
 typedef struct cg_layer {
     cg_node *(*forward)(const struct cg_layer *l, cg_node *x);
     cg_node *w, *b;                                           /* dense: (in, out) and (out) */
     cg_node *(*function)(cg_node *x);                         /* activation */
     cg_random random; double rate;                            /* dropout */
+    cg_node *r; cg_cell cell; cg_recurrent recurrent;         /* recurrent, with w and b */
+    int last;                                                 /* recurrent: gives h after the last step alone */
 } cg_layer;
 CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how);   /* x W + b; named name.w, name.b */
 CG_API int cg_layer_function(cg_layer *l, cg_node *(*function)(cg_node *x));      /* cg_relu, cg_tanh, ... */
 CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);           /* as cg_dropout; r is copied */
+/* (steps, batch, in) -> (steps, batch, directions hidden), so layers stack; last, set afterwards: -> (batch, directions hidden). Its parameters
+ * are name.w by how, name.r orthogonal and name.b zeros (an LSTM's f: 1); o, but for b, is copied: what it points to stays the caller's. */
+CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell cell, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o);
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
 
 /* Losses: means over all elements, scalars. */

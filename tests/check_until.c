@@ -615,6 +615,9 @@ START_TEST(a_wrong_condition_is_told)
         cg_graph_free(g);
     }
     cg_graph *g = cg_graph_new(), *other = cg_graph_new();
+    cg_scan *blocks = cg_scan_begin(other, CG_SCAN(.steps = integer(other, 9), .every = 3));
+    ck_assert(cg_scan_until(blocks, cg_scalar(other, CG_BOOL, 1)) == CG_EINVAL && cg_scan_end(blocks, NULL, 0) < 0);
+    ck_assert_msg(strstr(cg_graph_error(other)->text, "cg_scan_until: checkpoints are of loops that make all their steps"), "%s", cg_graph_error(other)->text);
     cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = integer(g, 1)));
     ck_assert(cg_scan_until(NULL, NULL) == CG_EINVAL && cg_scan_until(s, cg_scalar(other, CG_BOOL, 1)) == CG_EINVAL);
     ck_assert(strstr(cg_graph_error(g)->text, "belongs to another graph"));
