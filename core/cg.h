@@ -361,8 +361,21 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 #define CG_WINDOWS(...) (&(cg_windows){ .struct_size = sizeof(cg_windows), __VA_ARGS__ })
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
-CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
-CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
+CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
+CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis);               /* a[:, rows, :]: the shape of rows stands for the axis */
+/* a, where a part is replaced by y or increased by it. y has a's dtype and stretches to the part; no array is changed, but the new value of a
+ * variable is written into its buffer, so an update costs what it writes: { W, cg_inc_rows(W, rows, y, 0) }. A part is a slice:
+ *     cg_set_slice(a, CG_CUTS({ .axis = 0, .start = i, .stop = j }, { .axis = 1, .step = -1 }), y)      a[i:j, ::-1] = y
+ * with bounds as in cg_slice, or rows of one axis as in cg_take_axis. Of equal rows the last one stays, or they add up in the order of rows; a gradient of
+ * y is that of the part, and 0 for rows that were written over. */
+typedef struct cg_cut { int axis; cg_node *start, *stop; int64_t step; } cg_cut;       /* NULL: to the end of the axis; step 0: 1 */
+#define CG_CUTS(...) (const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ } + 1, \
+                     (int)(sizeof((const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ }) / sizeof(cg_cut)) - 1
+CG_API cg_node *cg_set_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_inc_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_set_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_inc_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* cg_inc_rows along axis 0 */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 

@@ -234,9 +234,6 @@ CG_DECLARE_LOWER(cg__gemm_lower)
     double alpha = 1;
     const cg_node *c = n->nin == 4 ? n->in[3] : NULL;
     cg__is_const(n->in[2], &alpha);
-    const bool taken = c && cg__lower_take(L, n, c);
-    int rc = taken ? CG_OK : cg__lower_out(L, n);
-    if (rc == CG_OK && c && !taken)
-        rc = cg__lower_into(L, c, (cg_target){ cg__lower_slot(L, n), cg__lower_off(L, n), false });
+    const int rc = c ? cg__lower_over(L, n, c) : cg__lower_out(L, n);
     return rc < 0 ? rc : product(L, n, alpha, c ? 1 : 0);
 }

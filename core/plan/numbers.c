@@ -247,10 +247,10 @@ static bool repeat_nums(cg_plan *p, cg_repeat *r)
         if (p->nums.at[i].loops & bit)
             list[r->nnums++] = i;
         if (p->nums.at[i].cut == r->index + 1)
-            found[r->cut.nnums++] = i;
+            found[r->found.nnums++] = i;
     }
     r->nums = list;
-    r->cut.nums = found;
+    r->found.nums = found;
     r->late |= is_late(p, r);
     return true;
 }
@@ -288,9 +288,9 @@ int cg__nums_step(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_
 int cg__nums_found(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_repeat *r, int64_t found)
 {
     int rc = CG_OK;
-    for (int k = 0; k < r->cut.nnums && rc == CG_OK; k++) {
-        const cg_num_ins *in = &p->nums.at[r->cut.nums[k]];
-        n[r->cut.nums[k]] = arity(in->op) ? value(in, n) : found;
+    for (int k = 0; k < r->found.nnums && rc == CG_OK; k++) {
+        const cg_num_ins *in = &p->nums.at[r->found.nums[k]];
+        n[r->found.nums[k]] = arity(in->op) ? value(in, n) : found;
         if (is_check(in) && in->cut > in->step)
             rc = check(p, env, in, n);
     }

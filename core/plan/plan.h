@@ -103,18 +103,19 @@ typedef struct cg_loop {
 typedef struct cg_mat { int slot; cg_num off, ld, batch_stride; bool trans; } cg_mat;
 typedef struct cg_gemm { cg_dtype dtype; cg_num batch, m, n, k; double alpha, beta; cg_mat a, b, c; } cg_gemm;
 
-typedef enum { CG_K_SCATTER_ADD, CG_KERNEL_COUNT } cg_kernel_id;
-/* SCATTER_ADD: out[rows][cols] = 0; for i in order: out[idx[i]][:] += src[i][:]. slots: out, idx (i64 or i32), src; nums: rows, cols, n,
- * and the first element of each slot.
- * Each column is summed in the order of i; an index out of -rows..rows-1 sets the status and is skipped. */
+typedef enum { CG_K_ROW_NUMBERS, CG_K_SET_ROWS, CG_K_ADD_ROWS, CG_KERNEL_COUNT } cg_kernel_id;
+/* The first slot is written. nums end in the first element of each slot.
+ * ROW_NUMBERS: slots out (i64), idx (integers); nums: n, rows. out[i] is idx[i] counted from 0; if that is out of -rows..rows-1, -1 and the status is set.
+ * SET_ROWS, ADD_ROWS: slots out [outer][rows][inner], idx (i64, row numbers), src [outer][n][inner]; nums: outer * inner, n, rows, inner.
+ * For i in order: out[:][idx[i]][:] is, or gets added, src[:][i][:]; a negative row is skipped. */
 typedef struct cg_kernel { cg_kernel_id id; int nslots, slots[8]; int nnums; cg_num nums[8]; } cg_kernel;
 typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy;      /* elements of the same dtype */
 /* Where a size that depends on data becomes known: `nums` are computed, which depend on it and on nothing that is found later. */
-typedef struct cg_cut { const cg_num *nums; int nnums; } cg_cut;
+typedef struct cg_found { const cg_num *nums; int nnums; } cg_found;
 /* The nbody steps that follow run count times, or until a pass leaves true in the bool at the start of slot `until` (-1: none); how often is
  * FOUND(index) then. Before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1...
  * late: which steps it makes, or what is checked in them, is not known before the plan runs, so its checks are made on the way. */
-typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums, until; bool late; cg_cut cut; } cg_repeat;
+typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums, until; bool late; cg_found found; } cg_repeat;
 
 typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
 typedef struct cg_step {
