@@ -4,20 +4,20 @@
  * compiled as it was written is compared for each case, and what rewriting makes of it.
  *
  * On the cpu every pair of tap sets runs with every number of steps; elsewhere, where a kernel costs a fifth of a second, a few of each.
- * CG_TEST_SKIP and CG_TEST_BATCH as in check_scan.c. */
+ * CG_TEST_BATCH as in check_scan.c. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/cg.h"
-#include "skipped.h"
+#include "core/rewrite/loops.h"
 #include "verified.h"
 #include "tests/suite.h"
 
 enum { BATCH = 2, UNITS = 3, STATE_TAPS = 3, SEQ_TAPS = 4, FIRST_SEQ_TAP = -1, OUTER = 2, MAX_ROWS = 16, WRT = 3, ROOTS = 1 + 2 * WRT };
 
 /* Sets of taps are bits: bit i of states is tap -1-i, of sequences tap i-1. */
-typedef struct kase { unsigned states, seqs; int64_t steps, truncate; bool backwards, known, longer, nested; } kase;   /* longer: the sequence has a row too many */
+typedef struct kase { unsigned states, seqs; int64_t steps, truncate; bool backwards, known, longer, nested; const char *off; } kase;   /* longer: the sequence has a row too many; off: a rewrite */
 typedef struct problem { cg_graph *g; cg_node *x, *init, *W, *in[WRT]; cg_array *arrays[WRT]; } problem;
 
 static int cases;
@@ -219,18 +219,20 @@ static const char *name_of(const kase *c)
     for (int i = 0; i < SEQ_TAPS; i++)
         if (c->seqs >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, " %d", FIRST_SEQ_TAP + i);
-    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps, %lld differentiated%s%s%s%s", (long long)c->steps, (long long)c->truncate, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
-             c->longer ? ", longer" : "", c->nested ? ", nested" : "");
+    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps, %lld differentiated%s%s%s%s%s%s", (long long)c->steps, (long long)c->truncate, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
+             c->longer ? ", longer" : "", c->nested ? ", nested" : "", c->off ? ", without " : "", c->off ? c->off : "");
     return text;
 }
 
 static void evaluate(problem *p, const kase *c, cg_device *d, int plainly, cg_node **roots, cg_array **out)
 {
+    cg__rewrite_how(&(cg_rewriting){ .off = c->off });
     cg_function *f = cg_compile(p->g, CG_SPEC(.name = "f", .inputs = p->in, .ninputs = WRT, .outputs = roots, .noutputs = ROOTS, .device = d, .no_rewrites = plainly,
                                               .unused = CG_UNUSED_IGNORE));
     ck_assert_msg(f != NULL, "%s: %s", name_of(c), cg_last_error()->text);
     ck_assert_msg(cg_call(f, p->arrays, WRT, out) == CG_OK, "%s: %s", name_of(c), cg_last_error()->text);
     cg_function_free(f);
+    cg__rewrite_how(NULL);
 }
 
 static void same(const kase *c, const char *how, int what, cg_array *a, cg_array *b)
@@ -332,6 +334,20 @@ START_TEST(truncated_gradients)
 }
 END_TEST
 
+START_TEST(each_rewrite_of_loops_switched_off)
+{
+    for (int r = 0; r < CG_LOOP_REWRITES && on_cpu(); r++)
+        for (unsigned states = 1; states < 8; states += 3)
+            for (size_t n = 0; n < 4; n++)
+                for (int nested = 0; nested < 2; nested++) {
+                    kase c = case_of(states, 2 + states % 13, lengths[n], n % 2);
+                    c.nested = nested;
+                    c.off = cg__loop_rows[r].name;
+                    compare(&c);
+                }
+}
+END_TEST
+
 START_TEST(tells_how_many)
 {
     fprintf(stderr, "%d cases\n", cases);
@@ -340,5 +356,5 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, truncated_gradients, tells_how_many);
+    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, truncated_gradients, each_rewrite_of_loops_switched_off, tells_how_many);
 }

@@ -147,6 +147,16 @@ static bool take_steps(cg_scan *s, cg_node *steps)
     return s->steps && (!cg__is_const(s->steps, &n) || n >= 0 || wrong(s, CG_EINVAL, "begin", "%.0f steps", n) != NULL);
 }
 
+static void check_gradient_options(cg_scan *s)
+{
+    if (s->truncate < 0)
+        wrong(s, CG_EINVAL, "begin", "the gradient of the last %lld steps", (long long)s->truncate);
+    else if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
+    else if (s->every && s->truncate)
+        broken(s, "begin", "a truncated gradient needs no checkpoints: it keeps the last steps only");
+}
+
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
 {
     CG_BUILDER(g);
@@ -171,10 +181,8 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
     s->save = o->save;
     s->every = o->every;
     s->failed |= !take_name(s, o->name) || !take_steps(s, o->steps);
-    if (!s->failed && s->truncate < 0)
-        wrong(s, CG_EINVAL, "begin", "the gradient of the last %lld steps", (long long)s->truncate);
-    if (!s->failed && (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES)))
-        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
+    if (!s->failed)
+        check_gradient_options(s);
     return s;
 }
 
@@ -671,7 +679,7 @@ static cg_node *make_scan(closing *c)
         ok = ok && CG_PUSH(&at[CG_SCAN_A_SAVE], (int64_t)s->save);
     cg_attr attrs[CG_MAX_ATTRS];
     for (int k = 0; k < CG_MAX_ATTRS; k++)
-        attrs[k] = (cg_attr){ k == CG_SCAN_A_TRUNCATE && !at[k].n ? -1 : at[k].n, at[k].at };
+        attrs[k] = (cg_attr){ at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
     for (int k = 0; k < CG_MAX_ATTRS; k++)
@@ -831,12 +839,12 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
             close_all(&c);
         node = !s->failed && !c.failed ? make_scan(&c) : NULL;
     }
+    if (node && s->name)
+        cg_name(node, s->name);
     if (node && !deliver(s, node, out, n))
         node = NULL;
     if (!node && !s->g->error.code)
         cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
-    if (node && s->name)
-        cg_name(node, s->name);
     cg__map_free(&c.inside);
     cg__map_free(&c.memo);
     CG_VEC_FREE(&c.roots);

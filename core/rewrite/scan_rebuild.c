@@ -161,7 +161,7 @@ static cg_node *open_state(rebuild *r, int i)
 static bool open_loop(rebuild *r)
 {
     const int nargs = cg__scan_nargs(&r->v);
-    r->s = cg_scan_begin(r->g, CG_SCAN(.name = cg_node_name(r->l->old), .steps = r->v.steps, .save = r->v.save));
+    r->s = cg_scan_begin(r->g, CG_SCAN(.steps = r->v.steps, .save = r->v.save));
     bool ok = r->s != NULL;
     for (int i = 0; ok && i < nargs; i++) {
         const int state = i - r->v.nseq;
