@@ -469,6 +469,26 @@ typedef struct cg_grad_spec {
 /* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
 CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 
+/* Products with the matrix of derivatives J, J[i][j] = df[i]/dwrt[j], without J. points[j] has the shape of the node that it stands beside,
+ * and NULL is zeros; it is not derived itself. Options as those of cg_grad_with but for .known; o NULL: none.
+ *     cg_rop(CG_NODES(y), CG_NODES(W, b), CG_NODES(v, NULL), CG_OUT(&dy), NULL);          // dy = dy/dW v
+ * cg_lop: u' J, *out[j] = sum over i of points[i]' df[i]/dwrt[j], of the type of wrt[j]. A point adds to what reaches its expression through
+ *     another one of f; a known gradient of cg_grad_with replaces that.
+ * cg_rop: J v, *out[i] = sum over j of df[i]/dwrt[j] points[j], of the type of f[i] (Pearlmutter, Fast exact multiplication by the Hessian, 1994),
+ *     as the derivative by u, along v, of u' J, which is linear in u (Townsend, A new trick for calculating Jacobian vector products, 2017). So it
+ *     is the adjoint of cg_lop, <u, J v> = <J' u, v>, through every operation and loop; only grad_clip, which bounds gradients, is here the identity
+ *     where its bounds hold 0. An expression that no variable reaches is what is disconnected. */
+CG_API int cg_lop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+CG_API int cg_rop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[j] = df/dwrt[j], of f's shape and then wrt[j]'s: f may have any rank, up to CG_MAX_RANK together. A loop makes it row by row, a backward
+ * step an element of f; for a product with it cg_lop and cg_rop are far cheaper. */
+CG_API int cg_jacobian(cg_node *f, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[j] = d^2 cost / dwrt[j]^2, of wrt[j]'s shape twice: the Jacobian of the gradient, which gives the mixed blocks, too. Zeros where the cost is
+ * linear. */
+CG_API int cg_hessian(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[i] = sum over j of d^2 cost / (dwrt[i] dwrt[j]) points[j], of the type of wrt[i]: a gradient's cost, whatever the sizes. */
+CG_API int cg_hessian_vector(cg_node *cost, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 
 typedef struct cg_update { cg_node *var, *value; } cg_update;

@@ -251,6 +251,44 @@ static int loop_of(world *w, bool until)
 
 static int loop(world *w) { return loop_of(w, false); }
 static int loop_until(world *w) { return loop_of(w, true); }
+/* A state that x's rows drive, by `every`; what it adds is drawn anew in each step if there is a call's number. */
+static cg_node *driven(world *w, int64_t every, cg_node *call, int changes)
+{
+    cg_node *last = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.every = every));
+    cg_node *x = cg_scan_seq(s, w->X), *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *v = changes ? cg_scan_shared(s, w->W) : w->W;
+    cg_node *add = call ? cg_uniform(CG_RANDOM(call, 3), CG_F32, NULL, 0) : x, *next = cg_tanh(cg_add(cg_mul(h, cg_sum(v, CG_REDUCE())), cg_mul(x, add)));
+    cg_scan_next(s, h, next);
+    if (changes)
+        cg_scan_next(s, v, cg_maximum(v, v));
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    return last;
+}
+
+/* One loop in blocks that draws, one that changes a variable, though to what it is, and one beside it; a loop over loops; the gradient. */
+static int loops(world *w)
+{
+    cg_node *nested = NULL;
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_node *call = cg_scalar(w->g, CG_I64, 1), *cut = driven(w, 2, call, 0), *changes = driven(w, 0, NULL, 1), *beside = driven(w, 0, call, 0);
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.steps = cg_scalar(w->g, CG_I64, 2)));
+    cg_scan_out(s, driven(w, 0, call, 0), CG_SCAN_SUM);
+    cg_scan_end(s, CG_OUT(&nested));
+    w->cost = cg_add(cg_add(cut, changes), cg_mul(beside, nested));
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "loops", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, cut)));
+    return w->f ? called_with(w, w->x) : said();
+}
 
 /* Written, read back, and written in another format over the same file. */
 static int files(world *w)
@@ -353,6 +391,23 @@ static int products(world *w)
     return rc;
 }
 
+/* Products with the matrix of derivatives, the matrix, the Hessian: walks that are walked again, and loops that are not ended. */
+static int matrices(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    if (!g)
+        return said();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *f = cg_tanh(x), *cost = cg_sum(f, CG_REDUCE()), *made[5] = { NULL };
+    int rc = cg_graph_error(g) ? (int)cg_graph_error(g)->code : cg_rop(CG_NODES(f), CG_NODES(x), CG_NODES(x), CG_OUT(&made[0]), NULL);
+    rc = rc == CG_OK ? cg_lop(CG_NODES(f), CG_NODES(x), CG_NODES(f), CG_OUT(&made[1]), NULL) : rc;
+    rc = rc == CG_OK ? cg_jacobian(f, CG_NODES(x), CG_OUT(&made[2]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian(cost, CG_NODES(x), CG_OUT(&made[3]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian_vector(cost, CG_NODES(x), CG_NODES(f), CG_OUT(&made[4]), NULL) : rc;
+    rc = rc == CG_OK ? took_text(w, cg_print(made, 5)) : rc;
+    (cg_graph_free)(g);
+    return rc;
+}
+
 static void with_graph(world *w)    { need(build(w)); }
 static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
 static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
@@ -375,6 +430,8 @@ static const scenario scenarios[] = {
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
     { "a loop with until", NULL, loop_until, add_outputs },
+    { "loops", NULL, loops, add_outputs },
+    { "matrices of derivatives", NULL, matrices, NULL },
     { "a net", NULL, net, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },

@@ -130,12 +130,18 @@ static int output_of(const pass *p, const cg_node *n)
     return -1;
 }
 
+/* A value of the forward body: also an output of an inner loop that only its gradient reads. */
+static bool is_forward(const pass *p, const cg_node *n)
+{
+    return !n->nouts && (in_map(&p->forward, n) || (cg__is(n, CG_OP_get) && in_map(&p->forward, n->in[0])));
+}
+
 /* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. What has
  * another size in each step cannot be stacked, and the steps that an inner loop makes are a size. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const) || n->nouts || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
+    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))

@@ -186,7 +186,7 @@ static void find_passing(rebuild *r)
     for (int i = r->steps.body.n - 1; i >= 0; i--) {
         const cg_node *m = r->steps.body.at[i];
         const bool passes = m->op->props & CG_VIEW ? cg__map_has(&r->passing, m) : !(m->op->props & CG_DENSE);
-        for (int k = 0; passes && k < m->nin; k++)
+        for (int k = 0; passes && k < cg__nvalues(m); k++)
             cg__map_note(&r->p->failed, &r->passing, m->in[k], m);
     }
 }
