@@ -430,6 +430,10 @@ CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var);
 CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
+/* The loop ends after the first step where cond, a bool scalar of the step, is true; what that step gives is kept. The number of steps is then
+ * the most there may be, which memory is allocated for, and stacked outputs have as many rows as steps were done: cg_dim(out, 0) is that number,
+ * an i64 scalar that may be an output or a size of what is built on it. On a device that runs calls later each step waits once. */
+CG_API int cg_scan_until(cg_scan *s, cg_node *cond);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* OpenCL's calls fail one after the other (cl_layer.c) while a small classifier is compiled and trained: each failure is a sentence with the
- * call and its code, shared variables hold what some number of whole calls left or say that they are poisoned, training again from the start
+/* OpenCL's calls fail one after the other (cl_layer.c) while a small classifier is compiled and trained, which waits for the steps of a loop:
+ * each failure is a sentence with the call and its code, shared variables hold what some number of whole calls left or say that they are poisoned, training again from the start
  * gives the right bits, and no CL object is left. And a device that says it has no f64. */
 #include <stdbool.h>
 #include <stdio.h>
@@ -45,13 +45,26 @@ static void open_model(model *m)
     reset(m);
 }
 
+/* Halved until it is small: each step is waited for. */
+static cg_node *small(cg_node *x)
+{
+    cg_graph *g = cg_node_graph(x);
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = cg_scalar(g, CG_I64, 3)));
+    cg_node *h = cg_scan_state(s, x), *next = cg_scale(h, 0.5), *last = NULL;
+    cg_scan_next(s, h, next);
+    cg_scan_until(s, cg_less(next, cg_scalar(g, CG_F32, 0.4)));
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    return last;
+}
+
 static int compile(model *m)
 {
     cg_node *x = cg_input(m->g, "x", CG_F32, CG_SHAPE(CG_ANY, IN)), *y = cg_input(m->g, "y", CG_I64, CG_SHAPE(CG_ANY)), *dW, *db;
     cg_node *W = cg_shared(m->g, "W", m->W), *b = cg_shared(m->g, "b", m->b);
     cg_node *loss = cg_mean(cg_cross_entropy(cg_add(cg_matmul(x, W), b), y), CG_REDUCE());
     ck_assert_int_eq(cg_grad(loss, CG_NODES(W, b), CG_OUT(&dW, &db)), CG_OK);
-    m->f = cg_compile(m->g, CG_SPEC(.name = "train", CG_INPUTS(x, y), CG_OUTPUTS(loss), CG_UPDATES({ W, cg_sub(W, cg_scale(dW, 0.5)) }, { b, cg_sub(b, cg_scale(db, 0.5)) })));
+    m->f = cg_compile(m->g, CG_SPEC(.name = "train", CG_INPUTS(x, y), CG_OUTPUTS(small(loss)), CG_UPDATES({ W, cg_sub(W, cg_scale(dW, 0.5)) }, { b, cg_sub(b, cg_scale(db, 0.5)) })));
     return m->f ? CG_OK : cg_last_error()->code;
 }
 

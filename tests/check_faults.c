@@ -220,8 +220,8 @@ static int eval(world *w)
     return rc;
 }
 
-/* A loop over x, its gradient, compiled and called. */
-static int loop(world *w)
+/* A loop over x, its gradient, compiled and called; with until it ends early. */
+static int loop_of(world *w, bool until)
 {
     cg_graph_free(w->g);
     cg_function_free(w->f);
@@ -236,8 +236,10 @@ static int loop(world *w)
     cg_scan_next(s, h, next);
     cg_scan_next(s, before, cg_mul(next, h));
     cg_scan_out(s, next, CG_SCAN_ALL);
+    if (until)
+        cg_scan_until(s, cg_greater(cg_scan_index(s), cg_scalar(w->g, CG_I64, 1)));
     cg_scan_end(s, CG_OUT(&hs));
-    w->cost = cg_sum(hs, CG_REDUCE());
+    w->cost = cg_mean(hs, CG_REDUCE());
     w->dW = NULL;
     cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
     const cg_error *first = cg_graph_error(w->g);
@@ -247,6 +249,8 @@ static int loop(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+static int loop(world *w) { return loop_of(w, false); }
+static int loop_until(world *w) { return loop_of(w, true); }
 /* A state that x's rows drive, by `every`; what it adds is drawn anew in each step if there is a call's number. */
 static cg_node *driven(world *w, int64_t every, cg_node *call, int changes)
 {
@@ -446,6 +450,7 @@ static const scenario scenarios[] = {
     { "a gradient with options", with_graph, grad_options, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "a loop with until", NULL, loop_until, add_outputs },
     { "loops", NULL, loops, add_outputs },
     { "matrices of derivatives", NULL, matrices, NULL },
     { "a net", NULL, net, NULL },

@@ -294,8 +294,10 @@ static void copy(const cg_plan *p, const cg_copy *c, const int64_t *n, const cg_
         memmove(at(place, c->to, n[c->to_off], d), at(place, c->from, n[c->from_off], d), (size_t)n[c->count] * cg__dtypes[d].bytes);
 }
 
+static int repeat(cg_cpu *d, const exe *x, const cg_plan *p, int step, const cg_num_env *env, int64_t *n, const cg_place *place, cg_error *err);
+
 /* Steps from..to-1; a REPEAT's body are the steps after it. Nesting is as deep as loops are nested, not as graphs are deep. */
-static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to, int64_t *n, const cg_place *place, cg_error *err)
+static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to, const cg_num_env *env, int64_t *n, const cg_place *place, cg_error *err)
 {
     int rc = CG_OK;
     for (int i = from; i < to && rc == CG_OK; i++) {
@@ -306,10 +308,7 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
         case CG_STEP_KERNEL: kernel(d, p, i, n, place); break;
         case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
         case CG_STEP_REPEAT:
-            for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(p, n, &s->repeat, t);
-                rc = run_steps(d, x, p, i + 1, i + 1 + s->repeat.nbody, n, place, err);
-            }
+            rc = repeat(d, x, p, i, env, n, place, err);
             i += s->repeat.nbody;
             break;
         }
@@ -318,13 +317,27 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
     return rc;
 }
 
-static int cpu_run(cg_device *dev, void *made, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
+static int repeat(cg_cpu *d, const exe *x, const cg_plan *p, int step, const cg_num_env *env, int64_t *n, const cg_place *place, cg_error *err)
+{
+    const cg_repeat *r = &p->steps.at[step].repeat;
+    int rc = CG_OK;
+    int64_t t = 0;
+    for (bool ended = false; t < n[r->count] && !ended && rc == CG_OK; t++) {
+        rc = cg__nums_step(p, env, n, r, t);
+        if (rc == CG_OK)
+            rc = run_steps(d, x, p, step + 1, step + 1 + r->nbody, env, n, place, err);
+        ended = r->until >= 0 && *at(place, r->until, 0, CG_BOOL);
+    }
+    return rc == CG_OK && r->until >= 0 ? cg__nums_found(p, env, n, r, t) : rc;
+}
+
+static int cpu_run(cg_device *dev, void *made, const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
 {
     cg_cpu *d = (cg_cpu *)dev;
     (void)call;
-    const int rc = run_steps(d, made, p, 0, p->commit, n, place, err);
+    const int rc = run_steps(d, made, p, 0, p->commit, env, n, place, err);
     *committed = rc == CG_OK && d->failed < 0 && p->commit < p->steps.n;
-    return *committed ? run_steps(d, made, p, p->commit, p->steps.n, n, place, err) : rc;
+    return *committed ? run_steps(d, made, p, p->commit, p->steps.n, env, n, place, err) : rc;
 }
 
 static int cpu_finish(cg_device *dev, int64_t call, int *failed, cg_error *err)

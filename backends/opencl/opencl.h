@@ -88,7 +88,7 @@ int cg__cl_wide(cg_cl *d, const cg_plan *p, const cg_cl_exe *x, int step, cg_err
 int cg__cl_gemm(cg_cl *d, bool native, const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err);
 
 /* ---- run.c */
-int cg__cl_run(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
+int cg__cl_run(cg_device *, void *exe, const cg_plan *, const cg_num_env *env, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
 int cg__cl_finish(cg_device *, int64_t call, int *failed, cg_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Runs plans: each step one launch (or one product, one copy), nothing waits. How a call ended is asked of the events of its commands,
+/* Runs plans: each step one launch (or one product, one copy); nothing waits, but a loop with until for the bool that ends it. How a call ended is asked of the events of its commands,
  * since a failed kernel is silent on PoCL, and of its status word, where steps write what met an index out of range or divided by zero. */
 #include "backends/opencl/opencl.h"
 #include <limits.h>
@@ -11,6 +11,7 @@ enum { SMALL = 1 << 30 };
 typedef struct launch {
     const cg_plan *p;
     const cg_cl_exe *x;
+    const cg_num_env *env;
     const int64_t *n;
     const cg_place *place;
     int step, word;                      /* word: the call's status word */
@@ -182,6 +183,8 @@ static int run_copy(cg_cl *d, const launch *a, cg_error *err)
 
 /* ---- steps */
 
+static int repeat(cg_cl *d, launch a, int64_t *n, cg_error *err);
+
 static int run_steps(cg_cl *d, launch a, int from, int to, int64_t *n, cg_error *err)
 {
     int rc = CG_OK;
@@ -197,15 +200,35 @@ static int run_steps(cg_cl *d, launch a, int from, int to, int64_t *n, cg_error 
         case CG_STEP_KERNEL: rc = run_kernel(d, &a, err); break;
         case CG_STEP_COPY: rc = run_copy(d, &a, err); break;
         case CG_STEP_REPEAT:
-            for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {
-                cg__nums_step(a.p, n, &s->repeat, t);
-                rc = run_steps(d, a, i + 1, i + 1 + s->repeat.nbody, n, err);
-            }
+            rc = repeat(d, a, n, err);
             i += s->repeat.nbody;
             break;
         }
     }
     return rc;
+}
+
+static int read_bool(cg_cl *d, const cg_place *at, bool *out, cg_error *err)
+{
+    unsigned char byte = 0;
+    CL_TRY(err, clEnqueueReadBuffer(d->queue, cg__cl_mem(at->buffer), CL_TRUE, at->offset, sizeof byte, &byte, 0, NULL, NULL));
+    *out = byte != 0;
+    return CG_OK;
+}
+
+static int repeat(cg_cl *d, launch a, int64_t *n, cg_error *err)
+{
+    const cg_repeat *r = &a.p->steps.at[a.step].repeat;
+    int rc = CG_OK;
+    int64_t t = 0;
+    for (bool ended = false; t < n[r->count] && !ended && rc == CG_OK; t++) {
+        rc = cg__nums_step(a.p, a.env, n, r, t);
+        if (rc == CG_OK)
+            rc = run_steps(d, a, a.step + 1, a.step + 1 + r->nbody, n, err);
+        if (rc == CG_OK && r->until >= 0)
+            rc = read_bool(d, &a.place[r->until], &ended, err);
+    }
+    return rc == CG_OK && r->until >= 0 ? cg__nums_found(a.p, a.env, n, r, t) : rc;
 }
 
 /* ---- calls in flight */
@@ -278,11 +301,11 @@ static void clear_word(cg_cl *d, int word)
     clEnqueueWriteBuffer(d->queue, d->status, CL_TRUE, (size_t)word * sizeof none, sizeof none, &none, 0, NULL, NULL);
 }
 
-int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
+int cg__cl_run(cg_device *dev, void *e, const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err)
 {
     cg_cl *d = (cg_cl *)dev;
     const int word = (int)(call % CG_CALLS);
-    const launch a = { p, e, n, place, 0, word };
+    const launch a = { p, e, env, n, place, 0, word };
     int rc = run_steps(d, a, 0, p->commit, n, err);
     *committed = rc == CG_OK && p->commit < p->steps.n;
     if (*committed)

@@ -24,7 +24,21 @@ cg_scan_view cg__scan_view(const cg_node *n)
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
     v.root = v.capture + v.ncapture;
+    v.done = v.nouts - 1;
+    while (v.done >= 0 && v.out[v.done].keep != CG_SCAN_DONE)
+        v.done--;
     return v;
+}
+
+cg_node *cg__scan_steps(cg_node *n)
+{
+    const cg_scan_view v = cg__scan_view(n);
+    return v.done < 0 ? v.steps : cg__get(n, v.done);
+}
+
+bool cg__scan_is_done(const cg_node *n)
+{
+    return cg__is(n, CG_OP_get) && cg__is(n->in[0], CG_OP_scan) && cg__scan_view(n->in[0]).done == n->attr[0].at[0];
 }
 
 cg_node *cg__scan_source(const cg_scan_view *v, int k)
@@ -437,6 +451,33 @@ int cg__scan_last(cg_scan *s, int state)
     return s->failed ? CG_ENOMEM : CG_OK;
 }
 
+int cg__scan_done(cg_scan *s)
+{
+    s->failed |= !CG_PUSH(&s->results, (cg_scan_result){ s->until, CG_SCAN_DONE, false, -1 });
+    return s->failed ? CG_ENOMEM : CG_OK;
+}
+
+CG_API int cg_scan_until(cg_scan *s, cg_node *cond)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (!usable(s, cond, "until"))
+        return CG_EINVAL;
+    if (s->until) {
+        broken(s, "until", "the loop has a condition already");
+        return CG_EINVAL;
+    }
+    if (s->every) {
+        broken(s, "until", "checkpoints are of loops that make all their steps");
+        return CG_EINVAL;
+    }
+    if (cond->type.rank || cond->type.dtype != CG_BOOL) {
+        wrong(s, CG_ESHAPE, "until", "the condition is %s, not a bool scalar", cg__label(cond));
+        return CG_ESHAPE;
+    }
+    s->until = cond;
+    return CG_OK;
+}
+
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep)
 {
     CG_BUILDER(s ? s->g : NULL);
@@ -741,6 +782,15 @@ static bool gather_roots(closing *c)
     return ok && cg__reach_values(c->roots.at, c->roots.n, &c->nodes);
 }
 
+/* What is stacked has its number of rows from that output. */
+static bool settle_done(cg_scan *s)
+{
+    bool there = !s->until;
+    for (int i = 0; i < s->results.n; i++)
+        there |= s->results.at[i].keep == CG_SCAN_DONE;
+    return there || cg__scan_done(s) == CG_OK;
+}
+
 void cg__scan_drop(cg_scan *s)
 {
     if (!s)
@@ -785,7 +835,7 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
         broken(s, "end", "the places for outputs are not as many as the outputs");
     if (!s->failed && add_shared(s) && !s->results.n)
         broken(s, "end", "the loop has no output");
-    if (!s->failed && shift_sequences(s) && settle_steps(s) && gather_roots(&c)) {
+    if (!s->failed && shift_sequences(s) && settle_steps(s) && settle_done(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))
             close_all(&c);

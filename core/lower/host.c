@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* Host integers: rank-0 i64 nodes made of sizes, fed integers, rank-0 integer shared variables and step numbers. They become numbers of
- * the plan, so they cost no launch and no wait. */
+/* Host integers: rank-0 i64 nodes made of sizes, fed integers, rank-0 integer shared variables, step numbers and the steps done of loops with
+ * until. They become numbers of the plan, so they cost no launch and no wait. */
+#include "core/graph/scan.h"
 #include "core/lower/pass.h"
 
 static const struct { cg_op_id op; cg_num_op num; } host_ops[] = {
@@ -19,7 +20,7 @@ static int host_op(const cg_node *n)
 
 bool cg__lower_host_leaf(const cg_node *n)
 {
-    return cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_dim);
+    return cg__is(n, CG_OP_input) || cg__is(n, CG_OP_shared) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_dim) || cg__scan_is_done(n);
 }
 
 static bool is_quotient(const cg_node *n) { return cg__is(n, CG_OP_floor_divide) || cg__is(n, CG_OP_mod); }
@@ -55,6 +56,8 @@ static cg_num leaf_num(cg_lower *L, const cg_node *n)
         return cg__num(L->plan, CG_N_SHARED, cg__lower_var(L, n), 0, 0, 0);
     if (cg__is(n, CG_OP_input))
         return cg__num(L->plan, CG_N_INPUT, cg__lower_input(L, n), 0, 0, 0);
+    if (!cg__is(n, CG_OP_dim))
+        return CG_NUM_NONE;              /* the loop, when it is lowered, binds the number of its steps */
     return cg__num(L->plan, CG_N_DIM, cg__lower_input(L, n->in[0]), (int)n->attr[0].at[0], 0, 0);
 }
 

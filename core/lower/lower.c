@@ -506,6 +506,17 @@ static int finish_roots(cg_lower *L, cg_lowered *out)
     return rc;
 }
 
+/* A variable's buffer is there before the plan runs, so its new value has a size that is known by then. */
+static int check_targets(cg_lower *L, const cg_lowered *out, struct cg_array *const *targets)
+{
+    const frame *f = L->top;
+    for (int i = 0; i < f->nroots && targets; i++)
+        for (int k = 0; k < f->roots[i]->type.rank && targets[i]; k++)
+            if (L->plan->nums.at[out->roots[i].dims[k]].cut)
+                return cg__fail(L->err, CG_ESHAPE, "cg_compile: the size of axis %d of %s depends on data, so it is no new value of a shared variable", k, cg__label(f->roots[i]));
+    return CG_OK;
+}
+
 /* ---- updates in place */
 
 enum { SEVERAL = INT32_MAX };            /* nodes of the function are that array */
@@ -584,6 +595,8 @@ int cg__lower(cg_graph *g, cg_node *const *inputs, int ninputs, cg_node *const *
         rc = lower_frame(&L);
     if (rc == CG_OK)
         rc = finish_roots(&L, out);
+    if (rc == CG_OK)
+        rc = check_targets(&L, out, targets);
     if (rc == CG_OK)
         cg__plan_fuse(L.plan, cg__origin);
     if (rc == CG_OK && !L.plan->failed)

@@ -41,6 +41,18 @@ CG_DECLARE_SIMPLE(cg__get_simple)
     return cg__is(n->in[0], CG_OP_tuple) ? n->in[0]->in[n->attr[0].at[0]] : CG_ITSELF;
 }
 
+/* What a loop with until stacks has a row a step done. */
+static bool rows_done(cg_node *n, int k)
+{
+    const cg_scan_view v = cg__scan_view(n->in[0]);
+    if (v.done < 0 || v.out[k].keep != CG_SCAN_ALL)
+        return true;
+    cg_node *done = cg__get(n->in[0], v.done);
+    if (done)
+        n->type.dim[0] = cg__dim_from(done);
+    return done != NULL;
+}
+
 CG_DECLARE_INFER(cg__get_infer)
 {
     const cg_node *t = n->in[0];
@@ -48,6 +60,8 @@ CG_DECLARE_INFER(cg__get_infer)
     if (k < 0 || k >= t->nouts)
         return cg__fail(err, CG_EINVAL, "get: %s has no output %lld", cg__label(t), (long long)k);
     n->type = t->outs[k];
+    if (cg__is(t, CG_OP_scan) && !rows_done(n, (int)k))
+        return cg__fail(err, CG_ENOMEM, "get: no memory");
     return cg__set_ints(n, 0, &k, 1);
 }
 
@@ -74,6 +88,18 @@ static int check_lists(cg_node *n, cg_error *err)
     return CG_OK;
 }
 
+/* The end of a loop with until is not known in its steps, so nothing is stacked from there. */
+static int check_until(const cg_scan_view *v, cg_error *err)
+{
+    bool good = true;
+    for (int i = 0; i < v->nouts && v->done >= 0; i++)
+        good &= !v->out[i].back && (v->out[i].keep != CG_SCAN_DONE || i == v->done);
+    if (!good)
+        return wrong(err, "a loop has one output that counts its steps, and then none that runs back");
+    const cg_node *until = v->done < 0 ? NULL : v->root[v->out[v->done].root];
+    return until && (until->type.rank || until->type.dtype != CG_BOOL) ? cg__fail(err, CG_ESHAPE, "scan: until is %s, not a bool scalar", cg__label(until)) : CG_OK;
+}
+
 /* That the last k steps are differentiated says nothing where there are no more. */
 static int check_truncation(cg_node *n, cg_error *err)
 {
@@ -94,7 +120,7 @@ static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
     good = good && v->nouts > 0 && n->attr[CG_SCAN_A_OUTS].n == v->nouts * 3 && v->nroots >= v->nstate;
     for (int i = 0; good && i < v->nouts; i++) {
         const cg_scan_out_row *o = &v->out[i];
-        good = o->keep >= CG_SCAN_ALL && o->keep <= CG_SCAN_SUM && o->root >= 0 && o->root < (o->keep == CG_SCAN_LAST ? v->nstate : v->nroots) &&
+        good = o->keep >= CG_SCAN_ALL && o->keep <= CG_SCAN_DONE && o->root >= 0 && o->root < (o->keep == CG_SCAN_LAST ? v->nstate : v->nroots) &&
                (o->back == 0 || o->back == 1) && v->root[o->root]->type.rank < CG_MAX_RANK;
     }
     if (n->attr[CG_SCAN_A_BACK].n < 0)
@@ -103,7 +129,7 @@ static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
         n->attr[CG_SCAN_A_SAVE] = (cg_attr){ 0, NULL };
     else if (v->save != CG_SAVE_STATES)
         return wrong(err, "save is 0 (what is expensive) or 1 (states)");
-    return good ? CG_OK : wrong(err, "back has a 0 or 1 a sequence, outs has keep, root and back an output, and each state has a root");
+    return good ? check_until(v, err) : wrong(err, "back has a 0 or 1 a sequence, outs has keep, root and back an output, and each state has a root");
 }
 
 static int check_body(const cg_scan_view *v, cg_error *err)
@@ -126,6 +152,23 @@ static int check_body(const cg_scan_view *v, cg_error *err)
             rc = cg__fail(err, CG_ESHAPE, "scan: state %d begins as %s but goes on as %s", i, cg__label(v->init[i]), cg__label(v->root[i]));
     CG_VEC_FREE(&nodes);
     return rc;
+}
+
+bool cg__scan_is_fixed(const cg_scan_view *v, const cg_node *n)
+{
+    cg_node_vec nodes = { 0 };
+    cg_node *dims[CG_MAX_RANK];
+    int ndims = 0;
+    for (int k = 0; k < n->type.rank; k++)
+        if (n->type.dim[k].sym)
+            dims[ndims++] = n->type.dim[k].sym;
+    bool fixed = !ndims || cg__reach_values(dims, ndims, &nodes);
+    for (int i = 0; i < nodes.n && fixed; i++) {
+        const int64_t k = cg__is(nodes.at[i], CG_OP_arg) ? nodes.at[i]->attr[0].at[0] - v->nseq - v->nstate : 0;
+        fixed = k >= 0 && (k < v->ncapture || !cg__is(nodes.at[i], CG_OP_arg));
+    }
+    CG_VEC_FREE(&nodes);
+    return fixed;
 }
 
 /* A size of the body in terms of the outer graph: it must be made of captures. */
@@ -159,6 +202,10 @@ static int infer_out(cg_node *n, const cg_scan_view *v, int k, cg_error *err)
     cg_type t = { .dtype = in->dtype };
     const cg_dim_t steps = cg__dim_from(n->in[0]);
     int rc = CG_OK;
+    if (o->keep == CG_SCAN_DONE) {
+        n->outs[k] = (cg_type){ .dtype = CG_I64 };
+        return CG_OK;
+    }
     if (o->keep == CG_SCAN_ALL)
         t.dim[t.rank++] = steps;
     for (int i = 0; i < in->rank && rc == CG_OK; i++)
@@ -204,7 +251,8 @@ typedef struct loop {
     cg_plan *p;
     const cg_node *n;
     cg_scan_view v;
-    cg_num count, step;
+    cg_num count, step, done;            /* done: steps made, which are fewer than count only with until */
+    int until;                           /* the slot that ends it, or -1 */
     state *state;
     cg_node **roots; cg_target *targets; int nroots;     /* of the body's frame: a root may have several targets */
     cg_num *arg_off; int *arg_slot;                      /* of sequences and captures, outside */
@@ -275,12 +323,12 @@ static cg_num row_at(const loop *r, const ring *g, cg_num t, int lag)
     return mul(r, row, g->size);
 }
 
-/* How many of the last steps output k must keep; what runs back has them first. */
+/* How many of the last steps output k must keep; what runs back has them first, and with until it is not known which they are. */
 static int64_t rows_read(const loop *r, int k)
 {
     const cg_node *get = cg__get((cg_node *)(uintptr_t)r->n, k);
     const int64_t rows = get ? cg__lower_rows(r->L, get) : 0;
-    return r->v.out[k].back ? CG_ALL_ROWS : rows ? rows : 1;
+    return r->v.out[k].back || r->v.done >= 0 ? CG_ALL_ROWS : rows ? rows : 1;
 }
 
 /* What outputs need of a ring's rows; they lie in the order of the first one. */
@@ -384,9 +432,13 @@ static int make_out(loop *r, int k)
     int lag = 0;
     if (!get)
         return cg__lower_no_memory(r->L);
+    if (o->keep == CG_SCAN_DONE) {
+        add_root(r, r->v.root[o->root], (cg_target){ r->until, cg__num_const(r->p, 0), false });
+        return CG_OK;
+    }
     const ring *g = o->keep == CG_SCAN_LAST ? ring_of_state(r, (int)o->root) : ring_of(r, o, &lag);
     if (o->keep == CG_SCAN_LAST)
-        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->count, r->state[o->root].lag));
+        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->done, r->state[o->root].lag));
     else if (g && g->back == (o->back != 0))
         cg__lower_alias(r->L, get, g->slot, first_row(r, g, lag));
     else
@@ -480,7 +532,7 @@ static int repeat(loop *r)
         return cg__lower_no_memory(r->L);
     }
     const int at = r->p->steps.n - 1;
-    s->repeat = (cg_repeat){ .count = r->count, .index = r->p->nrepeats - 1 };
+    s->repeat = (cg_repeat){ .count = r->count, .index = r->p->nums.at[r->step].a, .until = r->until };
     for (int i = 0; i < r->v.nstate; i++)
         for (int k = 0; k < r->v.init[i]->type.rank; k++)
             dims[i * CG_MAX_RANK + k] = cg__lower_dim(r->L, r->v.init[i]->type.dim[k]);
@@ -490,6 +542,13 @@ static int repeat(loop *r)
     return rc;
 }
 
+/* The number of steps done is a number of the plan before anything asks for a size that it is part of. */
+static int bind_done(loop *r)
+{
+    const cg_node *done = cg__scan_steps((cg_node *)(uintptr_t)r->n);
+    return done ? cg__lower_bind_num(r->L, done, r->done) : cg__lower_no_memory(r->L);
+}
+
 static int run_loop(loop *r)
 {
     const cg_num zero = cg__num_const(r->p, 0);
@@ -497,7 +556,14 @@ static int run_loop(loop *r)
     if (r->count < 0)
         return cg__lower_error(r->L)->code;
     int rc = cg__lower_check(r->L, r->n, num2(r, CG_N_MAX, r->count, zero), r->count);
-    r->step = cg__num(r->p, CG_N_STEP, r->p->nrepeats++, 0, 0, 0);
+    const int index = r->p->nrepeats++;
+    r->step = cg__num(r->p, CG_N_STEP, index, r->count, 0, 0);
+    r->done = r->v.done < 0 ? r->count : cg__num(r->p, CG_N_FOUND, index, r->count, 0, 0);
+    r->until = r->v.done < 0 ? -1 : cg__lower_temp(r->L, CG_BOOL, cg__num_const(r->p, 1), "until");
+    if (r->step < 0 || r->done < 0 || (r->v.done >= 0 && r->until < 0))
+        return cg__lower_no_memory(r->L);
+    if (rc == CG_OK && r->v.done >= 0)
+        rc = bind_done(r);
     for (int k = 0; k < cg__scan_nargs(&r->v); k++)
         r->arg_slot[k] = -1;
     find_chains(r);

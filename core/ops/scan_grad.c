@@ -6,7 +6,8 @@
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
  * element by element), unless it is to save its states only; all else is computed again from these.
  *
- * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero.
+ * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero. After until the last steps are
+ * those that were made, and of each sequence the rows that they read.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -17,7 +18,7 @@ typedef struct pass {
     cg_graph *g;
     cg_scan_view v;
     cg_scan *s;
-    cg_node *steps; bool cut;                    /* how many are walked; fewer than there are, perhaps */
+    cg_node *made, *steps; bool cut;             /* how many steps were made, how many are walked; fewer, perhaps */
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
     CG_VEC(saved) saved;
@@ -62,7 +63,7 @@ static bool seeds(pass *p, cg_node *const *gout)
             ok = add_seed(p, i, p->state[i]);
         }
     for (int k = 0; k < p->v.nouts && ok; k++)
-        if (gout[k] && p->v.out[k].keep != CG_SCAN_LAST)
+        if (gout[k] && (p->v.out[k].keep == CG_SCAN_ALL || p->v.out[k].keep == CG_SCAN_SUM))
             ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
     return ok;
 }
@@ -135,11 +136,12 @@ static bool is_forward(const pass *p, const cg_node *n)
     return !n->nouts && (in_map(&p->forward, n) || (cg__is(n, CG_OP_get) && in_map(&p->forward, n->in[0])));
 }
 
-/* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. */
+/* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. What has
+ * another size in each step cannot be stacked, and the steps that an inner loop makes are a size. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!is_forward(p, n) || cg__is(n, CG_OP_const))
+    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
@@ -219,6 +221,35 @@ static bool remember(pass *p, const cg_node *from, cg_node *to)
     return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
 }
 
+/* Rows first..last-1 of sequence k. NULL: its end. */
+static cg_node *rows_of(const pass *p, int k, cg_node *first, cg_node *last)
+{
+    return first || last ? cg_slice(p->v.seq[k], 0, first, last, 1) : p->v.seq[k];
+}
+
+/* The row of a sequence that is walked backwards at which the steps that were made begin. */
+static cg_node *rows_left(const pass *p)
+{
+    return p->v.done < 0 ? NULL : cg__int(p->g, CG_OP_sub, p->v.steps, p->made);
+}
+
+/* The rows of sequence k that steps of the loop read. */
+static cg_node *rows_read(const pass *p, int k)
+{
+    return p->v.back[k] ? rows_of(p, k, rows_left(p), NULL) : rows_of(p, k, NULL, p->v.done < 0 ? NULL : p->made);
+}
+
+/* Those of them whose steps are walked. */
+static cg_node *rows_walked(const pass *p, int k)
+{
+    cg_node *first = rows_left(p);
+    if (!p->cut)
+        return rows_read(p, k);
+    if (p->v.back[k])
+        return rows_of(p, k, first, first ? cg__int(p->g, CG_OP_add, first, p->steps) : p->steps);
+    return rows_of(p, k, cg__int(p->g, CG_OP_sub, p->made, p->steps), p->v.done < 0 ? NULL : p->made);
+}
+
 /* Args and saved nodes as the backward body has them. */
 static bool fill_memo(pass *p)
 {
@@ -230,11 +261,11 @@ static bool fill_memo(pass *p)
         if (!a || (k >= p->v.nseq && capture < 0))
             continue;
         if (k < p->v.nseq)
-            ok = remember(p, a, cg__scan_seq(p->s, p->v.seq[k], !p->v.back[k]));
+            ok = remember(p, a, cg__scan_seq(p->s, rows_read(p, k), !p->v.back[k]));
         else if (capture < p->v.ncapture)
             ok = remember(p, a, p->v.capture[capture]);
         else
-            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->v.steps, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
+            ok = remember(p, a, cg__int(p->g, CG_OP_sub, cg__int(p->g, CG_OP_sub, p->made, cg__const_i64(p->g, 1)), cg_scan_index(p->s)));
     }
     for (int i = 0; i < p->saved.n && ok; i++) {
         const saved *x = &p->saved.at[i];
@@ -256,28 +287,31 @@ static bool is_state(const pass *p, int k) { return k >= p->v.nseq && k < p->v.n
 /* Inits are out of reach if fewer steps are walked than there surely are. */
 static bool reached(const pass *p, int k)
 {
-    return !is_state(p, k) || !p->cut || cg__dim_from(p->v.steps).sym;
+    return !is_state(p, k) || !p->cut || cg__dim_from(p->made).sym;
 }
 
 /* The gradient of the rows that were walked as that of all rows. */
-static cg_node *in_all_rows(const pass *p, cg_node *d, int seq)
+static cg_node *in_all_rows(const pass *p, cg_node *d, int k)
 {
-    cg_node *skipped = cg__int(p->g, CG_OP_sub, p->v.steps, p->steps), *all = NULL;
-    cg_node *rows = p->v.back[seq] ? cg_slice(p->v.seq[seq], 0, NULL, p->steps, 1) : cg_slice(p->v.seq[seq], 0, skipped, NULL, 1);
+    cg_node *rows = rows_walked(p, k), *all = NULL;
+    if (rows == p->v.seq[k])
+        return d;
     return d && rows && rows->op->grad(rows, &d, (const bool[]){ true }, &all) == CG_OK ? all : NULL;
 }
 
 /* An init's gradient, if the walk came back to it. */
 static cg_node *if_reached(const pass *p, cg_node *d)
 {
-    cg_node *in_reach = cg_less_equal(p->v.steps, cg__const_i64(p->g, p->v.truncate));
+    cg_node *in_reach = cg_less_equal(p->made, cg__const_i64(p->g, p->v.truncate));
     return d && in_reach ? cg_where(in_reach, d, cg__splat(p->g, d->type.dtype, 0)) : NULL;
 }
 
 static bool widen(const pass *p, int k, cg_node **d)
 {
-    if (p->cut && k < p->v.nseq + p->v.nstate)
-        *d = is_state(p, k) ? if_reached(p, *d) : in_all_rows(p, *d, k);
+    if (k < p->v.nseq)
+        *d = in_all_rows(p, *d, k);
+    else if (p->cut && is_state(p, k))
+        *d = if_reached(p, *d);
     return *d != NULL;
 }
 
@@ -328,7 +362,8 @@ static int finish(pass *p, const bool *need, cg_node **gin)
 static bool begin(pass *p)
 {
     p->cut = p->v.truncate > 0;
-    p->steps = p->cut ? cg__int(p->g, CG_OP_minimum, p->v.steps, cg__const_i64(p->g, p->v.truncate)) : p->v.steps;
+    p->made = cg__scan_steps((cg_node *)(uintptr_t)p->n);
+    p->steps = p->cut ? cg__int(p->g, CG_OP_minimum, p->made, cg__const_i64(p->g, p->v.truncate)) : p->made;
     return p->steps && (p->s = cg_scan_begin(p->g, CG_SCAN(.steps = p->steps, .save = p->v.save)));
 }
 

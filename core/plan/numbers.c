@@ -3,6 +3,9 @@
  *
  * Invariant: operands have smaller ids, equal instructions are one, constants are folded; so equal ids mean equal numbers
  * at every call, which is what axis merging and stride classes rely on. Overflow wraps; x/0 and x mod 0 are 0.
+ *
+ * A number is known before the plan runs, at a step of a loop, or behind a cut, where a size that depends on data is found. A cut computes
+ * numbers and nothing else: memory was planned for the greatest that they may be (core/plan/bounds.c).
  */
 #include "core/plan/plan.h"
 
@@ -109,6 +112,13 @@ cg_num cg__num_const(cg_plan *p, int64_t v)
     return p->known[v] - 1;
 }
 
+static void depend(cg_num_ins *i, const cg_num_ins *on)
+{
+    i->loops |= on->loops;
+    i->step = on->step > i->step ? on->step : i->step;
+    i->cut = on->cut > i->cut ? on->cut : i->cut;
+}
+
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
 {
     const int n = arity(op);
@@ -119,7 +129,13 @@ cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
         a = b;
         b = t;
     }
-    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm, .loops = op == CG_N_STEP ? loop_bit(a) : 0 };
+    cg_num_ins ins = { .op = op, .a = a, .b = b, .c = c, .imm = imm };
+    if (op == CG_N_STEP) {
+        ins.loops = loop_bit(a);
+        ins.step = a + 1;
+    }
+    if (op == CG_N_FOUND)
+        ins.cut = a + 1;
     if (!n)
         return add(p, ins);
     const bool known = is_const(p, a) && (n < 2 || is_const(p, b)) && (n < 3 || is_const(p, c));
@@ -129,7 +145,8 @@ cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm)
     const cg_num s = n == 2 ? simpler(p, op, a, b) : CG_NUM_NONE;
     if (s != CG_NUM_NONE)
         return s;
-    ins.loops = p->nums.at[a].loops | (n > 1 ? p->nums.at[b].loops : 0) | (n > 2 ? p->nums.at[c].loops : 0);
+    for (int k = 0; k < n; k++)
+        depend(&ins, &p->nums.at[k == 0 ? a : k == 1 ? b : c]);
     return add(p, ins);
 }
 
@@ -158,16 +175,20 @@ static int check(const cg_plan *p, const cg_num_env *env, const cg_num_ins *in, 
 
 static bool is_check(const cg_num_ins *in) { return in->op == CG_N_CHECK_EQ || in->op == CG_N_CHECK_DIVISOR; }
 
-/* The loops that stand among the steps from..to-1. */
-static uint64_t loops_in(const cg_plan *p, int from, int to)
+/* A check that is known at each step of r. */
+static bool is_checked_in(const cg_num_ins *in, const cg_repeat *r) { return is_check(in) && in->step == r->index + 1 && in->cut < in->step; }
+
+/* ---- before the plan runs */
+
+static bool has_loops(const cg_plan *p, int from, int to)
 {
-    uint64_t loops = 0;
+    bool yes = false;
     for (int i = from; i < to; i++)
-        loops |= p->steps.at[i].kind == CG_STEP_REPEAT ? loop_bit(p->steps.at[i].repeat.index) : 0;
-    return loops;
+        yes |= p->steps.at[i].kind == CG_STEP_REPEAT;
+    return yes;
 }
 
-/* The checks that hang on the steps of loops from..to-1: each is made in the innermost. */
+/* The checks that hang on the steps of loops from..to-1, but for late ones: each is made in the innermost. */
 static int walk_loops(const cg_plan *p, const cg_num_env *env, int64_t *n, int from, int to)
 {
     int rc = CG_OK;
@@ -176,11 +197,11 @@ static int walk_loops(const cg_plan *p, const cg_num_env *env, int64_t *n, int f
         if (p->steps.at[i].kind != CG_STEP_REPEAT)
             continue;
         const int end = i + 1 + r->nbody;
-        const uint64_t inner = loops_in(p, i + 1, end);
-        for (int64_t t = 0; t < n[r->count] && rc == CG_OK; t++) {
-            cg__nums_step(p, n, r, t);
+        const bool inner = has_loops(p, i + 1, end);
+        for (int64_t t = 0; t < n[r->count] && rc == CG_OK && !r->late; t++) {
+            rc = cg__nums_step(p, env, n, r, t);
             for (int k = 0; k < r->nnums && rc == CG_OK; k++)
-                if (is_check(&p->nums.at[r->nums[k]]) && !(p->nums.at[r->nums[k]].loops & inner))
+                if (is_checked_in(&p->nums.at[r->nums[k]], r))
                     rc = check(p, env, &p->nums.at[r->nums[k]], n);
             if (rc == CG_OK && inner)
                 rc = walk_loops(p, env, n, i + 1, end);
@@ -196,8 +217,8 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n)
     int rc = CG_OK;
     for (int i = 0; i < p->nums.n && rc == CG_OK; i++) {
         const cg_num_ins *in = &p->nums.at[i];
-        later |= in->loops && is_check(in);
-        if (in->loops)
+        later |= in->step > in->cut && is_check(in);
+        if (in->step || in->cut)
             continue;
         n[i] = arity(in->op) ? value(in, n) : leaf(in, env);
         if (is_check(in))
@@ -206,36 +227,74 @@ int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n)
     return rc == CG_OK && later ? walk_loops(p, env, n, 0, p->steps.n) : rc;
 }
 
+/* ---- while it runs */
+
+static bool is_late(const cg_plan *p, const cg_repeat *r)
+{
+    bool yes = r->until >= 0 || p->nums.at[r->count].cut;
+    for (int k = 0; k < r->nnums && !yes; k++)
+        yes = is_checked_in(&p->nums.at[r->nums[k]], r) && p->nums.at[r->nums[k]].cut;
+    return yes;
+}
+
 static bool repeat_nums(cg_plan *p, cg_repeat *r)
 {
     const uint64_t bit = loop_bit(r->index);
-    cg_num *list = cg__arena(&p->arena, (size_t)(p->nums.n + 1) * sizeof *list);
-    if (!list)
+    cg_num *list = cg__arena(&p->arena, (size_t)(p->nums.n + 1) * sizeof *list), *found = cg__arena(&p->arena, (size_t)(p->nums.n + 1) * sizeof *found);
+    if (!list || !found)
         return false;
-    for (int i = 0; i < p->nums.n; i++)
+    for (int i = 0; i < p->nums.n; i++) {
         if (p->nums.at[i].loops & bit)
             list[r->nnums++] = i;
+        if (p->nums.at[i].cut == r->index + 1)
+            found[r->found.nnums++] = i;
+    }
     r->nums = list;
+    r->found.nums = found;
+    r->late |= is_late(p, r);
     return true;
 }
 
 bool cg__plan_repeats(cg_plan *p)
 {
-    for (int i = 0; i < p->steps.n; i++)
-        if (p->steps.at[i].kind == CG_STEP_REPEAT && !repeat_nums(p, &p->steps.at[i].repeat))
+    for (int i = 0; i < p->steps.n; i++) {
+        cg_repeat *r = &p->steps.at[i].repeat;
+        if (p->steps.at[i].kind != CG_STEP_REPEAT)
+            continue;
+        if (!repeat_nums(p, r))
             return false;
+        for (int k = i + 1; k <= i + r->nbody && r->late; k++)
+            if (p->steps.at[k].kind == CG_STEP_REPEAT)
+                p->steps.at[k].repeat.late = true;
+    }
     return true;
 }
 
-void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step)
+int cg__nums_step(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_repeat *r, int64_t step)
 {
-    for (int k = 0; k < r->nnums; k++) {
+    int rc = CG_OK;
+    for (int k = 0; k < r->nnums && rc == CG_OK; k++) {
         const cg_num_ins *in = &p->nums.at[r->nums[k]];
-        if (in->op != CG_N_STEP)
+        if (arity(in->op))
             n[r->nums[k]] = value(in, n);
         else if (in->a == r->index)
             n[r->nums[k]] = step;
+        if (r->late && is_checked_in(in, r))
+            rc = check(p, env, in, n);
     }
+    return rc;
+}
+
+int cg__nums_found(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_repeat *r, int64_t found)
+{
+    int rc = CG_OK;
+    for (int k = 0; k < r->found.nnums && rc == CG_OK; k++) {
+        const cg_num_ins *in = &p->nums.at[r->found.nums[k]];
+        n[r->found.nums[k]] = arity(in->op) ? value(in, n) : found;
+        if (is_check(in) && in->cut > in->step)
+            rc = check(p, env, in, n);
+    }
+    return rc;
 }
 
 int cg__stride_class(const cg_plan *p, cg_num id)

@@ -21,7 +21,8 @@ typedef enum {
     CG_N_INPUT,      /* value of rank-0 integer call input a */
     CG_N_SHARED,     /* value of rank-0 integer shared variable, BOUND slot a */
     CG_N_SHARED_DIM, /* size of axis b of the shared variable in BOUND slot a */
-    CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a */
+    CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a; below number b */
+    CG_N_FOUND,      /* a size that depends on data: what the REPEAT whose index is a found, known when it has ended; at most number b */
     CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
     CG_N_LT, CG_N_EQ,
     CG_N_STRETCH,    /* a == 1 ? b : a */
@@ -29,7 +30,12 @@ typedef enum {
     CG_N_CHECK_EQ,   /* a must equal b: else the call fails for the plan's check imm; value a */
     CG_N_CHECK_DIVISOR   /* a must not be 0: likewise */
 } cg_num_op;
-typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
+typedef struct cg_num_ins {
+    cg_num_op op; int a, b, c; int64_t imm;
+    uint64_t loops;          /* bit i mod 64: depends on the STEP of REPEAT i */
+    int step, cut;           /* 1 + the greatest index of a STEP, of a FOUND that it depends on; 0: none. Indices grow in the order of steps, so it is known
+                              * at each step of REPEAT step - 1 if step > cut, else at the end of REPEAT cut - 1 */
+} cg_num_ins;
 
 /* ---- slots: where arrays live */
 typedef enum { CG_SLOT_ARENA, CG_SLOT_INPUT, CG_SLOT_SHARED, CG_SLOT_OUTPUT, CG_SLOT_CONST, CG_SLOT_KINDS } cg_slot_kind;
@@ -106,8 +112,12 @@ typedef enum { CG_K_ROW_NUMBERS, CG_K_SET_ROWS, CG_K_ADD_ROWS, CG_KERNEL_COUNT }
  * For i in order: out[:][idx[i]][:] is, or gets added, src[:][i][:]; a negative row is skipped. */
 typedef struct cg_kernel { cg_kernel_id id; int nslots, slots[8]; int nnums; cg_num nums[8]; } cg_kernel;
 typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy;      /* elements of the same dtype */
-/* The nbody steps that follow run count times; before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1... */
-typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums; } cg_repeat;
+/* Where a size that depends on data becomes known: `nums` are computed, which depend on it and on nothing that is found later. */
+typedef struct cg_found { const cg_num *nums; int nnums; } cg_found;
+/* The nbody steps that follow run count times, or until a pass leaves true in the bool at the start of slot `until` (-1: none); how often is
+ * FOUND(index) then. Before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1...
+ * late: which steps it makes, or what is checked in them, is not known before the plan runs, so its checks are made on the way. */
+typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums, until; bool late; cg_found found; } cg_repeat;
 
 typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
 typedef struct cg_step {
@@ -147,10 +157,14 @@ typedef struct cg_num_env {              /* what a call knows */
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
 cg_num cg__num_const(cg_plan *p, int64_t v);
 bool cg__num_is(const cg_plan *p, cg_num id, int64_t v);                       /* known constant equal to v */
-/* All but those of loops. If a check hangs on steps, the loops are walked, so that it breaks before anything runs. */
+/* All but those of loops and behind cuts. If a check hangs on steps, the loops are walked, so that it breaks before anything runs. */
 int cg__nums_run(const cg_plan *p, const cg_num_env *env, int64_t *n);
 bool cg__plan_repeats(cg_plan *p);                                                         /* fills the nums of each REPEAT; false: no memory */
-void cg__nums_step(const cg_plan *p, int64_t *n, const cg_repeat *r, int64_t step);        /* sets STEP, recomputes what depends on it */
+/* Set STEP or FOUND and compute what depends on it; a status, for what can be checked only now is. */
+int cg__nums_step(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_repeat *r, int64_t step);
+int cg__nums_found(const cg_plan *p, const cg_num_env *env, int64_t *n, const cg_repeat *r, int64_t value);
+/* After cg__nums_run: the least and the greatest value that each number may have in the call. What is allocated has the greatest size. */
+void cg__nums_bounds(const cg_plan *p, const int64_t *n, int64_t *least, int64_t *most);
 /* 0 known 0 or absent, 1 known 1, 2 any: what kernel text may depend on */
 int cg__stride_class(const cg_plan *p, cg_num id);
 /* How often what has these strides changes: 0 never, 1 once an outer point, 2 at every inner point (the level of a value). */
@@ -190,7 +204,8 @@ void cg__plan_in_place(cg_plan *p, cg_in_place *updates, int n);
 /* ---- group.c: steps that are alike become neighbours; sets `group` */
 void cg__plan_group(cg_plan *p);
 
-/* ---- memory.c: offsets of ARENA slots for the sizes in n; returns the bytes of the slab. Alignment 128. */
+/* ---- memory.c: offsets of ARENA slots for the sizes in n, here and in peak.c the greatest that numbers may have; returns the bytes of the slab.
+ * Alignment 128. */
 int cg__plan_memory(const cg_plan *p, const int64_t *n, size_t *offset, size_t *total, cg_error *err);
 static inline size_t cg__buffer_bytes(size_t bytes) { return bytes < 128 ? 128 : (bytes + 127) & ~(size_t)127; }     /* what a buffer really takes */
 

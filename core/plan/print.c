@@ -4,7 +4,7 @@
 
 static const char *const slot_kinds[] = { "arena", "input", "shared", "output", "const" };
 static const char *const red_names[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
-static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
+static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "found", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
 
 static void num(const cg_plan *p, cg_num id, cg_strb *out)
 {
@@ -120,7 +120,7 @@ static void formulas(const cg_plan *p, cg_strb *out)
         if (n->op == CG_N_CONST)
             continue;
         cg__strb(out, "  n%d = (%s %d %d", i, num_names[n->op], n->a, n->b);
-        cg__strb(out, n->op == CG_N_SELECT ? " %d)%s\n" : ")%.0d%s\n", n->c, n->loops ? " each step" : "");
+        cg__strb(out, n->op == CG_N_SELECT ? " %d)%s%s\n" : ")%.0d%s%s\n", n->c, n->step ? " each step" : "", n->cut ? " behind a cut" : "");
     }
 }
 
@@ -148,7 +148,8 @@ int cg__plan_print(const cg_plan *p, cg_strb *out)
         case CG_STEP_REPEAT:
             cg__strb(out, "(repeat ");
             num(p, s->repeat.count, out);
-            cg__strb(out, " times the next %d step%s)", s->repeat.nbody, s->repeat.nbody == 1 ? "" : "s");
+            cg__strb(out, " times the next %d step%s", s->repeat.nbody, s->repeat.nbody == 1 ? "" : "s");
+            cg__strb(out, s->repeat.until >= 0 ? ", until s%d)" : ")", s->repeat.until);
             break;
         }
         cg__strb(out, "\n");

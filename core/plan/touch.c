@@ -37,7 +37,11 @@ cg_touched cg__touched_by(const cg_step *s)
         touch(&t, s->copy.from, false);
         touch(&t, s->copy.to, true);
         break;
-    case CG_STEP_REPEAT: t.all = true; break;
+    case CG_STEP_REPEAT:
+        if (s->repeat.until >= 0)
+            touch(&t, s->repeat.until, false);
+        t.all = true;
+        break;
     }
     return t;
 }

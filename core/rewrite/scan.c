@@ -41,9 +41,10 @@ void cg__loops_tell(const cg_loops *p, cg_loop_rewrite r, const cg_node *old, co
         cg__rule_tell(cg__loop_rows[r].name, old, new_);
 }
 
+/* The number of steps done is in the types of what is stacked. */
 bool cg__loop_is_used(const cg_loop_work *l, int k)
 {
-    return l->p->off[CG_LOOP_UNUSED] || cg__map_has(&l->p->used, cg__get(l->old, k));
+    return k == cg__scan_view(l->old).done || l->p->off[CG_LOOP_UNUSED] || cg__map_has(&l->p->used, cg__get(l->old, k));
 }
 
 cg_node *cg__loop_over(cg_loops *p, cg_node *n)
@@ -97,7 +98,7 @@ void cg__loop_once(cg_loop_work *l)
 {
     const cg_scan_view v = cg__scan_view(l->n);
     double count;
-    if (l->p->off[CG_LOOP_ONCE] || !cg__is_const(v.steps, &count) || (count != 0 && count != 1))
+    if (l->p->off[CG_LOOP_ONCE] || v.done >= 0 || !cg__is_const(v.steps, &count) || (count != 0 && count != 1))
         return;
     cg_graph *g = l->p->g;
     cg_map memo = { 0 };
@@ -164,7 +165,7 @@ static void rewrite_loop(cg_loops *p, cg_node *old, cg_node *n)
         p->failed |= !(l.value[k] = cg__get(n, k));
     if (!p->failed)
         cg__loop_once(&l);
-    if (!p->failed && l.n && cg__scan_view(l.n).save == CG_SAVE_EXPENSIVE)
+    if (!p->failed && l.n && cg__scan_view(l.n).save == CG_SAVE_EXPENSIVE && cg__scan_view(l.n).done < 0)
         cg__loop_after(&l);
     if (!p->failed && l.n && !p->off[CG_LOOP_INVARIANT])
         cg__loop_rebuild(&l);

@@ -67,6 +67,8 @@ cg_node *cg__loop_with(const cg_node *n, const cg_loop_outs *o)
 
 /* ---- equal loops */
 
+static cg_node *until_of(const cg_scan_view *v) { return v->done < 0 ? NULL : v->root[v->out[v->done].root]; }
+
 static bool same_loop(const cg_node *a, const cg_node *b)
 {
     const cg_scan_view x = cg__scan_view(a), y = cg__scan_view(b);
@@ -77,7 +79,7 @@ static bool same_loop(const cg_node *a, const cg_node *b)
         same = x.back[i] == y.back[i];
     for (int i = 0; same && i < x.nstate; i++)
         same = x.root[i] == y.root[i];
-    return same;
+    return same && until_of(&x) == until_of(&y);
 }
 
 static int merged_out(cg_loop_outs *o, const cg_scan_view *v, const cg_scan_out_row *row)
@@ -215,7 +217,7 @@ static void join(cg_loops *p, const int *members, int n)
 
 static bool can_join(const cg_node *a, const cg_node *b)
 {
-    return cg__is(b, CG_OP_scan) && a->in[0] == b->in[0] && cg__scan_view(a).save == cg__scan_view(b).save;
+    return cg__is(b, CG_OP_scan) && a->in[0] == b->in[0] && cg__scan_view(a).save == cg__scan_view(b).save && cg__scan_view(a).done < 0 && cg__scan_view(b).done < 0;
 }
 
 void cg__loops_join(cg_loops *p)

@@ -41,6 +41,8 @@ static bool *used_outs(const cg_loop_work *l, bool *failed)
             used[nodes.at[i]->attr[0].at[0]] = true;
     CG_VEC_FREE(&roots);
     CG_VEC_FREE(&nodes);
+    if (!*failed && cg__scan_view(l->n).done >= 0)
+        used[cg__scan_view(l->n).done] = true;
     return used;
 }
 
@@ -247,10 +249,10 @@ static const cg_scan_item *sequence_of(const rebuild *r, const cg_node *open)
     return NULL;
 }
 
-/* Output k without a loop: a stacked row of a sequence is the sequence, the last value of what stays is its first. */
+/* Output k without a loop: a stacked row of a sequence is the sequence, if all its rows are read, the last value of what stays is its first. */
 static cg_node *known_output(rebuild *r, const cg_scan_out_row *o, const cg_node *open)
 {
-    const cg_scan_item *seq = o->keep == CG_SCAN_ALL ? sequence_of(r, open) : NULL;
+    const cg_scan_item *seq = o->keep == CG_SCAN_ALL && r->v.done < 0 ? sequence_of(r, open) : NULL;
     if (o->keep == CG_SCAN_LAST)
         return is_constant(r, r->like[o->root]) ? r->v.init[o->root] : NULL;
     return seq && seq->back == (o->back != 0) ? seq->outer : NULL;
@@ -262,10 +264,13 @@ static int add_output(rebuild *r, const cg_scan_out_row *o, cg_node *open)
     const int state = o->keep == CG_SCAN_LAST ? r->slot[r->like[o->root]] : -1;
     for (int i = 0; i < r->s->results.n; i++) {
         const cg_scan_result *x = &r->s->results.at[i];
-        if (x->keep == (cg_scan_keep)o->keep && x->state == state && (state >= 0 || (x->value == open && x->back == (o->back != 0))))
+        if (x->keep == (int)o->keep && x->state == state && (state >= 0 || (x->value == open && x->back == (o->back != 0))))
             return i;
     }
-    r->p->failed |= (state >= 0 ? cg__scan_last(r->s, state) : cg__scan_out(r->s, open, (cg_scan_keep)o->keep, o->back != 0)) < 0;
+    if (o->keep == CG_SCAN_DONE)
+        r->p->failed |= cg_scan_until(r->s, open) < 0 || cg__scan_done(r->s) < 0;
+    else
+        r->p->failed |= (state >= 0 ? cg__scan_last(r->s, state) : cg__scan_out(r->s, open, (cg_scan_keep)o->keep, o->back != 0)) < 0;
     return r->s->results.n - 1;
 }
 
@@ -340,7 +345,7 @@ static void run(rebuild *r)
         find_twins(r);
     if (!r->p->failed)
         r->p->failed |= !open_loop(r);
-    if (!r->p->failed && r->v.save == CG_SAVE_EXPENSIVE)
+    if (!r->p->failed && r->v.save == CG_SAVE_EXPENSIVE && r->v.done < 0)      /* what is wrong with a row that no step reads is no error */
         move_before(r);
     if (!r->p->failed)
         next_states(r);

@@ -190,25 +190,30 @@ static bool sizes_differ(const cg_variant *v)
     const cg_plan *p = v->low.plan;
     bool differ = false;
     for (int i = 0; i < p->slots.n; i++)
-        differ |= v->n[p->slots.at[i].count] != v->last_n[p->slots.at[i].count];
+        differ |= v->most[p->slots.at[i].count] != v->last_most[p->slots.at[i].count];
     return differ;
 }
+
+static cg_num_env number_env(run *r) { return (cg_num_env){ r, env_dim, env_input, env_shared, env_shared_dim, env_broken }; }
 
 static int plan_numbers(run *r)
 {
     cg_function *f = r->f;
-    const cg_num_env env = { r, env_dim, env_input, env_shared, env_shared_dim, env_broken };
+    cg_variant *v = r->v;
+    const cg_num_env env = number_env(r);
     const double t0 = cg__now_us();
-    int rc = cg__nums_run(r->v->low.plan, &env, r->v->n);
+    int rc = cg__nums_run(v->low.plan, &env, v->n);
     if (rc < 0 || r->err->code)
         return rc < 0 ? rc : (int)r->err->code;
-    if (!r->v->planned || sizes_differ(r->v)) {
-        rc = cg__plan_memory(r->v->low.plan, r->v->n, r->v->offset, &r->v->slab, r->err);
-        r->v->planned = rc == CG_OK;
-        memcpy(r->v->last_n, r->v->n, (size_t)r->v->low.plan->nums.n * sizeof *r->v->n);
+    if (v->most != v->n)
+        cg__nums_bounds(v->low.plan, v->n, v->least, v->most);
+    if (!v->planned || sizes_differ(v)) {
+        rc = cg__plan_memory(v->low.plan, v->most, v->offset, &v->slab, r->err);
+        v->planned = rc == CG_OK;
+        memcpy(v->last_most, v->most, (size_t)v->low.plan->nums.n * sizeof *v->most);
     }
     if (rc == CG_OK)
-        f->stats.peak_bytes = (int64_t)cg__plan_bytes(r->v->low.plan, r->v->n, r->v->slab, NULL);
+        f->stats.peak_bytes = (int64_t)cg__plan_bytes(v->low.plan, v->most, v->slab, NULL);
     f->stats.plan_us = cg__now_us() - t0;
     return rc;
 }
@@ -222,12 +227,12 @@ static int no_room(run *r, int rc, const cg_error *why)
     char text[CG_BYTES_TEXT];
     cg_fullest f;
     cg__fail(r->err, (cg_status)rc, "cg_call: '%s': %s", r->f->name, why->text);
-    if (rc != CG_ENOMEM || !cg__plan_fullest(p, r->v->n, &f))
+    if (rc != CG_ENOMEM || !cg__plan_fullest(p, r->v->most, &f))
         return rc;
     for (int k = 0; k < f.nslots; k++) {
         const cg_node *n = p->slots.at[f.slot[k]].node;
         cg__fail_more(r->err, "%s%s %s", k ? ", " : ". The arena is fullest with ", n ? label(r, n) : p->slots.at[f.slot[k]].label,
-                      cg__bytes_text(cg__slot_bytes(p, r->v->n, f.slot[k]), text));
+                      cg__bytes_text(cg__slot_bytes(p, r->v->most, f.slot[k]), text));
     }
     return rc;
 }
@@ -289,7 +294,7 @@ static int place_slot(run *r, int i)
         return CG_OK;
     }
     if (s->kind == CG_SLOT_OUTPUT) {
-        const int rc = new_buffer(r, cg__slot_bytes(r->v->low.plan, r->v->n, i), &r->v->use[i], &r->fresh[i]);
+        const int rc = new_buffer(r, cg__slot_bytes(r->v->low.plan, r->v->most, i), &r->v->use[i], &r->fresh[i]);
         r->place[i] = (cg_place){ r->fresh[i], 0 };
         return rc;
     }
@@ -320,9 +325,9 @@ static cg_array *root_array(run *r, int i)
     const cg_root *root = &r->v->low.roots[i];
     int64_t shape[CG_MAX_RANK];
     for (int k = 0; k < n->type.rank; k++)
-        shape[k] = r->v->n[root->dims[k]];
+        shape[k] = r->v->most[root->dims[k]];
     if (root->host)
-        return cg_array_new(CG_I64, NULL, 0, &r->v->n[root->num]);
+        return cg_array_new(CG_I64, NULL, 0, &r->v->most[root->num]);
     cg_buffer *b = r->place[root->slot].buffer;
     cg__buffer_keep(b);
     return cg__array_on_device(n->type.dtype, shape, n->type.rank, b);
@@ -347,6 +352,21 @@ static int make_results(run *r)
             rc = cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': the update of a shared variable has another size", f->name);
     }
     return rc;
+}
+
+/* What was found when the plan ran: the arrays are there, as large as they may be. */
+static void settle_results(run *r)
+{
+    for (int i = 0; i < cg__nroots(r->f); i++) {
+        const cg_root *root = &r->v->low.roots[i];
+        cg_array *a = r->results[i];
+        a->count = 1;
+        for (int k = 0; k < a->rank; k++)
+            a->count *= a->shape[k] = r->v->n[root->dims[k]];
+        a->bytes = (size_t)a->count * cg__dtypes[a->dtype].bytes;
+        if (root->host)
+            memcpy(a->host, &r->v->n[root->num], sizeof *r->v->n);
+    }
 }
 
 /* Values move: nothing here can fail. */
@@ -393,8 +413,9 @@ static int send(run *r)
     cg_device *d = f->device;
     const int64_t before = d->launches, built = d->kernels_built;
     bool committed = false;
+    const cg_num_env env = number_env(r);
     r->call = cg__calls_next(d);
-    int rc = d->backend->run(d, r->v->exe, r->v->low.plan, r->v->n, r->place, r->call, &committed, r->err);
+    int rc = d->backend->run(d, r->v->exe, r->v->low.plan, &env, r->v->n, r->place, r->call, &committed, r->err);
     f->stats.launches = d->launches - before;
     f->stats.kernels_built += d->kernels_built - built;
     if (rc == CG_OK)
@@ -411,7 +432,11 @@ static int enqueue(run *r)
         rc = place_slot(r, i);
     if (rc == CG_OK)
         rc = make_results(r);
-    return rc == CG_OK ? send(r) : rc;
+    if (rc == CG_OK)
+        rc = send(r);
+    if (rc == CG_OK && r->v->low.plan->nrepeats)
+        settle_results(r);
+    return rc;
 }
 
 static void release(run *r)

@@ -272,7 +272,7 @@ static void show_plan(cg_function *f, const cg_variant *v, cg_strb *out)
     const int rc = cg__call_sizes(f, &err);
     out->failed |= rc == CG_ENOMEM;
     if (rc == CG_OK)
-        cg__plan_print_peak(v->low.plan, v->last_n, v->slab, out);
+        cg__plan_print_peak(v->low.plan, v->last_most, v->slab, out);
     else
         cg__strb(out, "; peak memory: known once there are sizes, from a call or cg_function_plan\n");
 }

@@ -67,8 +67,9 @@ struct cg_variant {
     void *exe;
     cg_buffer **consts;
     cg_use *use;                                     /* of each slot's buffer, if it has one of its own */
-    int64_t *n, *last_n;                             /* numbers of this and of the last call */
-    size_t *offset, slab;                            /* for last_n */
+    int64_t *n;                                      /* numbers of the call */
+    int64_t *least, *most, *last_most;               /* between which they may lie (n itself where no loop changes numbers); most of the last call */
+    size_t *offset, slab;                            /* for last_most */
     bool planned;
 };
 

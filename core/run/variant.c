@@ -332,11 +332,13 @@ static int lower(maker *m)
         return rc;
     const cg_plan *p = v->low.plan;
     v->n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->n);
-    v->last_n = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->last_n);
+    v->last_most = cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->last_most);
+    v->least = p->nrepeats ? cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->least) : v->n;
+    v->most = p->nrepeats ? cg__zalloc((size_t)(p->nums.n + 1) * sizeof *v->most) : v->n;
     v->offset = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *v->offset);
     v->consts = cg__zalloc((size_t)(p->consts.n + 1) * sizeof(cg_buffer *));
     v->use = cg__zalloc((size_t)(p->slots.n + 1) * sizeof *v->use);
-    if (!v->n || !v->last_n || !v->offset || !v->consts || !v->use)
+    if (!v->n || !v->least || !v->most || !v->last_most || !v->offset || !v->consts || !v->use)
         return no_memory(m);
     name_uses(v);
     return CG_OK;
@@ -394,8 +396,12 @@ static void free_variant(cg_variant *v)
     if (v->low.plan)
         cg__plan_free(v->low.plan);
     CG_VEC_FREE(&v->low.vars);
+    if (v->most != v->n) {
+        cg__free(v->least);
+        cg__free(v->most);
+    }
     cg__free(v->n);
-    cg__free(v->last_n);
+    cg__free(v->last_most);
     cg__free(v->offset);
     cg__free(v->consts);
     cg__free(v->use);
