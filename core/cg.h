@@ -400,6 +400,16 @@ CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
 
+/* ---- Choices ------------------------------------------------------------------------------------------------ */
+
+/* *out[i] is then[i] where cond holds, else otherwise[i]: of one dtype and shape (a bare number takes the other's dtype). cond is a scalar of any
+ * dtype, true if it is not 0. Unlike cg_where it is lazy: what only then[] or only otherwise[] needs is computed only in a call that takes that
+ * branch, and cannot fail in others; so is the gradient. What both need, what anything else needs, and what is needed by branches of
+ * different conditions, is always computed. A condition that the host knows (an integer that is fed, sizes, a constant, comparisons of
+ * such, also with the step of a loop) costs nothing; any other costs one wait a call, in a loop one a step.
+ *     cg_ifelse(cg_less(i, cg_weak(g, 10)), CG_NODES(cg_exp(x)), CG_NODES(cg_matmul(x, W)), CG_OUT(&y)); */
+CG_API int cg_ifelse(cg_node *cond, cg_node *const *then, int nthen, cg_node *const *otherwise, int notherwise, cg_node **const *out, int nout);
+
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
 /* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.

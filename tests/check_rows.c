@@ -56,6 +56,7 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "get", "(get (tuple x y) :output 0)", ANY, 0 },
     { "scan", "(get (scan 3 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype $ :shape [4])] :back [1] :outs [0 0 0]) :output 0)", ANY, 0 },
     { "arg", "(get (scan 3 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype $ :shape [4])] :back [0] :outs [0 0 0]) :output 0)", ANY, 0 },
+    { "ifelse", "(ifelse (less (sum x) 1000) y (transpose y))", ANY, 0 },
     { "stack", "(stack x x :axis 1)", ANY, 0 },
     { "split", "(get (split x :indices_or_sections 2 :axis 1) :output 1)", ANY, 0 },
     { "squeeze", "(squeeze (expand_dims x :axis 0))", ANY, 0 },

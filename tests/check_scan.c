@@ -27,6 +27,10 @@ static void unread_state(cell *c) { c->next[0] = cg_mul(c->y, c->y); c->out[0] =
 static void hoisted(cell *c) { c->out[0] = c->next[0] = cg_add(c->h[0], cg_sum(cg_matmul(c->U, c->W), CG_REDUCE(CG_OVER(0), .keepdims = 1))); }
 static void normalised(cell *c) { c->out[0] = c->next[0] = cg_softmax(cg_add(cg_matmul(c->h[0], c->W), c->y), -1); }
 static void reads_before(cell *c) { c->next[0] = cg_mul(cg_sin(c->h[0]), c->y); c->out[0] = c->h[0]; c->out[1] = c->next[0]; }
+static cg_node *choice(cg_node *cond, cg_node *a, cg_node *b) { cg_node *out; cg_ifelse(cond, CG_NODES(a), CG_NODES(b), CG_OUT(&out)); return out; }
+static void by_step(cell *c) { c->out[0] = c->next[0] = choice(cg_less(c->t, cg_weak(cg_node_graph(c->t), 2)), cg_tanh(cg_add(cg_matmul(c->h[0], c->W), c->y)), cg_matmul(c->y, c->W)); }
+static void by_state(cell *c) { c->out[0] = c->next[0] = choice(cg_greater(cg_sum(c->h[0], CG_REDUCE()), cg_weak(cg_node_graph(c->t), 0)), cg_sub(cg_matmul(c->h[0], c->W), cg_exp(c->y)), cg_add(c->h[0], cg_sigmoid(cg_matmul(c->x, c->U)))); }
+static void by_what_is_outside(cell *c) { c->out[0] = c->next[0] = choice(cg_greater(cg_sum(c->U, CG_REDUCE()), cg_weak(cg_node_graph(c->t), 0)), cg_mul(c->h[0], cg_sum(cg_matmul(c->U, c->W), CG_REDUCE())), cg_add(c->y, c->h[0])); }
 
 static const loop_row loops[] = {
     { "rnn, all", 1, 1, { CG_SCAN_ALL }, rnn, 1 },
@@ -42,6 +46,9 @@ static const loop_row loops[] = {
     { "work that is the same in every step", 1, 1, { CG_SCAN_LAST }, hoisted, 1 },
     { "a reduction in the body", 1, 1, { CG_SCAN_ALL }, normalised, 1 },
     { "the state before the step", 1, 2, { CG_SCAN_ALL, CG_SCAN_LAST }, reads_before, 1 },
+    { "a choice by the step's number", 1, 1, { CG_SCAN_ALL }, by_step, 1 },
+    { "a choice by the state", 1, 1, { CG_SCAN_ALL }, by_state, 1 },
+    { "a choice by what is outside", 1, 1, { CG_SCAN_LAST }, by_what_is_outside, 1 },
 };
 
 typedef struct problem { cg_graph *g; cg_node *x, *y, *h, *k, *U, *W, *in[6]; int nin; cg_array *arrays[6]; } problem;

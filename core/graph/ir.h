@@ -55,7 +55,8 @@ struct cg_node {
 };
 
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
-       CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */ };
+       CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */,
+       CG_CHOOSES = 256 /* the first operand is a condition, bare numbers among the others take their dtype */ };
 enum { CG_MAX_ATTRS = 6 };
 struct cg_lower;
 struct cg_loop_builder;
@@ -93,6 +94,7 @@ struct cg_graph {
     cg_node *first, *last;
     int count;
     int loops;                   /* nodes that have a body */
+    int branches;                /* ifelse nodes */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* the first, sticky */

@@ -235,6 +235,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     }
     g->count++;
     g->loops += n->nbody > 0;
+    g->branches += cg__is(n, CG_OP_ifelse);
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;

@@ -2,9 +2,11 @@
 /* Building loops: placeholders while the body is open, then closing it.
  *
  * Closing finds what depends on a placeholder; everything else that such a node reads, sizes in types included, becomes a capture, so
- * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, and views, which cost nothing.
+ * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, views, which cost nothing, and what a
+ * branch alone needs (guard.h), which outside would be computed whether it is taken or not.
  */
 #include "core/graph/build.h"
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 
 enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
@@ -324,14 +326,17 @@ static void find_inside(closing *c)
         c->failed |= !cg__map_put(&c->inside, cg__key(s->states.at[i].place), 1);
     if (s->step)
         c->failed |= !cg__map_put(&c->inside, cg__key(s->step), 1);
+    cg_guards guards = { 0 };
+    c->failed |= !cg__guards_find(&guards, &c->nodes, c->roots.at, c->roots.n, NULL, 0);
     for (int i = 0; i < c->nodes.n && !c->failed; i++) {
         const cg_node *n = c->nodes.at[i];
-        bool in = false;
+        bool in = cg__guard_of(&guards, n) && !(n->op->props & CG_LEAF) && !cg__is(n, CG_OP_arg);
         for (int k = 0; k < cg__nvalues(n) && !in; k++)
             in = has(&c->inside, n->in[k]);
         if (in && !has(&c->inside, n))
             c->failed |= !cg__map_put(&c->inside, cg__key(n), 1);
     }
+    cg__guards_free(&guards);
 }
 
 static void close_placeholders(closing *c)

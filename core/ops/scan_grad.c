@@ -6,6 +6,7 @@
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
  * element by element); all else is computed again from these.
  */
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
 
@@ -17,6 +18,7 @@ typedef struct pass {
     cg_scan *s;
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
+    cg_guards guards;                            /* of these: what only a branch needs is not kept, for then each step would compute it */
     CG_VEC(saved) saved;
     cg_map memo;                                 /* forward or gradient node -> node of the backward body */
 } pass;
@@ -67,7 +69,7 @@ static bool seeds(pass *p, cg_node *const *gout)
 static bool find_args(pass *p)
 {
     cg_node_vec nodes = { 0 };
-    bool ok = cg__reach_values(p->v.root, p->v.nroots, &nodes);
+    bool ok = cg__reach_values(p->v.root, p->v.nroots, &nodes) && cg__guards_find(&p->guards, &nodes, p->v.root, p->v.nroots, NULL, 0);
     for (int i = 0; i < nodes.n && ok; i++) {
         ok = cg__map_put(&p->forward, cg__key(nodes.at[i]), 1);
         if (cg__is(nodes.at[i], CG_OP_arg))
@@ -130,7 +132,7 @@ static int output_of(const pass *p, const cg_node *n)
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const))
+    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const) || (cg__guard_of(&p->guards, n) && !state_arg))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
@@ -287,6 +289,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
         rc = find_saved(&p) && fill_memo(&p) ? finish(&p, need, gin) : CG_ENOMEM;
     cg__scan_drop(p.s);
     cg__map_free(&p.forward);
+    cg__guards_free(&p.guards);
     cg__map_free(&p.memo);
     CG_VEC_FREE(&p.saved);
     cg__free(p.state);

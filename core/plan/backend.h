@@ -58,8 +58,8 @@ struct cg_backend {
     int (*prepare)(cg_device *, const cg_plan *, void **exe, cg_error *err);
     void (*unprepare)(cg_device *, void *exe);
     int (*copy)(cg_device *, cg_buffer *to, const cg_buffer *from, size_t bytes, cg_error *err);        /* in the order of commands */
-    /* Runs or enqueues all steps as call number `call`. n: the numbers (may be changed by REPEAT); place[slot]. Waits for nothing; on an error
-     * nothing is under way when it returns. *committed is set before the plan's `commit` step begins: from there on shared variables change. A
+    /* Runs or enqueues all steps as call number `call`. n: the numbers (REPEAT and READ change some); place[slot]. Waits only where a READ
+     * asks for it; on an error nothing is under way when it returns. *committed is set before the plan's `commit` step begins: from there on shared variables change. A
      * backend that is immediate does not go there after a step that failed. */
     int (*run)(cg_device *, void *exe, const cg_plan *, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
     /* Waits for the end of a call that run() accepted and tells how it went, once a call: CG_OK, CG_ERUNTIME with the status word (plan.h:

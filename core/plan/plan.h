@@ -22,6 +22,7 @@ typedef enum {
     CG_N_SHARED,     /* value of rank-0 integer shared variable, BOUND slot a */
     CG_N_SHARED_DIM, /* size of axis b of the shared variable in BOUND slot a */
     CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a */
+    CG_N_READ,       /* what READ number a has read; 0 before */
     CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
     CG_N_LT, CG_N_EQ,
     CG_N_STRETCH,    /* a == 1 ? b : a */
@@ -106,15 +107,21 @@ typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy
 /* The nbody steps that follow run count times; before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1... */
 typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums; } cg_repeat;
 
-typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
+/* The nbody steps that follow run if the number `test` is not 0, or, with `side` false, if it is. */
+typedef struct cg_branch { cg_num test; bool side; int nbody; } cg_branch;
+typedef struct cg_fetch { int slot; cg_num off, to; } cg_fetch;         /* the number `to`, a READ, becomes the element's value, which is waited for */
+
+typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT, CG_STEP_BRANCH, CG_STEP_READ } cg_step_kind;
 typedef struct cg_step {
     cg_step_kind kind;
     int group;               /* > 1: so many steps from this one on are alike and independent of each other; < 0: it is that far behind the first of such */
     const char *label;       /* "add_tanh": goes into kernel names */
     const char *origin;      /* "layer1/h (tanh f32[3])": the user's node, for what people read */
     const struct cg_node *node;      /* the same, for call-time messages; opaque here */
-    union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; };
+    union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; cg_branch branch; cg_fetch fetch; };
 } cg_step;
+/* The steps of its body, which follow it; NULL: it has none. */
+static inline int *cg__step_body(cg_step *s) { return s->kind == CG_STEP_REPEAT ? &s->repeat.nbody : s->kind == CG_STEP_BRANCH ? &s->branch.nbody : NULL; }
 
 typedef struct cg_const { cg_dtype dtype; int64_t count; const void *data; } cg_const;
 typedef struct cg_plan {
@@ -124,7 +131,7 @@ typedef struct cg_plan {
     CG_VEC(cg_step) steps;
     CG_VEC(cg_const) consts;
     CG_VEC(const struct cg_node *) checked;
-    int nrepeats;
+    int nrepeats, nreads;
     int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
     int known[2];            /* 1 + the ids of the constants 0 and 1, which nearly every address asks for; 0: not there yet */
@@ -172,7 +179,7 @@ cg_touched cg__touched_by(const cg_step *s);
 bool cg__touched_ordered(const cg_touched *a, const cg_touched *b);      /* the order of the two steps matters */
 bool cg__same_place(const cg_operand *x, const cg_operand *y);           /* of one slot, at every point */
 bool cg__step_can_fail(const cg_plan *p, const cg_step *s);              /* it may set the call's status */
-int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
+int cg__after_bodies(const cg_plan *p);                                  /* the first step behind the last body of a REPEAT or BRANCH */
 void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
 
 /* ---- fuse.c: neighbouring loops become one, and steps are named; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */
