@@ -245,6 +245,32 @@ static int loop(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+/* A choice by the sum of x in a loop by a number of the step, its gradient, compiled and called. */
+static int choice(world *w)
+{
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN());
+    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *next = NULL, *y = NULL, *last = NULL;
+    cg_ifelse(cg_less(cg_scan_index(s), cg_weak(w->g, 1)), CG_NODES(cg_mul(cg_scan_seq(s, w->X), cg_sum(cg_exp(w->W), CG_REDUCE()))), CG_NODES(h), CG_OUT(&next));
+    cg_scan_next(s, h, next);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    cg_ifelse(cg_greater(cg_sum(w->X, CG_REDUCE()), cg_weak(w->g, 0)), CG_NODES(cg_mul(last, cg_mul(w->W, w->W))), CG_NODES(cg_softmax(w->W, 0)), CG_OUT(&y));
+    w->cost = cg_sum(cg_mul(y, w->W), CG_REDUCE());
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "choice", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, y)));
+    return w->f ? called_with(w, w->x) : said();
+}
+
 /* Written, read back, and written in another format over the same file. */
 static int files(world *w)
 {
@@ -367,6 +393,7 @@ static const scenario scenarios[] = {
     { "a gradient with options", with_graph, grad_options, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "a choice", NULL, choice, add_outputs },
     { "a net", NULL, net, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },

@@ -81,6 +81,13 @@ static bool usable(cg_scan *s, const cg_node *n, const char *what)
     return true;
 }
 
+/* The placeholder that was entered; NULL: there was no memory for it. */
+static cg_node *entered(cg_scan *s, cg_node *place, bool ok)
+{
+    s->failed |= !ok;
+    return ok || !place ? place : cg__graph_fail(s->g, CG_ENOMEM, "cg_scan: no memory");
+}
+
 /* ---- begin */
 
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
@@ -120,8 +127,7 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
     const cg_scan_item item = { .outer = x, .back = back, .place = placeholder(s->g, &t) };
-    s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
-    return item.place;
+    return entered(s, item.place, item.place && CG_PUSH(&s->seqs, item));
 }
 
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
@@ -137,8 +143,7 @@ CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
         return NULL;
     init = init->type.weak ? cg_cast(init, CG_F32) : init;
     const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL };
-    s->failed |= !item.place || !CG_PUSH(&s->states, item);
-    return item.place;
+    return entered(s, item.place, item.place && CG_PUSH(&s->states, item));
 }
 
 CG_API cg_node *cg_scan_index(cg_scan *s)

@@ -6,6 +6,7 @@
  *   after     a sum over steps of A'B is one product of the stacked A and B after the loop; a sum of what is stacked anyhow is a sum after it
  */
 #include "core/graph/build.h"
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 #include "core/rewrite/rewrite.h"
 
@@ -132,6 +133,7 @@ typedef struct loop {
     cg_scan *s;
     bool *need;                          /* states */
     cg_node_vec body;                    /* nodes that the used outputs need */
+    cg_guards guards;                    /* of these: what only a branch needs stays in it */
     cg_map memo;                         /* body node -> node of the open body */
     cg_map parts;                        /* body node -> index of its part */
     CG_VEC(part) part;
@@ -282,7 +284,7 @@ static void move_before(loop *l)
         if (l->failed)
             return;
         const part q = *part_of(l, n);
-        if (cg__is(n, CG_OP_matmul) && q.seq && q.batched)
+        if (cg__is(n, CG_OP_matmul) && q.seq && q.batched && !cg__guard_of(&l->guards, n))
             put(&l->failed, &l->memo, n, cg__scan_seq(l->s, q.batched, q.back));
     }
 }
@@ -508,6 +510,7 @@ static void rewrite_loop(pass *p, cg_node *old, cg_node *n)
         find_needed(&l);
     if (!l.failed)
         l.failed = !open_loop(&l);
+    l.failed = l.failed || !cg__guards_find(&l.guards, &l.body, l.v.root, l.v.nroots, NULL, 0);
     if (!l.failed)
         move_before(&l);
     if (!l.failed)
@@ -517,6 +520,7 @@ static void rewrite_loop(pass *p, cg_node *old, cg_node *n)
     p->failed |= l.failed;
     cg__free(l.need);
     CG_VEC_FREE(&l.body);
+    cg__guards_free(&l.guards);
     cg__map_free(&l.memo);
     cg__map_free(&l.parts);
     CG_VEC_FREE(&l.part);
