@@ -116,6 +116,7 @@ CG_API void cg_graph_free(cg_graph *g);                       /* and its nodes; 
 CG_API const cg_error *cg_graph_error(const cg_graph *g);     /* the first; NULL: none */
 CG_API int cg_graph_error_count(const cg_graph *g);
 CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i);      /* the first is 0; 16 are kept, NULL: no more */
+CG_API cg_node *cg_graph_fail(cg_graph *g, cg_status code, const char *text);     /* what a builder of one's own has to say; NULL, for it to return */
 CG_API void cg_graph_clear_error(cg_graph *g);                /* forgets them; what was built stays, and building goes on */
 CG_API int cg_graph_verify(const cg_graph *g);                /* what ir.h promises holds; for tests */
 
@@ -510,16 +511,58 @@ CG_API cg_array *cg_net_array(const cg_net *n, int i);        /* its value; the 
 CG_API cg_array *cg_net_find(const cg_net *n, const char *name);     /* or NULL */
 CG_API int64_t cg_net_size(const cg_net *n);                  /* trained numbers */
 
+/* Recurrent cells by ONNX's formulas, over x (steps, batch, in), in any float dtype. W is (directions, gates hidden, in) and R (directions,
+ * gates hidden, hidden), the gates in ONNX's order: RNN one, GRU z r h, LSTM i o f c. The number of steps and the batch may be CG_ANY.
+ * y (steps, directions, batch, hidden) is h after each step, h (directions, batch, hidden) after the last one of each sequence, so is c.
+ * Who does not want one of them gives NULL. */
+typedef enum { CG_RNN, CG_GRU, CG_LSTM } cg_cell;
+typedef enum { CG_FORWARD, CG_REVERSE, CG_BIDIRECTIONAL } cg_direction;      /* of both, the forward one is the first */
+typedef enum {                            /* alpha and beta are taken as they stand */
+    CG_ACT_DEFAULT,                       /* the cell's: tanh; sigmoid for gates */
+    CG_ACT_TANH, CG_ACT_SIGMOID, CG_ACT_RELU, CG_ACT_SOFTSIGN, CG_ACT_SOFTPLUS,
+    CG_ACT_AFFINE,                        /* alpha x + beta */
+    CG_ACT_LEAKY_RELU,                    /* alpha x where x < 0 */
+    CG_ACT_ELU,                           /* alpha (e^x - 1) where x < 0 */
+    CG_ACT_THRESHOLDED_RELU,              /* x where x > alpha, else 0 */
+    CG_ACT_SCALED_TANH,                   /* alpha tanh(beta x) */
+    CG_ACT_HARD_SIGMOID                   /* alpha x + beta within 0..1 */
+} cg_act;
+typedef struct cg_activation { cg_act kind; double alpha, beta; cg_node *(*function)(cg_node *x); } cg_activation;      /* a function goes before the kind */
+typedef struct cg_recurrent {
+    size_t struct_size;
+    cg_direction direction;
+    cg_node *b;                           /* (directions, 2 gates hidden): the bias of W, then that of R */
+    cg_node *lengths;                     /* (batch) integers: the steps of each sequence. Behind them y is 0, and x is not looked at */
+    cg_node *h0, *c0;                     /* (directions, batch, hidden); NULL: zeros */
+    cg_node *peepholes;                   /* LSTM: (directions, 3 hidden), of i o f */
+    double clip;                          /* what activations are given stays within -clip..clip; 0: no limit */
+    int linear_before_reset;              /* GRU: the reset gate scales h R + b instead of h */
+    int input_forget;                     /* LSTM: f = 1 - i */
+    int batch_first;                      /* ONNX's layout 1: x (batch, steps, in), y (batch, steps, directions, hidden), states (batch, directions, hidden) */
+    const cg_activation *activations; int nactivations;       /* RNN f; GRU f g; LSTM f g h; for both directions, or for each */
+} cg_recurrent;
+#define CG_RECURRENT(...)   (&(cg_recurrent){ .struct_size = sizeof(cg_recurrent), __VA_ARGS__ })
+#define CG_ACTIVATIONS(...) .activations = (const cg_activation[]){ { 0 }, __VA_ARGS__ } + 1, \
+                            .nactivations = (int)(sizeof((const cg_activation[]){ { 0 }, __VA_ARGS__ }) / sizeof(cg_activation)) - 1
+CG_API int cg_rnn(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h);
+CG_API int cg_gru(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h);
+CG_API int cg_lstm(cg_node *x, cg_node *W, cg_node *R, const cg_recurrent *o, cg_node **y, cg_node **h, cg_node **c);
+
 /* A layer is its parameters and a forward function; own kinds fill the struct themselves. */
 typedef struct cg_layer {
     cg_node *(*forward)(const struct cg_layer *l, cg_node *x);
     cg_node *w, *b;                                           /* dense: (in, out) and (out) */
     cg_node *(*function)(cg_node *x);                         /* activation */
     cg_random random; double rate;                            /* dropout */
+    cg_node *r; cg_cell cell; cg_recurrent recurrent;         /* recurrent, with w and b */
+    int last;                                                 /* recurrent: gives h after the last step alone */
 } cg_layer;
 CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how);   /* x W + b; named name.w, name.b */
 CG_API int cg_layer_function(cg_layer *l, cg_node *(*function)(cg_node *x));      /* cg_relu, cg_tanh, ... */
 CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);           /* as cg_dropout; r is copied */
+/* (steps, batch, in) -> (steps, batch, directions hidden), so layers stack; last, set afterwards: -> (batch, directions hidden). Its parameters
+ * are name.w by how, name.r orthogonal and name.b zeros (an LSTM's f: 1); o, but for b, is copied: what it points to stays the caller's. */
+CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell cell, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o);
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
 
 /* Losses: means over all elements, scalars. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* f32: + - * / sqrt, selects, and bit patterns. Polynomials without a source named here are Taylor's, or interpolate at the
+/* f32: + - * / sqrt, CG_FMA, selects, and bit patterns. Polynomials without a source named here are Taylor's, or interpolate at the
  * Chebyshev nodes of the interval that the comment gives, in 40 digits. A pair hi, lo stands for the unrounded sum hi + lo. */
 //@ cg_abs_f32
 CG_FN float cg_abs_f32(float x) { return cg_from_bits(cg_bits(x) & 0x7fffffffu); }
@@ -46,21 +46,42 @@ CG_FN float cg_scale2_f32(float p, float m)
 /* e^x = (1 + p) 2^n: x = n ln2 + r, p = e^r - 1 = r + r^2 (1/2 + ...) is the result, *m is n + CG_MAGIC. Of NaN p is NaN and m anything. */
 CG_FN float cg_exp_parts_f32(float x, float *m)
 {
-    *m = x * 1.44269504f + CG_MAGIC;
-    const float n = *m - CG_MAGIC, r = (x - n * 0.693145751953125f) - n * 1.42860677e-6f, z = r * r;
-    return r + z * ((0.5f + r * 0.16666577f) + z * ((0.0416665546f + r * 0.00836317905f) + z * 0.00139261836f));
+    *m = CG_FMA(x, 1.44269504f, CG_MAGIC);
+    const float n = *m - CG_MAGIC, r = CG_FMA(n, -1.42860677e-6f, CG_FMA(n, -0.693145751953125f, x));
+    const float q = CG_FMA(CG_FMA(CG_FMA(CG_FMA(0.00139261836f, r, 0.00836317905f), r, 0.0416665546f), r, 0.16666577f), r, 0.5f);
+    return CG_FMA(q, r * r, r);
 }
-//@ cg_exps_f32
-/* e^x 2^k, k small. Beyond the clamps all is infinite or 0; they let NaN through, and are one instruction each. */
-CG_FN float cg_exps_f32(float x, float k)
+//@ cg_exp_range_f32
+/* Beyond these e^x is infinite or 0. NaN goes through. */
+CG_FN float cg_exp_range_f32(float x)
 {
-    const float a = 96.0f < x ? 96.0f : x, b = -110.0f > a ? -110.0f : a;
-    float m;
-    const float p = cg_exp_parts_f32(b, &m);
-    return cg_scale2_f32(1.0f + p, m + k);
+    const float a = 96.0f < x ? 96.0f : x;
+    return -110.0f > a ? -110.0f : a;
 }
 //@ cg_exp_f32
-CG_FN float cg_exp_f32(float x) { return cg_exps_f32(x, 0.0f); }
+CG_FN float cg_exp_f32(float x)
+{
+    float m;
+    const float p = cg_exp_parts_f32(cg_exp_range_f32(x), &m);
+    return cg_scale2_f32(1.0f + p, m);
+}
+//@ cg_exps_f32
+/* e^x 2^k, k small */
+CG_FN float cg_exps_f32(float x, float k)
+{
+    float m;
+    const float p = cg_exp_parts_f32(cg_exp_range_f32(x), &m);
+    return cg_scale2_f32(1.0f + p, m + k);
+}
+//@ cg_exp_neg_f32
+/* e^-|x|, whose 2^n is 2^(n + 64) 2^-64 */
+CG_FN float cg_exp_neg_f32(float x)
+{
+    const float a = cg_from_bits(cg_bits(x) | 0x80000000u), b = -110.0f > a ? -110.0f : a;
+    float m;
+    const float p = cg_exp_parts_f32(b, &m);
+    return (1.0f + p) * cg_exp2i_f32(m, 64u) * 5.42101086e-20f;
+}
 //@ cg_exp2_sum_f32
 /* 2^(hi + lo + k), hi + lo within -160..210 or clamped to it, |k| <= 64 */
 CG_FN float cg_exp2_sum_f32(float hi, float lo, float k)
@@ -68,7 +89,8 @@ CG_FN float cg_exp2_sum_f32(float hi, float lo, float k)
     const float b = 210.0f < hi ? 210.0f : hi, a = -160.0f > b ? -160.0f : b;
     const float m = a + CG_MAGIC, n = m - CG_MAGIC;
     const float r = (a - n) + (a == hi ? lo : 0.0f);
-    const float p = 1.0f + r * (0.69314718f + r * (0.240226507f + r * (0.0555041087f + r * (0.00961812911f + r * (0.00133335581f + r * (0.000154035304f + r * 1.52527338e-5f))))));
+    const float q = CG_FMA(CG_FMA(CG_FMA(1.52527338e-5f, r, 0.000154035304f), r, 0.00133335581f), r, 0.00961812911f);
+    const float p = CG_FMA(CG_FMA(CG_FMA(CG_FMA(q, r, 0.0555041087f), r, 0.240226507f), r, 0.69314718f), r, 1.0f);
     return cg_scale2_f32(p, m + k);
 }
 //@ cg_exp2_f32
@@ -79,7 +101,7 @@ CG_FN float cg_expm1_f32(float x)
 {
     const float b = 89.0f < x ? 89.0f : x, a = -20.0f > b ? -20.0f : b;
     float m;
-    const float p = cg_exp_parts_f32(a, &m), s = cg_exp2i_f32(m, 0xffffffffu), y = 2.0f * (s * p + (s - 0.5f));
+    const float p = cg_exp_parts_f32(a, &m), s = cg_exp2i_f32(m, 0xffffffffu), y = 2.0f * CG_FMA(s, p, s - 0.5f);
     return cg_abs_f32(x) < 5.9604645e-8f ? x : y;
 }
 //@ cg_log_parts_f32
@@ -96,8 +118,8 @@ CG_FN float cg_log_parts_f32(float x, float *f)
 CG_FN float cg_log_mantissa_f32(float f)
 {
     const float s = f / (2.0f + f), z = s * s, h = 0.5f * f * f;
-    const float t = z * (0.666666851f + z * (0.399887577f + z * 0.295809859f));
-    return f - (h - s * (h + t));
+    const float t = z * CG_FMA(CG_FMA(0.295809859f, z, 0.399887577f), z, 0.666666851f);
+    return f - CG_FMA(-s, h + t, h);
 }
 //@ cg_log_special_f32
 /* y, or what every logarithm gives for 0, infinity, NaN and negative x */
@@ -111,21 +133,21 @@ CG_FN float cg_log_f32(float x)
 {
     float f;
     const float e = cg_log_parts_f32(x, &f);
-    return cg_log_special_f32(x, e * 0.693145751953125f + (cg_log_mantissa_f32(f) + e * 1.42860677e-6f));
+    return cg_log_special_f32(x, CG_FMA(e, 0.693145751953125f, CG_FMA(e, 1.42860677e-6f, cg_log_mantissa_f32(f))));
 }
 //@ cg_log2_f32
 CG_FN float cg_log2_f32(float x)
 {
     float n;
     const float e = cg_log_parts_f32(x, &n), m = cg_log_mantissa_f32(n);
-    return cg_log_special_f32(x, e + (m * 1.44269502f + m * 1.92596303e-8f));
+    return cg_log_special_f32(x, e + CG_FMA(m, 1.44269502f, m * 1.92596303e-8f));
 }
 //@ cg_log10_f32
 CG_FN float cg_log10_f32(float x)
 {
     float n;
     const float e = cg_log_parts_f32(x, &n), m = cg_log_mantissa_f32(n);
-    return cg_log_special_f32(x, e * 0.301025390625f + (m * 0.434294492f + (e * 4.60503898e-6f - m * 1.010305e-8f)));
+    return cg_log_special_f32(x, CG_FMA(e, 0.301025390625f, CG_FMA(m, 0.434294492f, CG_FMA(e, 4.60503898e-6f, m * -1.010305e-8f))));
 }
 //@ cg_log1p_f32
 /* 1 + x rounded is u = 2^e (1 + f), and what the rounding lost is added to f. It is halved and 2^-e doubled, for that is a float up to e = 128. */
@@ -134,8 +156,8 @@ CG_FN float cg_log1p_f32(float x)
     const float u = 1.0f + x, lost = x - (u - 1.0f);
     const cg_u32 b = cg_bits(u) - 0x3f3504f3u;
     const float e = (float)((cg_i32)b >> 23), scale = cg_from_bits(0x40000000u - (b & 0xff800000u));
-    const float f = (cg_from_bits((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f) + 0.5f * lost * scale;
-    const float y = e * 0.693145751953125f + (cg_log_mantissa_f32(f) + e * 1.42860677e-6f);
+    const float f = CG_FMA(0.5f * lost, scale, cg_from_bits((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f);
+    const float y = CG_FMA(e, 0.693145751953125f, CG_FMA(e, 1.42860677e-6f, cg_log_mantissa_f32(f)));
     const float small = u == 1.0f ? x : y, r = x < CG_INF ? small : x, edge = x == -1.0f ? -CG_INF : CG_NAN_F32;
     return x > -1.0f ? r : edge;
 }
@@ -145,7 +167,7 @@ CG_FN float cg_tanh_f32(float x)
 {
     const float a = cg_abs_f32(x), b = 10.0f < a ? 10.0f : a;
     float m;
-    const float p = cg_exp_parts_f32(b + b, &m), s = cg_exp2i_f32(m, 0u), e = s * p + (s - 1.0f);
+    const float p = cg_exp_parts_f32(b + b, &m), s = cg_exp2i_f32(m, 0u), e = CG_FMA(s, p, s - 1.0f);
     return cg_from_bits(cg_bits(e / (e + 2.0f)) | (cg_bits(x) & 0x80000000u));
 }
 //@ cg_sinh_f32

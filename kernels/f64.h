@@ -13,6 +13,7 @@ CG_FN double cg_round_f64(double x) { return rint(x); }
 CG_FN double cg_fmod_f64(double a, double b) { return fmod(a, b); }
 CG_FN double cg_nextafter_f64(double a, double b) { return nextafter(a, b); }
 CG_FN double cg_exp_f64(double x) { return exp(x); }
+CG_FN double cg_exp_neg_f64(double x) { return exp(-fabs(x)); }
 CG_FN double cg_exp2_f64(double x) { return exp2(x); }
 CG_FN double cg_expm1_f64(double x) { return expm1(x); }
 CG_FN double cg_log_f64(double x) { return log(x); }

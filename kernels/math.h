@@ -2,7 +2,8 @@
 /* The scalar functions of elemwise.def, one text for C11 and OpenCL C 1.2: cg_<name>_<compute dtype>.
  *
  * f32.h       f32 from + - * / sqrt and bit patterns alone, with selects and no branches, so that gcc and LLVM vectorise
- *             them and every device gives the same bits. No fma(): without the instruction it is a slow call.
+ *             them and every device gives the same bits. CG_FMA(a, b, c) is a b + c rounded once, the same everywhere: an instruction, or
+ *             four times the work where there is none.
  * f64.h       f64: libm, the built-ins of OpenCL
  * real.h      one text for f32 and f64
  * special_*.h special functions, where libm and OpenCL 1.2 have none, or f32 needs its own
@@ -21,6 +22,7 @@
 #define cg_from_bits(u) as_float(u)
 #define CG_F(name) name
 #define CG_LGAMMA(x) lgamma(x)
+#define CG_FMA(a, b, c) fma(a, b, c)
 typedef int cg_i32; typedef uint cg_u32; typedef long cg_i64; typedef ulong cg_u64;
 #else
 #include <math.h>
@@ -34,6 +36,24 @@ CG_FN float cg_from_bits(cg_u32 u) { float x; memcpy(&x, &u, 4); return x; }
 CG_FN double cg_lgamma_r(double x) { int sign; return lgamma_r(x, &sign); }      /* lgamma writes a global */
 #define CG_F(name) name##f
 #define CG_LGAMMA(x) cg_lgamma_r(x)
+#if defined __FMA__ || defined __ARM_FEATURE_FMA || defined __FP_FAST_FMAF
+#define CG_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+/* The product is exact in f64. The sum is rounded to odd there (what it lost is nonzero: its last bit becomes 1), so that rounding to f32 sees
+ * on which side of a tie it lay (S. Boldo, G. Melquiond: Emulation of a FMA and correctly rounded sums). */
+CG_FN float cg_fma_by_f64(float a, float b, float c)
+{
+    const double p = (double)a * (double)b, d = (double)c, s = p + d, t = s - p, lost = (p - (s - t)) + (d - t);
+    const cg_u64 away = (lost > 0) == (s > 0) ? 1 : (cg_u64)-1;
+    cg_u64 u;
+    memcpy(&u, &s, 8);
+    u += (lost > 0 || lost < 0) && !(u & 1) ? away : 0;
+    double odd;
+    memcpy(&odd, &u, 8);
+    return (float)odd;
+}
+#define CG_FMA(a, b, c) cg_fma_by_f64(a, b, c)
+#endif
 #endif
 #define CG_INF INFINITY
 #define CG_INF_F64 ((double)INFINITY)

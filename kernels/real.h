@@ -65,11 +65,11 @@ CG_FN T M(rad2deg)(T x) { return x * K(57.295779513082323); }
 //@ sigmoid
 CG_FN T M(sigmoid)(T x)
 {
-    const T e = M(exp)(-M(abs)(x)), d = K(1.0) + e;
+    const T e = M(exp_neg)(x), d = K(1.0) + e;
     return (x < 0 ? e : K(1.0)) / d;
 }
 //@ softplus
-CG_FN T M(softplus)(T x) { return (x > 0 || x != x ? x : K(0.0)) + M(log1p)(M(exp)(-M(abs)(x))); }
+CG_FN T M(softplus)(T x) { return (x > 0 || x != x ? x : K(0.0)) + M(log1p)(M(exp_neg)(x)); }
 //@ silu
 CG_FN T M(silu)(T x) { return x * M(sigmoid)(x); }
 //@ mish

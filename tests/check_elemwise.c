@@ -602,6 +602,11 @@ START_TEST(every_device_gives_the_same_bits_as_cpu)
 }
 END_TEST
 
+static bool equal_bits(const void *x, const void *y, cg_dtype d)
+{
+    return memcmp(x, y, cg_dtype_bytes(d)) == 0 || (isnan(cg__load_f64(x, d)) && isnan(cg__load_f64(y, d)));
+}
+
 static void gives_the_bits_of_baseline(const cg_vec *vec)
 {
     for (int t = 0; t < CG_LEN(compute_types); t++) {
@@ -617,7 +622,7 @@ static void gives_the_bits_of_baseline(const cg_vec *vec)
             vec->elem[e][d](y, cg_array_data(in[0]), cg_array_data(in[1]), cg_array_data(in[2]), RANDOM);
             for (int i = 0; i < RANDOM; i++) {
                 const char *p = (const char *)x + (size_t)i * bytes, *q = (const char *)y + (size_t)i * bytes;
-                ck_assert_msg(memcmp(p, q, bytes) == 0 || (isnan(cg__load_f64(p, d)) && isnan(cg__load_f64(q, d))), "%s of %s: element %d is %.17g by baseline, %.17g by %s",
+                ck_assert_msg(equal_bits(p, q, d), "%s of %s: element %d is %.17g by baseline, %.17g by %s",
                               cg__elems[e].name, cg_dtype_name(d), i, cg__load_f64(p, d), cg__load_f64(q, d), vec->name);
             }
         }
@@ -625,10 +630,40 @@ static void gives_the_bits_of_baseline(const cg_vec *vec)
     }
 }
 
+static void a_pair_is_its_operations(const cg_vec *vec, const cg_vec_pair *p, cg_dtype d, cg_array **in)
+{
+    const void *a = cg_array_data(in[0]), *b = cg_array_data(in[1]), *c = cg_array_data(in[2]);
+    double t[RANDOM] = { 0 }, one_by_one[RANDOM] = { 0 }, at_once[RANDOM] = { 0 };
+    vec->elem[p->inner][d](t, a, b, NULL, RANDOM);
+    vec->elem[p->outer][d](one_by_one, p->side ? c : t, p->side ? (const void *)t : c, NULL, RANDOM);
+    (d == CG_F32 ? p->f32 : p->f64)(at_once, a, b, c, RANDOM);
+    for (int i = 0; i < RANDOM; i++) {
+        const char *x = (const char *)one_by_one + (size_t)i * cg_dtype_bytes(d), *y = (const char *)at_once + (size_t)i * cg_dtype_bytes(d);
+        ck_assert_msg(equal_bits(x, y, d), "%s of %s of %s by %s: element %d is %.17g, at once %.17g", cg__elems[p->outer].name, cg__elems[p->inner].name,
+                      cg_dtype_name(d), vec->name, i, cg__load_f64(x, d), cg__load_f64(y, d));
+    }
+}
+
+START_TEST(two_operations_in_one_pass_give_the_same_bits)
+{
+    const cg_vec *vecs[] = { &cg__vec_baseline, cg__cpu_vec() };
+    int n = 0;
+    for (int t = 0; t < 2; t++) {
+        cg_array *in[3];
+        random_operands(compute_types[t], in);
+        for (int v = 0; v < CG_LEN(vecs); v++)
+            for (const cg_vec_pair *p = vecs[v]->pairs; p->f32; p++, n++)
+                a_pair_is_its_operations(vecs[v], p, compute_types[t], in);
+        free_arrays(in, 3);
+    }
+    ck_assert_int_eq(n, 6 * 7 * 4);
+}
+END_TEST
+
 START_TEST(every_build_of_the_rows_gives_the_same_bits)
 {
 #ifdef CG_HAVE_AVX2
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         gives_the_bits_of_baseline(&cg__vec_avx2);
 #endif
     gives_the_bits_of_baseline(cg__cpu_vec());
@@ -640,5 +675,6 @@ int main(void)
     return RUN_TESTS("elemwise", every_row_has_golden_values, values_are_numpys, values_in_f64_are_scipys, integers_wrap_and_are_defined_everywhere,
                      claimed_dtypes_work_and_others_are_refused, bools_add_by_or_and_multiply_by_and, empty_scalar_and_strided_operands,
                      declared_algebra_holds, derivatives_are_differences_and_so_are_theirs, derivatives_at_kinks_are_the_stated_ones,
-                     every_device_gives_the_same_bits_as_cpu, every_build_of_the_rows_gives_the_same_bits);
+                     every_device_gives_the_same_bits_as_cpu, every_build_of_the_rows_gives_the_same_bits,
+                     two_operations_in_one_pass_give_the_same_bits);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What is known of a LOOP before its sizes: in which order its values are computed, and which register each has.
+/* What is known of a LOOP before its sizes: which function computes a value, in which order, and which register each has.
  *
  * Values that are computed once a block share registers: one is free again behind the last use of its value, so a long chain stays in L1.
  * Values of levels 0 and 1 of a staged loop, and reductions, keep theirs.
@@ -82,8 +82,8 @@ static void note_uses(maker *m, const cg_cpu_list *list)
 {
     for (int i = 0; i < list->n; i++)
         for (int k = 0; k < 3; k++)
-            if (m->l->vals[list->at[i]].a[k] >= 0)
-                m->last[m->l->vals[list->at[i]].a[k]] = i;
+            if (m->c->in[list->at[i]][k] >= 0)
+                m->last[m->c->in[list->at[i]][k]] = i;
 }
 
 /* Registers for the values of a list that `ours` names, each given back behind its last use; an operation never writes over its operands. */
@@ -93,13 +93,13 @@ static void assign(maker *m, const cg_cpu_list *list, const bool *ours, short *r
     note_uses(m, list);
     for (int i = 0; i < list->n; i++) {
         const int v = list->at[i];
-        const cg_val *x = &m->l->vals[v];
-        if (ours[v] && x->kind != CG_V_STORE)
+        const short *in = m->c->in[v];
+        if (ours[v] && m->l->vals[v].kind != CG_V_STORE)
             reg[v] = take(m);
         for (int k = 0; k < 3; k++) {
-            const bool again = (k > 0 && x->a[k] == x->a[0]) || (k > 1 && x->a[k] == x->a[1]);
-            if (x->a[k] >= 0 && !again && ours[x->a[k]] && m->last[x->a[k]] == i && m->nfree < CG_VALS_MAX)
-                m->free[m->nfree++] = reg[x->a[k]];
+            const bool again = (k > 0 && in[k] == in[0]) || (k > 1 && in[k] == in[1]);
+            if (in[k] >= 0 && !again && ours[in[k]] && m->last[in[k]] == i && m->nfree < CG_VALS_MAX)
+                m->free[m->nfree++] = reg[in[k]];
         }
     }
     m->nfree = 0;
@@ -160,24 +160,26 @@ static int block_width(const maker *m)
 }
 
 /* Whether the values before v are all that read this load. */
-static bool read_before(const cg_loop *l, int load, int v)
+static bool read_before(const maker *m, int load, int v)
 {
+    const cg_loop *l = m->l;
     bool yes = true;
     for (int k = v; k < l->nvals; k++)
         for (int i = 0; i < 3; i++)
-            yes &= l->vals[k].a[i] != load;
+            yes &= m->c->in[k][i] != load;
     for (int k = 0; k < l->noperands; k++)
         yes &= l->operands[k].gather != load;
     return yes;
 }
 
 /* Whether the value that a store stores may be computed where it goes: what the loop reads of that array, it has read at that place by then. */
-static bool is_free(const cg_loop *l, const cg_val *store)
+static bool is_free(const maker *m, const cg_val *store)
 {
+    const cg_loop *l = m->l;
     bool yes = true;
     for (int v = 0; v < l->nvals && yes; v++)
         if (l->vals[v].kind == CG_V_LOAD && l->operands[l->vals[v].operand].slot == l->operands[store->operand].slot)
-            yes = l->naxes == l->nouter && l->vals[v].operand == store->operand && read_before(l, v, store->a[0]);
+            yes = l->naxes == l->nouter && l->vals[v].operand == store->operand && read_before(m, v, store->a[0]);
     return yes;
 }
 
@@ -190,7 +192,7 @@ static void find_direct(maker *m)
     for (int v = 0; v < l->nvals; v++) {
         const cg_val *x = &l->vals[v], *from = x->kind == CG_V_STORE ? &l->vals[x->a[0]] : NULL;
         if (from && from->kind == CG_V_ELEM && from->level > 0 && from->level == x->level && from->dtype == x->dtype &&
-            cg__dtypes[x->dtype].compute == x->dtype && is_free(l, x))
+            cg__dtypes[x->dtype].compute == x->dtype && is_free(m, x))
             m->c->direct[x->a[0]] = (short)v;
     }
 }
@@ -203,6 +205,60 @@ static cg_vec_fn *plain_function(const maker *m, const cg_vec *vec, int v)
         return NULL;
     const cg_dtype of = m->l->vals[x->a[cg__elems[x->op].res == CG_RES_BC ? 1 : 0]].dtype;
     return vec->elem[x->op][cg__dtypes[of].compute];
+}
+
+/* ---- pairs: two cheap operations in one pass */
+
+/* How many values, gathers and reductions among them, read v. */
+static int readers(const cg_loop *l, int v)
+{
+    int n = 0;
+    for (int k = 0; k < l->nvals; k++)
+        for (int i = 0; i < 3; i++)
+            n += l->vals[k].a[i] == v;
+    for (int k = 0; k < l->noperands; k++)
+        n += l->operands[k].gather == v;
+    return n;
+}
+
+static const cg_vec_pair *pair_of(const cg_vec *vec, int inner, int outer, int side)
+{
+    const cg_vec_pair *p = vec->pairs;
+    while (p->f32 && !((int)p->inner == inner && (int)p->outer == outer && p->side == side))
+        p++;
+    return p->f32 ? p : NULL;
+}
+
+/* Takes the operation that makes operand `side` of v, and that only v reads, into v's own. */
+static bool join_pair(maker *m, const cg_vec *vec, int v, int side)
+{
+    const cg_val *x = &m->l->vals[v], *y = &m->l->vals[x->a[side]];
+    const bool fits = y->kind == CG_V_ELEM && y->dtype == x->dtype && y->level == x->level && (y->level == 2 || y->stage == x->stage) &&
+                      m->c->plain[x->a[side]] && m->c->in[x->a[side]][2] < 0 && readers(m->l, x->a[side]) == 1;
+    const cg_vec_pair *p = fits ? pair_of(vec, y->op, x->op, side) : NULL;
+    if (!p)
+        return false;
+    const int other = x->a[1 - side] >= 0 ? x->a[1 - side] : y->a[0];
+    short *in = m->c->in[v];
+    in[0] = (short)y->a[0];
+    in[1] = (short)(y->a[1] >= 0 ? y->a[1] : y->a[0]);
+    in[2] = (short)other;
+    m->c->plain[v] = x->dtype == CG_F32 ? p->f32 : p->f64;
+    m->c->hidden[x->a[side]] = true;
+    return true;
+}
+
+/* Of two that could be taken in, the later one: its result would wait for less time. */
+static void find_pairs(maker *m, const cg_vec *vec)
+{
+    for (int v = 0; v < m->l->nvals; v++) {
+        const cg_val *x = &m->l->vals[v];
+        if (x->kind != CG_V_ELEM || !m->c->plain[v] || x->level == 0 || (x->dtype != CG_F32 && x->dtype != CG_F64))
+            continue;
+        const int later = x->a[1] > x->a[0];
+        if (!join_pair(m, vec, v, later) && x->a[1] >= 0 && x->a[1] != x->a[0])
+            join_pair(m, vec, v, 1 - later);
+    }
 }
 
 /* ---- the two ways to run */
@@ -256,6 +312,7 @@ const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_vec *vec, const cg_plan *p
         c->divides = room(&m, (size_t)l->nvals * sizeof *c->divides);
         c->hot = room(&m, (size_t)l->nvals * sizeof *c->hot);
         c->hidden = room(&m, (size_t)l->nvals * sizeof *c->hidden);
+        c->in = room(&m, (size_t)l->nvals * sizeof *c->in);
         c->plain = room(&m, (size_t)l->nvals * sizeof *c->plain);
         c->stage = room(&m, (size_t)c->nstages * sizeof *c->stage);
     }
@@ -265,10 +322,13 @@ const cg_cpu_code *cg__cpu_code(cg_arena *a, const cg_vec *vec, const cg_plan *p
         c->steady[v] = !varies(&m, v);
         c->divides[v] = cg__loop_divides(p, l, v);
         c->plain[v] = plain_function(&m, vec, v);
+        for (int k = 0; k < 3; k++)
+            c->in[v][k] = (short)l->vals[v].a[k];
         once[v] = !is_whole(&m, v);
         own[v] = once[v] || (c->has_inner && l->vals[v].level == 1);
     }
     if (!m.failed) {
+        find_pairs(&m, vec);
         c->width = block_width(&m);
         c->once = list_of(&m, once);
         assign_own(&m, own);

@@ -19,7 +19,7 @@ const cg_vec *cg__cpu_vec(void)
 #ifdef CG_HAVE_AVX2
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
         return &cg__vec_avx512;
-    if (__builtin_cpu_supports("avx2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &cg__vec_avx2;
 #endif
     return &cg__vec_baseline;

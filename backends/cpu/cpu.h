@@ -14,9 +14,12 @@
 /* A block of points fills half a register; rows fill it, so that more of them fit a block whole. */
 enum { CG_REG_BYTES = 8192, CG_REG_ROOM = CG_REG_BYTES + 64, CG_VALS_MAX = CG_LOOP_OPS * 4 };       /* 64: registers do not share cache sets */
 typedef void cg_vec_fn(void *out, const void *a, const void *b, const void *c, int n);
+/* Two operations in one pass: `outer` of c and of what `inner` makes of a and b, which is its operand `side`. What an operation lacks may be any array. */
+typedef struct cg_vec_pair { cg_elem inner, outer; int side; cg_vec_fn *f32, *f64; } cg_vec_pair;
 typedef struct cg_vec {
     const char *name;
     cg_vec_fn *elem[CG_EL_COUNT][CG_DTYPE_COUNT];                        /* by compute type of the operands; NULL: not defined */
+    const cg_vec_pair *pairs;                                            /* up to one without functions */
     void (*convert)(void *out, cg_dtype to, const void *in, cg_dtype from, int n);       /* between compute types, `to` narrowed */
     void (*load)(void *out, const void *in, cg_dtype d, int64_t stride, int n);          /* memory to compute type */
     bool (*any_zero)(const void *in, cg_dtype compute, int n);           /* of integers */
@@ -48,8 +51,9 @@ typedef struct cg_cpu_code {
     short *reg, *spread;                 /* by value: its register; the one that holds it repeated over the columns, or -1 */
     short *direct;                       /* by value: the store whose memory it may be computed in, or -1 */
     bool *steady;                        /* by value: the same along the last outer axis */
+    short (*in)[3];                      /* by value: the values that its function takes, or -1: its operands, or those of two operations in one */
     short *hot;                          /* by value: a row's place that it asks for, true at that column only; or -1 */
-    bool *hidden;                        /* by value: columns' places that nothing else asks for, which are never counted */
+    bool *hidden;                        /* by value: never computed by itself: places that only hot values ask for, inner operations of pairs */
     bool *divides;                       /* by value: integers, by what may be 0 */
     cg_vec_fn **plain;                   /* by value: the function of an operation after which nothing is left to do; NULL: there is none */
 } cg_cpu_code;

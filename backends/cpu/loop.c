@@ -84,7 +84,7 @@ static void elem(cg_cpu_block *b, int v, void *out, int count, bool inside)
         return;
     }
     for (int k = 0; k < 3; k++)
-        in[k] = x->a[k] < 0 ? NULL : cg__cpu_operand(b, x->a[k], inside);
+        in[k] = b->c->in[v][k] < 0 ? NULL : cg__cpu_operand(b, b->c->in[v][k], inside);
     if (b->c->plain[v]) {
         b->c->plain[v](out, in[0], in[1], in[2], count);
         return;

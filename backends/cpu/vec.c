@@ -40,6 +40,8 @@
 #define SFX u64
 #include "backends/cpu/vec_rows.h"
 
+#include "backends/cpu/vec_pairs.h"
+
 /* ---- conversions */
 
 #include "backends/cpu/vec_casts.h"
@@ -231,5 +233,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .stream = stream, .lanes = lanes_, .fold = fold_, .rows = rows_,
+    .pairs = pairs, .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .stream = stream, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };

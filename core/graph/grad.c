@@ -183,12 +183,12 @@ static int ask(walk *w, cg_node *n, cg_node **gout)
     return rc;
 }
 
-/* Node n, whose gradient is complete, hands it on. */
+/* Node n, whose gradient is complete, hands it on. What an arg is made of are its sizes. */
 static int step(walk *w, cg_node *n)
 {
     void *here = w->grads[n->id];
     cg_node *gout = here;
-    if (!here || !cg__nvalues(n) || (w->marks[n->id] & (WANTED | CONSTANT)) != WANTED)
+    if (!here || !cg__nvalues(n) || cg__is(n, CG_OP_arg) || (w->marks[n->id] & (WANTED | CONSTANT)) != WANTED)
         return CG_OK;
     return cg__is(n, CG_OP_get) ? add_to_tuple(w, n) : ask(w, n, n->nouts ? here : &gout);
 }

@@ -53,6 +53,12 @@ CG_API const cg_error *cg_graph_error_at(const cg_graph *g, int i)
     return i <= g->nmore ? &g->more[i - 1] : NULL;
 }
 
+CG_API cg_node *cg_graph_fail(cg_graph *g, cg_status code, const char *text)
+{
+    CG_BUILDER(g);
+    return g && text ? cg__graph_fail(g, code, "%s", text) : NULL;
+}
+
 CG_API void cg_graph_clear_error(cg_graph *g)
 {
     if (!g)

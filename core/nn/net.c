@@ -99,6 +99,14 @@ CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int6
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value)
+{
+    if (is_new(n, name))
+        return add(n, name, value, true);
+    cg_array_free(value);
+    return NULL;
+}
+
 CG_API int cg_net_count(const cg_net *n) { return n->vars.n; }
 CG_API const char *cg_net_name(const cg_net *n, int i) { return i >= 0 && i < n->vars.n ? n->vars.at[i].name : NULL; }
 CG_API cg_array *cg_net_array(const cg_net *n, int i) { return i >= 0 && i < n->vars.n ? n->vars.at[i].value : NULL; }

@@ -22,6 +22,7 @@ static inline uint64_t cg__nn_bits(uint64_t *state)
     return z ^ z >> 31;
 }
 
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value);      /* a trained variable; takes value over */
 int cg__nn_fail(cg_status code, const char *fmt, ...) CG_PRINTF(2, 3);      /* the thread's last error; returns code */
 
 #endif

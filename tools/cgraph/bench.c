@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "tools/cgraph/cgraph.h"
 
-enum { MINIBATCHES = 8, MAX_LAYERS = 4, MAX_ARRAYS = 4 * MAX_LAYERS + 4, MAX_UPDATES = 4 * MAX_LAYERS };
+enum { MINIBATCHES = 8, MAX_LAYERS = 4, MAX_PARAMS = 2 * MAX_LAYERS, MAX_ARRAYS = 2 * MAX_PARAMS + 4 };
 
 typedef struct bench {
     cg_graph *g;
@@ -81,33 +81,74 @@ static int compile(bench *b, cg_node *const *in, int nin, cg_node *out, const cg
     return b->f ? 0 : failed("bench");
 }
 
-/* dims[0] - dims[1] - ..., relu between, softmax cross-entropy at the end; v = 0.9 v + g, p = p - 0.01 v. */
+/* One step of SGD with momentum as a function of i: v = 0.9 v + g, p = p - 0.01 v. */
+static int compile_training(bench *b, cg_node *i, cg_node *loss, cg_node *const *p, int n)
+{
+    cg_node *g[MAX_PARAMS], **places[MAX_PARAMS] = { NULL };
+    cg_update to[2 * MAX_PARAMS];
+    for (int k = 0; k < n; k++)
+        places[k] = &g[k];
+    cg_grad(loss, p, n, places, n);
+    for (int k = 0; k < n; k++) {
+        const int64_t shape[2] = { cg_node_dim(p[k], 0), cg_node_dim(p[k], 1) };
+        cg_node *v = shared(b, "v", CG_F32, shape, cg_node_rank(p[k])), *v1 = cg_add(cg_scale(v, 0.9), g[k]);
+        to[2 * k] = (cg_update){ v, v1 };
+        to[2 * k + 1] = (cg_update){ p[k], cg_sub(p[k], cg_scale(v1, 0.01)) };
+    }
+    return compile(b, &i, 1, loss, to, 2 * n);
+}
+
+/* Rows i * n to (i + 1) * n of a. */
+static cg_node *part(cg_node *a, cg_node *i, int64_t n)
+{
+    cg_node *size = cg_scalar(cg_node_graph(a), CG_I64, (double)n), *from = cg_mul(i, size);
+    return cg_slice(a, 0, from, cg_add(from, size), 1);
+}
+
+static cg_node *loss_of(cg_node *logits, cg_node *classes) { return cg_mean(cg_cross_entropy(logits, classes), CG_REDUCE()); }
+
+/* dims[0] - dims[1] - ..., relu between, softmax cross-entropy at the end. */
 static int build_net(bench *b, const workload *w)
 {
     const int64_t rows = MINIBATCHES * w->batch, x_shape[2] = { rows, w->dims[0] };
-    cg_node *p[2 * MAX_LAYERS], *g[2 * MAX_LAYERS], **places[2 * MAX_LAYERS];
-    cg_update to[MAX_UPDATES];
-    cg_node *i = cg_input(b->g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(b->g, CG_I64, (double)w->batch);
-    cg_node *from = cg_mul(i, size), *end = cg_add(from, size);
-    cg_node *x = cg_slice(normal(b, "X", x_shape, 2, 1), 0, from, end, 1);
-    cg_node *y = cg_slice(classes(b, "Y", rows, w->dims[w->layers]), 0, from, end, 1);
+    cg_node *p[MAX_PARAMS], *i = cg_input(b->g, "i", CG_I64, CG_SHAPE());
+    cg_node *x = part(normal(b, "X", x_shape, 2, 1), i, w->batch), *y = part(classes(b, "Y", rows, w->dims[w->layers]), i, w->batch);
     for (int k = 0; k < w->layers; k++) {
         p[2 * k] = normal(b, "W", w->dims + k, 2, 1 / sqrt((double)w->dims[k]));
         p[2 * k + 1] = shared(b, "b", CG_F32, w->dims + k + 1, 1);
         x = cg_add(cg_matmul(x, p[2 * k]), p[2 * k + 1]);
         x = k + 1 < w->layers ? cg_relu(x) : x;
     }
-    cg_node *loss = cg_mean(cg_cross_entropy(x, y), CG_REDUCE());
-    const int n = 2 * w->layers;
-    for (int k = 0; k < n; k++)
-        places[k] = &g[k];
-    cg_grad(loss, p, n, places, n);
-    for (int k = 0; k < n; k++) {
-        cg_node *v = shared(b, "v", CG_F32, k % 2 ? w->dims + k / 2 + 1 : w->dims + k / 2, 2 - k % 2), *v1 = cg_add(cg_scale(v, 0.9), g[k]);
-        to[2 * k] = (cg_update){ v, v1 };
-        to[2 * k + 1] = (cg_update){ p[k], cg_sub(p[k], cg_scale(v1, 0.01)) };
-    }
-    return compile(b, &i, 1, loss, to, 2 * n);
+    return compile_training(b, i, loss_of(x, y), p, 2 * w->layers);
+}
+
+/* The last h of an LSTM from zeros over x (steps, batch, in), its gates i f o g side by side: x W + h U + b. */
+static cg_node *lstm(cg_node *x, cg_node *W, cg_node *U, cg_node *bias)
+{
+    cg_node *zeros = cg_full(cg_scalar(cg_node_graph(x), CG_F32, 0), CG_NODES(cg_dim(x, 1), cg_dim(U, 0))), *last = NULL, *i, *f, *o, *g;
+    cg_scan *s = cg_scan_begin(cg_node_graph(x), CG_SCAN());
+    cg_node *xt = cg_scan_seq(s, x), *h = cg_scan_state(s, zeros), *c = cg_scan_state(s, zeros);
+    cg_node *of_x = cg_matmul(xt, W), *of_h = cg_matmul(h, U);
+    cg_split(cg_add(cg_add(of_x, of_h), bias), 1, CG_OUT(&i, &f, &o, &g));
+    cg_node *kept = cg_mul(cg_sigmoid(f), c), *c1 = cg_add(kept, cg_mul(cg_sigmoid(i), cg_tanh(g))), *h1 = cg_mul(cg_sigmoid(o), cg_tanh(c1));
+    cg_scan_next(s, h, h1);
+    cg_scan_next(s, c, c1);
+    cg_scan_out(s, h1, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    return last;
+}
+
+/* steps - in - hidden - classes; the sequences of a minibatch lie side by side, step by step. */
+static int build_lstm(bench *b, const workload *w)
+{
+    const int64_t steps = w->dims[0], in = w->dims[1], hidden = w->dims[2], gates = 4 * hidden, out = w->dims[3];
+    const int64_t x_shape[4] = { MINIBATCHES, steps, w->batch, in }, shapes[3][2] = { { in, gates }, { hidden, gates }, { hidden, out } };
+    cg_node *i = cg_input(b->g, "i", CG_I64, CG_SHAPE()), *X = part(normal(b, "X", x_shape, 4, 1), i, 1);
+    cg_node *x = cg_reshape(X, CG_SHAPE(steps, w->batch, in)), *y = part(classes(b, "Y", MINIBATCHES * w->batch, out), i, w->batch);
+    cg_node *W = normal(b, "W", shapes[0], 2, 1 / sqrt((double)in)), *U = normal(b, "U", shapes[1], 2, 1 / sqrt((double)hidden));
+    cg_node *bias = shared(b, "b", CG_F32, &gates, 1), *V = normal(b, "V", shapes[2], 2, 1 / sqrt((double)hidden)), *c = shared(b, "c", CG_F32, &out, 1);
+    cg_node *logits = cg_add(cg_matmul(lstm(x, W, U, bias), V), c);
+    return compile_training(b, i, loss_of(logits, y), (cg_node *const[]){ W, U, bias, V, c }, 5);
 }
 
 static int build_chain(bench *b, const workload *w)
@@ -121,7 +162,7 @@ static int build_softmax(bench *b, const workload *w)
 {
     const int64_t shape[2] = { w->batch, w->dims[0] };
     cg_node *x = normal(b, "x", shape, 2, 1), *y = classes(b, "y", w->batch, w->dims[0]), *dx = NULL;
-    cg_grad(cg_mean(cg_cross_entropy(x, y), CG_REDUCE()), CG_NODES(x), CG_OUT(&dx));
+    cg_grad(loss_of(x, y), CG_NODES(x), CG_OUT(&dx));
     return compile(b, NULL, 0, dx, NULL, 0);
 }
 
@@ -129,6 +170,7 @@ static const workload workloads[] = {
     { "logreg", 128, build_net, 1, { 784, 10 } },
     { "mlp-small", 64, build_net, 3, { 64, 128, 64, 10 } },
     { "mlp-large", 256, build_net, 3, { 784, 1024, 1024, 10 } },
+    { "lstm", 32, build_lstm, 3, { 50, 64, 256, 10 } },
     { "chain", 4 << 20, build_chain, 0, { 0 } },
     { "softmax", 4096, build_softmax, 0, { 1000 } },
 };
@@ -218,7 +260,7 @@ static int run(const workload *w, double length)
 
 static const char help[] =
     "usage: cgraph bench WORKLOAD [--seconds S]\n"
-    "  WORKLOAD       logreg mlp-small mlp-large chain softmax, as in tools/bench/peers.py\n"
+    "  WORKLOAD       logreg mlp-small mlp-large lstm chain softmax, as in tools/bench/peers.py\n"
     "  --seconds S    how long to measure, default 3\n"
     "Prints: cg-DEVICE WORKLOAD R steps/s R samples/s first T s   (first: from the start of the process to the first\n"
     "finished step, without the making of data)\n";

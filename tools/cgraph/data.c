@@ -35,6 +35,7 @@ static int convert(dataset *d, cg_array *x, cg_array *y, float *largest)
 {
     const int64_t n = cg_array_count(y), count = cg_array_count(x), shape[2] = { n, count / n };
     const unsigned char *pixels = cg_array_data(x), *labels = cg_array_data(y);
+    d->rows = cg_array_shape(x)[1];
     d->x = cg_array_new(CG_F32, shape, 2, NULL);
     d->y = cg_array_new(CG_I64, shape, 1, NULL);
     if (!d->x || !d->y)
@@ -84,8 +85,8 @@ int data_hold_out(dataset *d, dataset *held, double part, uint64_t seed)
         return EXIT_FAILED;
     }
     cg_permutation(rows, n, seed, 0);                    /* epochs count from 1, so no epoch has this order */
-    dataset kept = { cg_array_rows(d->x, rows, n - away), cg_array_rows(d->y, rows, n - away) };
-    *held = (dataset){ cg_array_rows(d->x, rows + n - away, away), cg_array_rows(d->y, rows + n - away, away) };
+    dataset kept = { cg_array_rows(d->x, rows, n - away), cg_array_rows(d->y, rows, n - away), d->rows };
+    *held = (dataset){ cg_array_rows(d->x, rows + n - away, away), cg_array_rows(d->y, rows + n - away, away), d->rows };
     free(rows);
     data_free(d);
     *d = kept;

@@ -5,7 +5,7 @@
 
 #include "core/cg.h"
 
-typedef struct dataset { cg_array *x, *y; } dataset;     /* (n, features) f32 from 0 to 1, (n) i64 */
+typedef struct dataset { cg_array *x, *y; int64_t rows; } dataset;     /* (n, features) f32 from 0 to 1, (n) i64; features are so many rows of an image */
 
 /* The files DIR/PREFIX-images-idx3-ubyte[.gz] and DIR/PREFIX-labels-idx1-ubyte[.gz]; prefix is train or t10k. Values are
  * divided by *largest; 0: by the largest one, which then stands there. Says on stderr what is wrong; 0 or an exit code. */

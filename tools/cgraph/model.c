@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The models by name: dense layers with relu between them, from the features to the classes; no hidden layer is logistic regression. */
+/* The models by name: dense layers with relu between them, from the features to the classes; no hidden layer is logistic regression. Before
+ * them there may be an LSTM, which reads an image row by row and hands its last state on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,10 @@
 #include "tools/cgraph/model.h"
 
 enum { HIDDEN = 4 };
-static const struct { const char *name; int hidden; int64_t width[HIDDEN]; } models[] = {
-    { "logreg", 0, { 0 } },
-    { "mlp", 2, { 256, 128 } },
+static const struct { const char *name; int64_t units; int hidden; int64_t width[HIDDEN]; } models[] = {
+    { "logreg", 0, 0, { 0 } },
+    { "mlp", 0, 2, { 256, 128 } },
+    { "lstm", 128, 0, { 0 } },
 };
 enum { MODELS = sizeof models / sizeof models[0] };
 
@@ -21,7 +23,7 @@ static int index_of(const char *name)
     return -1;
 }
 
-const char *model_names(void) { return "logreg, mlp"; }
+const char *model_names(void) { return "logreg, mlp, lstm"; }
 int model_known(const char *name) { return index_of(name) >= 0; }
 const char *optimizer_names(void) { return "sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad"; }
 
@@ -35,22 +37,36 @@ int optimizer_known(const char *name, cg_optimizer_kind *out)
 }
 
 /* Layers of one model; n stays 0 when one could not be made. */
-typedef struct layers { cg_layer at[2 * HIDDEN + 1]; int n; } layers;
+typedef struct layers { cg_layer at[2 * HIDDEN + 2]; int n; int64_t rows; } layers;       /* rows: what the first one reads one after the other; 0: all at once */
 
-static int make_layers(layers *l, model *m, int kind, int64_t features, int64_t classes)
+static int make_lstm(layers *l, model *m, int64_t units, const dataset *data)
+{
+    l->rows = data->rows;
+    const int rc = cg_layer_recurrent(l->at, m->net, "lstm", CG_LSTM, cg_array_shape(data->x)[1] / l->rows, units, CG_INIT_GLOROT_UNIFORM, CG_RECURRENT(.batch_first = 1));
+    l->at[0].last = 1;
+    return rc;
+}
+
+static int make_layers(layers *l, model *m, int kind, const dataset *data, int64_t classes)
 {
     const int hidden = models[kind].hidden;
-    int n = 0, rc = CG_OK;
+    const int64_t units = models[kind].units, features = units ? units : cg_array_shape(data->x)[1];
+    int n = units > 0, rc = units ? make_lstm(l, m, units, data) : CG_OK;
     for (int k = 0; k <= hidden && rc == CG_OK; k++) {
         const int64_t in = k ? models[kind].width[k - 1] : features, out = k < hidden ? models[kind].width[k] : classes;
         char name[24];
         snprintf(name, sizeof name, "dense%d", k + 1);
-        rc = cg_layer_dense(&l->at[n++], m->net, name, in, out, hidden ? k < hidden ? CG_INIT_HE_UNIFORM : CG_INIT_GLOROT_UNIFORM : CG_INIT_ZEROS);
+        rc = cg_layer_dense(&l->at[n++], m->net, name, in, out, hidden ? k < hidden ? CG_INIT_HE_UNIFORM : CG_INIT_GLOROT_UNIFORM : units ? CG_INIT_GLOROT_UNIFORM : CG_INIT_ZEROS);
         if (k < hidden && rc == CG_OK)
             rc = cg_layer_function(&l->at[n++], cg_relu);
     }
     l->n = rc == CG_OK ? n : 0;
     return rc;
+}
+
+static cg_node *logits_of(const layers *l, cg_node *x)
+{
+    return cg_forward(l->at, l->n, l->rows ? cg_reshape(x, CG_SHAPE(CG_ANY, l->rows, cg_node_dim(x, 1) / l->rows)) : x);
 }
 
 static int compile_step(model *m, const layers *l, const dataset *data, const training *t)
@@ -60,7 +76,7 @@ static int compile_step(model *m, const layers *l, const dataset *data, const tr
     cg_node *i = cg_input(g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(g, CG_I64, (double)t->batch);
     cg_node *from = cg_mul(i, size), *rows = cg_slice(order, 0, from, cg_add(from, size), 1);
     cg_node *x = cg_name(cg_take(X, rows), "x"), *y = cg_name(cg_take(Y, rows), "y");
-    cg_node *loss = cg_name(cg_cross_entropy_loss(cg_forward(l->at, l->n, x), y), "loss");
+    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y), "loss");
     if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = t->optimizer, .rate = t->rate)) < 0 || cg_net_set_rate(m->net, t->rate) < 0)
         return -1;
     int n;
@@ -71,7 +87,7 @@ static int compile_step(model *m, const layers *l, const dataset *data, const tr
 
 static int compile_prediction(model *m, const layers *l, int64_t features)
 {
-    cg_node *in = cg_input(m->g, "images", CG_F32, CG_SHAPE(CG_ANY, features)), *logits = cg_forward(l->at, l->n, in);
+    cg_node *in = cg_input(m->g, "images", CG_F32, CG_SHAPE(CG_ANY, features)), *logits = logits_of(l, in);
     m->predict = cg_compile(m->g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(logits, CG_REDUCE(CG_OVER(1))))));
     return m->predict ? 0 : -1;
 }
@@ -82,7 +98,7 @@ int model_build(model *m, const char *name, const dataset *data, int64_t classes
     layers l = { .n = 0 };
     *m = (model){ .how = *t, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL) };
     m->net = m->g ? cg_net_new(m->g, t->seed) : NULL;
-    const int made = m->net && m->order && make_layers(&l, m, index_of(name), features, classes) == CG_OK;
+    const int made = m->net && m->order && make_layers(&l, m, index_of(name), data, classes) == CG_OK;
     return made && !compile_step(m, &l, data, t) && !compile_prediction(m, &l, features) ? 0 : failed(name);
 }
 

@@ -168,7 +168,7 @@ static char *show_file(const options *o)
 static char *show_model(const options *o)
 {
     const int64_t shape[2] = { 128, 784 };
-    dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL) };
+    dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL), 28 };
     model m = { 0 };
     const int rc = d.x && d.y ? model_build(&m, o->what, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
     char *text = rc ? NULL : show_function(m.step, o);
@@ -182,7 +182,7 @@ static char *show_model(const options *o)
 /* ---- the command */
 
 static const char help[] =
-    "usage: cgraph show (logreg | mlp | FILE.cg) [option...]\n"
+    "usage: cgraph show (logreg | mlp | lstm | FILE.cg) [option...]\n"
     "       cgraph show --rules [-o F]\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"

@@ -206,7 +206,7 @@ static int train(const options *o)
 
 static const char help[] =
     "usage: cgraph train MODEL [option...]\n"
-    "  MODEL           mlp (256 and 128 hidden units, relu) or logreg\n"
+    "  MODEL           mlp (256 and 128 hidden units, relu), logreg, or lstm (128 units, which read an image row by row)\n"
     "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg)\n"
     "  --epochs N      default 20\n"
     "  --batch N       default 64\n"
