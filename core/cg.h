@@ -434,6 +434,30 @@ typedef struct cg_grad_spec {
 /* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
 CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 
+/* ---- Operations of your own ---------------------------------------------------------------------------------- */
+
+/* A graph as one operation, with a name and, if it is told, a gradient by hand:
+ *     static int log1pexp_grad(const cg_own_call *c, cg_node **in_grad) { in_grad[0] = cg_mul(c->grad[0], cg_sigmoid(c->in[0])); return 0; }
+ *     cg_own_op *log1pexp = cg_op_from_graph(CG_NODES(x), CG_NODES(cg_log(cg_add(cg_exp(x), cg_weak(g, 1)))), CG_OWN(.name = "log1pexp", .grad = log1pexp_grad));
+ *     cg_apply(log1pexp, CG_NODES(h), CG_OUT(&y));
+ * cg_print writes (log1pexp h), and cg_read of the same graph takes it; messages call it so. A function that is compiled sees what it is made of,
+ * so rewriting and fusion go through it. The gradient by hand is what cg_grad uses, also for gradients of gradients. */
+typedef struct cg_own_op cg_own_op;                           /* its graph's */
+typedef struct cg_own_call { cg_node *const *in; int nin; cg_node *const *out, *const *grad; int nout; void *user; } cg_own_call;     /* grad: of each output */
+typedef struct cg_own_spec {
+    size_t struct_size;
+    const char *name;                                         /* of an operation that the graph does not have yet */
+    /* NULL: as its graph gives it. Sets in_grad[k], of the type of in[k]; where it stays NULL, it is as the graph gives it. A negative status: failed. */
+    int (*grad)(const cg_own_call *c, cg_node **in_grad);
+    void *user;
+} cg_own_spec;
+#define CG_OWN(...) (&(cg_own_spec){ .struct_size = sizeof(cg_own_spec), __VA_ARGS__ })
+/* The outputs as a function of the inputs, which are any different nodes that are no constants; what else the outputs use is part of the
+ * operation. With .grad no other float variable may be. */
+CG_API cg_own_op *cg_op_from_graph(cg_node *const *inputs, int ninputs, cg_node *const *outputs, int noutputs, const cg_own_spec *o);
+/* Outputs for args in the place of the inputs: of their dtypes and shapes (sizes that were CG_ANY may be others). */
+CG_API int cg_apply(const cg_own_op *op, cg_node *const *args, int nargs, cg_node **const *out, int nout);
+
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 
 typedef struct cg_update { cg_node *var, *value; } cg_update;

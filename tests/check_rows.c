@@ -69,10 +69,10 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "std", "(std x :axis [0])", ANY, 0 },
 };
 
-/* What text does not make (inputs), and what two sizes of a call are. */
+/* What text does not make (inputs, operations of the caller's own), and what two sizes of a call are. */
 static bool claimed(const char *op)
 {
-    bool found = strcmp(op, "broadcast_dim") == 0 || strcmp(op, "input") == 0 || strcmp(op, "shared") == 0;
+    bool found = strcmp(op, "broadcast_dim") == 0 || strcmp(op, "input") == 0 || strcmp(op, "shared") == 0 || strcmp(op, "own") == 0;
     for (int i = 0; i < CG_LEN(claims); i++)
         found = found || strcmp(claims[i].op, op) == 0;
     return found;

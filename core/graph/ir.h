@@ -95,6 +95,7 @@ struct cg_graph {
     int count;
     int loops;                   /* nodes that have a body */
     int branches;                /* ifelse nodes */
+    CG_VEC(cg_own_op *) owns;    /* own.h: the caller's own operations */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */
     cg_error error;              /* the first, sticky */

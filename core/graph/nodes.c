@@ -26,6 +26,7 @@ CG_API void cg_graph_free(cg_graph *g)
     cg__map_free(&g->defaults);
     cg__sites_free(&g->sites);
     CG_VEC_FREE(&g->scopes);
+    CG_VEC_FREE(&g->owns);
     cg__arena_free(&g->arena);
     cg__free(g);
 }

@@ -59,7 +59,7 @@ static cg_node *make_arg(cg_graph *g, int64_t index, const cg_type *t)
     return cg__node(g, CG_OP_arg, in, nin, (cg_attr[]){ { 1, &index }, { 1, &dtype }, { t->rank, shape } });
 }
 
-static cg_node *placeholder(cg_graph *g, const cg_type *t)
+cg_node *cg__placeholder(cg_graph *g, const cg_type *t)
 {
     return make_arg(g, ((int64_t)1 << 32) + (int64_t)++g->uids, t);
 }
@@ -126,7 +126,7 @@ cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
             return s->seqs.at[i].place;
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
-    const cg_scan_item item = { .outer = x, .back = back, .place = placeholder(s->g, &t) };
+    const cg_scan_item item = { .outer = x, .back = back, .place = cg__placeholder(s->g, &t) };
     return entered(s, item.place, item.place && CG_PUSH(&s->seqs, item));
 }
 
@@ -142,7 +142,7 @@ CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
     if (!usable(s, init, "state"))
         return NULL;
     init = init->type.weak ? cg_cast(init, CG_F32) : init;
-    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s->g, &init->type) : NULL };
+    const cg_scan_item item = { .outer = init, .place = init ? cg__placeholder(s->g, &init->type) : NULL };
     return entered(s, item.place, item.place && CG_PUSH(&s->states, item));
 }
 
@@ -150,7 +150,7 @@ CG_API cg_node *cg_scan_index(cg_scan *s)
 {
     CG_BUILDER(s ? s->g : NULL);
     if (s && !s->step)
-        s->step = placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
+        s->step = cg__placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
 }
 
