@@ -339,12 +339,13 @@ CG_API cg_node *cg_shape(cg_node *a);                                           
 CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value);
 CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d);         /* a new last axis: 1 at the class, else 0; only 0 for a class out of range */
 
-/* Random numbers: Philox4x32-10 of the key `seed` and the counter (element / 4, call, draw), so the same bits on every device and with
+/* Random numbers: word element % 4 of Philox4x32-10 of the key `seed` and the counter (element / 4, call + draw 2^40), so the same bits on every device and with
  * every number of threads. call is an i64 scalar below 2^40; a shared variable that each call adds 1 to gives other numbers at each call:
  *     cg_node *call = cg_shared(g, "call", zero), *mask = cg_bernoulli(CG_RANDOM(call, 42), 0.5, dims, 2);
  *     ... CG_UPDATES({ call, cg_add(call, cg_weak(g, 1)) })
- * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. In a loop, make the
- * step part of call. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
+ * Each builder call is another draw and never merges with one before; a node that is used twice is one draw. A draw
+ * in the body of a loop is one for all its steps, of which step t has row t: there element counts from t times the number of elements (in loops within
+ * loops t counts the inner steps of all outer ones), so each step draws anew, and again the same where a gradient repeats it. Nothing has a gradient here but the operand of dropout. Sizes are i64 scalar nodes. */
 typedef struct cg_random { cg_node *call; int64_t seed; } cg_random;
 #define CG_RANDOM(...) (&(cg_random){ __VA_ARGS__ })
 CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank);                 /* u32 */
@@ -360,8 +361,21 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
 #define CG_WINDOWS(...) (&(cg_windows){ .struct_size = sizeof(cg_windows), __VA_ARGS__ })
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
-CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0; out of range fails the call */
-CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* a, and src added to a[rows], in the order of rows; src broadcasts */
+CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
+CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis);               /* a[:, rows, :]: the shape of rows stands for the axis */
+/* a, where a part is replaced by y or increased by it. y has a's dtype and stretches to the part; no array is changed, but the new value of a
+ * variable is written into its buffer, so an update costs what it writes: { W, cg_inc_rows(W, rows, y, 0) }. A part is a slice:
+ *     cg_set_slice(a, CG_CUTS({ .axis = 0, .start = i, .stop = j }, { .axis = 1, .step = -1 }), y)      a[i:j, ::-1] = y
+ * with bounds as in cg_slice, or rows of one axis as in cg_take_axis. Of equal rows the last one stays, or they add up in the order of rows; a gradient of
+ * y is that of the part, and 0 for rows that were written over. */
+typedef struct cg_cut { int axis; cg_node *start, *stop; int64_t step; } cg_cut;       /* NULL: to the end of the axis; step 0: 1 */
+#define CG_CUTS(...) (const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ } + 1, \
+                     (int)(sizeof((const cg_cut[]){ { 0, 0, 0, 0 }, __VA_ARGS__ }) / sizeof(cg_cut)) - 1
+CG_API cg_node *cg_set_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_inc_slice(cg_node *a, const cg_cut *cuts, int n, cg_node *y);
+CG_API cg_node *cg_set_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_inc_rows(cg_node *a, cg_node *rows, cg_node *y, int axis);
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);         /* cg_inc_rows along axis 0 */
 
 /* ---- Linear algebra and nets ------------------------------------------------------------------------------ */
 
@@ -381,10 +395,17 @@ CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c)
  *     cg_scan_end(s, CG_OUT(&hs));
  * Everything else that the body uses is captured by itself. Errors are sticky, as those of builders. */
 typedef struct cg_scan cg_scan;
+typedef enum {
+    CG_SAVE_EXPENSIVE,            /* besides the states what is not computed in passing: products, reductions */
+    CG_SAVE_STATES                /* the states; all else is computed again, step by step */
+} cg_scan_save;
 typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+    cg_scan_save save;            /* what a gradient may keep of each step */
+    int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
+                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {
@@ -395,6 +416,9 @@ typedef enum {
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+/* A state that is a shared variable: it begins as the variable's value (as the loops before left it) and what it is at the end becomes the default
+ * update of the variable. In a loop within a loop it is such a state of both. Asked for again, it is the same node. */
+CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var);
 CG_API cg_node *cg_scan_index(cg_scan *s);                              /* t = 0, 1, ..., an i64 scalar */
 CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once a state; of the same dtype and shape */
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);

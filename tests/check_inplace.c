@@ -32,6 +32,26 @@ static cg_node *product_with_old(nodes x) { return cg_matmul(x[A], cg_reshape(x[
 static cg_node *product_with_new(nodes x) { return cg_matmul(sgd(x), cg_reshape(x[V], CG_SHAPE(3, 1))); }
 static cg_node *change(nodes x) { return cg_matmul(cg_sub(plus_b(x), x[A]), cg_reshape(x[V], CG_SHAPE(3, 1))); }
 static cg_node *read_flipped(nodes x) { return cg_add(cg_flip(sgd(x), 1), cg_flip(x[A], 1)); }
+static cg_node *rows_of(cg_node *a, int64_t from, int64_t to) { return cg_slice(a, 0, cg_scalar(cg_node_graph(a), CG_I64, (double)from), cg_scalar(cg_node_graph(a), CG_I64, (double)to), 1); }
+static cg_node *rolled(nodes x) { return cg_concatenate(CG_NODES(rows_of(x[A], 1, 2), rows_of(x[B], 0, 1)), 0); }
+static cg_node *second_replaced(nodes x) { return cg_concatenate(CG_NODES(rows_of(x[A], 0, 1), rows_of(x[B], 0, 1)), 0); }
+static cg_node *index_of(nodes x, int64_t i, int64_t k) { return cg_constant(cg_node_graph(x[A]), CG_I64, CG_SHAPE(2), (const int64_t[]){ i, k }); }
+static cg_node *row_set(nodes x) { return cg_set_slice(x[A], CG_CUTS({ .axis = 0, .start = cg_scalar(cg_node_graph(x[A]), CG_I64, 1) }), x[V]); }
+static cg_node *columns_increased(nodes x) { return cg_inc_slice(x[A], CG_CUTS({ .axis = 1, .step = -2 }), rows_of(cg_transpose(x[B], NULL, 0), 0, 2)); }
+static cg_node *increased_by_others(nodes x) { return cg_inc_slice(x[A], CG_CUTS({ .axis = 1, .stop = cg_scalar(cg_node_graph(x[A]), CG_I64, 2) }), cg_slice(x[A], 1, cg_scalar(cg_node_graph(x[A]), CG_I64, 1), NULL, 1)); }
+static cg_node *rows_added(nodes x) { return cg_inc_rows(x[A], index_of(x, 1, -1), x[B], 0); }
+static cg_node *columns_set(nodes x) { return cg_set_rows(x[A], index_of(x, 2, 0), cg_slice(x[B], 1, NULL, cg_scalar(cg_node_graph(x[A]), CG_I64, 2), 1), 1); }
+static cg_node *set_and_added(nodes x) { return cg_inc_rows(columns_set(x), index_of(x, 0, 1), x[V], 0); }
+static cg_node *rows_decayed(nodes x) { return cg_inc_rows(cg_scale(x[A], 0.5), index_of(x, 0, 0), x[B], 0); }
+static cg_node *rows_of_old(nodes x) { return cg_inc_rows(x[A], index_of(x, 1, 0), x[A], 0); }
+static cg_node *three(nodes x) { return cg_constant(cg_node_graph(x[A]), CG_I64, CG_SHAPE(3), (const int64_t[]){ 1, 0, 1 }); }
+static cg_node *picked(nodes x) { return cg_sum(cg_mul(cg_take(x[A], three(x)), x[V]), CG_REDUCE(CG_OVER(1))); }
+static cg_node *by_picked(nodes x)
+{
+    cg_node *d = NULL;
+    ck_assert_int_eq(cg_grad(cg_sum(cg_square(picked(x)), CG_REDUCE()), CG_NODES(x[A]), CG_OUT(&d)), CG_OK);
+    return cg_sub(x[A], cg_scale(d, 0.01));
+}
 
 static const row rows[] = {
     { "a product is added to the variable: no step but the product", sgd, NULL, NULL, 1, 1 },
@@ -51,6 +71,16 @@ static const row rows[] = {
     { "a product reads the new value", sgd, NULL, product_with_new, 1, 2 },
     { "old and new value are read after the update", plus_b, NULL, change, 1, 2 },
     { "the old value is read with the new one", sgd, NULL, read_flipped, 0, 0 },
+    { "rows move up, and a new one comes in", rolled, NULL, NULL, 0, 2 },
+    { "a row stays, and the other is replaced", second_replaced, NULL, NULL, 1, 1 },
+    { "a row is set: no step but that", row_set, NULL, NULL, 1, 1 },
+    { "columns are increased", columns_increased, NULL, NULL, 1, 1 },
+    { "columns are increased by their neighbours", increased_by_others, NULL, NULL, 0, 2 },
+    { "rows are added by number, after the numbers are checked", rows_added, NULL, NULL, 1, 2 },
+    { "two writes of one variable", set_and_added, NULL, NULL, 1, 0 },
+    { "rows are added to what an elementwise step makes", rows_decayed, NULL, NULL, 1, 3 },
+    { "rows of the old value are added", rows_of_old, NULL, NULL, 0, 3 },
+    { "rows are taken, and changed by a gradient step", by_picked, NULL, picked, 1, 0 },
 };
 
 /* ---- functions */
@@ -185,6 +215,24 @@ START_TEST(values_are_right)
 }
 END_TEST
 
+/* A buffer of the last values: what stays moves to other places, so a part of the new value that is a copy of the old one is not there already. */
+START_TEST(a_rolling_buffer_rolls)
+{
+    cg_graph *g = cg_graph_new();
+    cg_array *w = cg_array_new(CG_F32, CG_SHAPE(5), (const float[]){ 1, 2, 3, 4, 5 }), *v = cg_array_new(CG_F32, CG_SHAPE(2), (const float[]){ 6, 7 });
+    cg_node *W = cg_shared(g, "W", w), *x = cg_input(g, "x", CG_F32, CG_SHAPE(2));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "f", CG_INPUTS(x), CG_UPDATES({ W, cg_concatenate(CG_NODES(rows_of(W, 2, 5), x), 0) })));
+    ck_assert_msg(f && cg_call(f, CG_ARRAYS(v), NULL) == CG_OK, "%s", cg_last_error()->text);
+    same("rolled once", w, (const float[]){ 3, 4, 5, 6, 7 });
+    ck_assert_int_eq(cg_call(f, CG_ARRAYS(v), NULL), CG_OK);
+    same("rolled twice", w, (const float[]){ 5, 6, 7, 6, 7 });
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(w);
+    cg_array_free(v);
+}
+END_TEST
+
 START_TEST(an_input_may_be_the_variable)
 {
     cg_graph *g = cg_graph_new();
@@ -245,6 +293,6 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("inplace", each_update_is_where_it_may_be, values_are_right, an_input_may_be_the_variable, two_nodes_may_be_one_variable,
+    return RUN_TESTS("inplace", each_update_is_where_it_may_be, values_are_right, a_rolling_buffer_rolls, an_input_may_be_the_variable, two_nodes_may_be_one_variable,
                      a_failed_step_leaves_the_variable);
 }

@@ -92,6 +92,9 @@ static double element(cg_array *a, int64_t i)
 
 /* ---- agreement */
 
+/* A factor that is NaN makes all of a scaled sum of rows NaN; where it goes into the rows it stays with them. */
+static bool keeps_to_rows(const cg_rule *r, double old) { return isnan(old) && strcmp(r->name, "mul_rows") == 0; }
+
 static bool same(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
 static bool near(double a, double b, double tol) { return same(a, b) || fabs(a - b) <= tol; }
 static bool is_right(double a, double ref) { return near(a, ref, 40 * EPS * fabs(ref) + 2e-38) || (fabs(ref) > 3.4e38 && isinf(a)); }
@@ -103,7 +106,7 @@ static void check_row(const cg_rule *r, fill_kind kind, cg_array *old, cg_array 
         const double a = element(old, i), b = element(new_, i), e = element(ref, i);
         if (r->exact == CG_EXACT_EXACT)
             ck_assert_msg(same(a, b) && (isnan(a) || signbit(a) == signbit(b)), "%s: element %d is %.9g, was %.9g", r->name, (int)i, b, a);
-        else if (r->exact == CG_EXACT_ULP && kind < FILL_HARD)
+        else if (r->exact == CG_EXACT_ULP && kind < FILL_HARD && !keeps_to_rows(r, a))
             ck_assert_msg(near(a, b, 16 * EPS * (fabs(a) + 20)), "%s: element %d is %.9g, was %.9g", r->name, (int)i, b, a);
         else if (r->exact == CG_EXACT_SAFER && kind != FILL_SPECIAL && isfinite(e) && !(sums && kind == FILL_HUGE)) {
             ck_assert_msg(is_right(b, e) || (sums && fabs(b - e) <= 1000 * EPS) || fabs(b - e) <= 2 * fabs(a - e), "%s: element %d is %.9g, should be %.9g, was %.9g", r->name, (int)i, b, e, a);

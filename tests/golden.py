@@ -151,6 +151,40 @@ with np.errstate(all="ignore"):
     row("(scatter_add x i y)", X, x=X, i=i64(np.zeros(0, np.int64)), y=np.zeros((0, 5)))
     row("(segment_sum x i 4)", added(np.zeros((4, 5)), np.array([3, 0, 3]), X), grad=True, x=X, i=i64(np.array([3, 0, 3])))
     row("(unslice x :start [1 0] :shape [4 9] :step [1 2])", np.pad(np.insert(X, [1, 2, 3, 4], 0, 1), ((1, 0), (0, 0))), grad=True, x=X)
+    # a part replaced or increased: slices, and rows of any axis by integers
+    def put(a, part, y): a = a.copy(); a[part] = y; return a
+    def inc(a, part, y): a = a.copy(); np.add.at(a, part, y); return a
+    def bounds(part):
+        t = lambda v: "none" if v is None else str(v)
+        return " ".join(f":{name} [{' '.join(t(getattr(s, name)) for s in part)}]" for name in ("start", "stop", "step"))
+    A_, SL = slice(None), slice
+    for part in [(SL(1, None), SL(None, 4)), (SL(None, None, -1), SL(-1, 0, -2)), (SL(-2, 9), SL(1, 2)), (A_, SL(None, None, 3)), (A_, A_), (SL(2, 1), A_)]:
+        like = X[part]; some_y = Y.ravel()[:like.size].reshape(like.shape)
+        for name, f in dict(set=put, inc=inc).items():
+            row(f"({name}_slice x y {bounds(part)})", f(X, part, some_y), grad=True, x=X, y=some_y)
+    for name, f in dict(set=put, inc=inc).items():
+        row(f"({name}_slice x 2.5 {bounds((SL(1, 3), SL(0, None, 2)))})", f(X, (SL(1, 3), SL(0, None, 2)), 2.5), grad=True, x=X)
+        row(f"({name}_slice x y {bounds((A_, SL(4, 1, -1)))})", f(X, (A_, SL(4, 1, -1)), COL), grad=True, x=X, y=COL)
+        row(f"({name}_slice x 1 {bounds((SL(0, 1), SL(-1, None)))})", f(INT, (SL(0, 1), SL(-1, None)), 1), x=i64(INT))
+        row(f"({name}_slice (greater x 0) 1 {bounds((SL(0, 2), A_))})", f(X > 0, (SL(0, 2), A_), True), x=X)
+        row(f"({name}_slice x y :start [] :stop [] :step [])", np.array(Y[0, 0] + (X[0, 0] if name == "inc" else 0)), grad=True, x=np.array(X[0, 0]), y=np.array(Y[0, 0]))
+        row(f"({name}_slice x y {bounds((SL(0, 2), A_))})", np.zeros((0, 3)), x=np.zeros((0, 3)), y=np.zeros((1, 3)))
+        for axis, part, like in [(0, (IDX,), X[IDX]), (1, (A_, IDX), X[:, IDX]), (-1, (A_, IJ), X[:, IJ]), (0, (IJ,), X[IJ])]:
+            some_y = np.resize(Y, like.shape) * (1 + np.arange(like.size).reshape(like.shape) % 7)
+            row(f"({name}_rows x i y :axis {axis})", f(X, part, some_y), grad=True, x=X, i=i64(part[-1]), y=some_y)
+        row(f"({name}_rows x i y :axis 1)", f(Q, (A_, IDX), np.resize(Y, (3, 4, 6))), grad=True, x=Q, i=i64(IDX), y=np.resize(Y, (3, 4, 6)))
+        row(f"({name}_rows x i 2 :axis 1)", f(X, (A_, IDX), 2), grad=True, x=X, i=i64(IDX))
+        row(f"({name}_rows x i y :axis 1)", f(X, (A_, IDX), COL), grad=True, x=X, i=i64(IDX), y=COL)
+        row(f"({name}_rows x i y)", f(X, -1, ROW), grad=True, x=X, i=i64(np.array(-1)), y=ROW)
+        row(f"({name}_rows x i y)", f(ROW, IDX, ROW[:4]), grad=True, x=ROW, i=i64(IDX), y=ROW[:4])
+        row(f"({name}_rows x i y)", X, grad=True, x=X, i=i64(np.zeros(0, np.int64)), y=np.zeros((0, 5)))
+        row(f"({name}_rows (zeros_like x) i y)", f(0 * X, IDX, np.resize(Y, (4, 5))), x=X, i=i64(IDX), y=np.resize(Y, (4, 5)))
+        row(f"({name}_rows x i y)", f(INT, [1, 1], 3 * INT), x=i64(INT), i=i64(np.array([1, 1])), y=i64(3 * INT))
+    row("(take x i :axis 1)", X[:, IDX], grad=True, x=X, i=i64(IDX)); row("(take x i :axis -2)", Q[:, IJ], grad=True, x=Q, i=i64(IJ))
+    row("(take x i :axis 1)", X[:, -2], grad=True, x=X, i=i64(np.array(-2))); row("(slice (take x i :axis 2) :start [none 1] :step [none -1])", Q[:, 1::-1, IDX], grad=True, x=Q, i=i64(IDX))
+    row("(sum (mul (take x i) y) :axis [1])", (X[IDX] * ROW).sum(1), grad=True, x=X, i=i64(IDX), y=ROW); row("(max (take x i :axis 1) :axis [0 1])", Q[:, [1, -1]].max((0, 1)), x=Q, i=i64(np.array([1, -1])))
+    row("(sum (take x i) :axis [0])", X[IJ].sum(0), grad=True, x=X, i=i64(IJ))
+    row("(add (reshape (add (dim x :axis 0) 1) :shape [1 1]) i)", INT + 4, x=X, i=i64(INT))
     row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
     row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 

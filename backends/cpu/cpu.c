@@ -226,7 +226,7 @@ static int gemm(const cg_gemm *g, const int64_t *n, const cg_place *place, cg_er
     return CG_OK;
 }
 
-/* ---- scatter-add, in the order of the indices */
+/* ---- rows by number, in the order of the numbers */
 
 static void add_row(char *out, const char *src, cg_dtype d, int64_t cols)
 {
@@ -245,21 +245,44 @@ static void add_row(char *out, const char *src, cg_dtype d, int64_t cols)
     }
 }
 
-static void scatter_add(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place)
+static void row_numbers(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place)
 {
     const cg_kernel *k = &p->steps.at[step].kernel;
-    const cg_dtype t = p->slots.at[k->slots[0]].dtype, ti = p->slots.at[k->slots[1]].dtype;
-    const int64_t rows = n[k->nums[0]], cols = n[k->nums[1]], count = n[k->nums[2]], out = n[k->nums[3]], idx = n[k->nums[4]], src = n[k->nums[5]];
-    if (rows && cols)
-        memset(at(place, k->slots[0], out, t), 0, (size_t)(rows * cols) * cg__dtypes[t].bytes);
+    const cg_dtype t = p->slots.at[k->slots[1]].dtype;
+    const int64_t count = n[k->nums[0]], rows = n[k->nums[1]], idx = n[k->nums[3]];
+    int64_t *out = (int64_t *)(void *)at(place, k->slots[0], n[k->nums[2]], CG_I64);
     for (int64_t i = 0; i < count; i++) {
-        const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, ti), ti);
-        if (r < -rows || r >= rows) {
-            d->failed = d->failed < 0 ? cg__failure(step, 0) : d->failed;
-            continue;
-        }
-        add_row(at(place, k->slots[0], out + (r < 0 ? r + rows : r) * cols, t), at(place, k->slots[2], src + i * cols, t), t, cols);
+        const int64_t r = cg__load_i64(at(place, k->slots[1], idx + i, t), t);
+        const bool good = r >= -rows && r < rows;
+        out[i] = !good ? -1 : r < 0 ? r + rows : r;
+        if (!good && d->failed < 0)
+            d->failed = cg__failure(step, 0);
     }
+}
+
+static void write_rows(const cg_plan *p, const cg_kernel *k, const int64_t *n, const cg_place *place)
+{
+    const cg_dtype t = p->slots.at[k->slots[0]].dtype;
+    const int64_t cols = n[k->nums[0]], count = n[k->nums[1]], rows = n[k->nums[2]], inner = n[k->nums[3]], out = n[k->nums[4]], src = n[k->nums[6]];
+    const int64_t *row = (const int64_t *)(const void *)at(place, k->slots[1], n[k->nums[5]], CG_I64);
+    for (int64_t o = 0; o * inner < cols; o++)
+        for (int64_t i = 0; i < count; i++) {
+            char *to = row[i] < 0 ? NULL : at(place, k->slots[0], out + (o * rows + row[i]) * inner, t);
+            const char *from = at(place, k->slots[2], src + (o * count + i) * inner, t);
+            if (to && k->id == CG_K_ADD_ROWS)
+                add_row(to, from, t, inner);
+            else if (to)
+                memcpy(to, from, (size_t)inner * cg__dtypes[t].bytes);
+        }
+}
+
+static void kernel(cg_cpu *d, const cg_plan *p, int step, const int64_t *n, const cg_place *place)
+{
+    const cg_kernel *k = &p->steps.at[step].kernel;
+    if (k->id == CG_K_ROW_NUMBERS)
+        row_numbers(d, p, step, n, place);
+    else
+        write_rows(p, k, n, place);
 }
 
 /* ---- steps */
@@ -286,7 +309,7 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
         switch (s->kind) {
         case CG_STEP_LOOP: cg__cpu_loop(d, p, x->code[i], i, n, place); break;
         case CG_STEP_GEMM: rc = gemm(&s->gemm, n, place, err); break;
-        case CG_STEP_KERNEL: scatter_add(d, p, i, n, place); break;
+        case CG_STEP_KERNEL: kernel(d, p, i, n, place); break;
         case CG_STEP_COPY: copy(p, &s->copy, n, place); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {

@@ -67,7 +67,7 @@ typedef struct cg_cpu_block {
     const int64_t *n;
     const cg_place *place;
     char *regs;
-    const void *at[CG_VALS_MAX];         /* where each value is: its register, or memory that is as a register would be */
+    const void **at;                     /* where each value is: its register, or memory that is as a register would be */
     int64_t outer, inner;                /* points in all */
     int64_t outer_at, col_at;            /* first outer and inner point of the block */
     int rows, cols;                      /* outer points; inner points taken at once, 1 if there are none or columns are the vector */

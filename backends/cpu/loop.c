@@ -385,6 +385,9 @@ static int run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64_
     const size_t regs = (size_t)(b.c->nregs + 1) * CG_REG_ROOM, accs = (size_t)(b.c->nvals + 1) * 2 * CG_REG_ROOM;
     const totals t = { room + regs, (best *)(void *)(room + regs + accs) };
     const bool whole = fits(b.c, b.inner);
+    const void *at[CG_VALS_MAX];
+    memset(at, 0, (size_t)b.c->nvals * sizeof *at);          /* not all of it: a loop of few values in a loop of many steps is about as short */
+    b.at = at;
     b.regs = room;
     run_once(&b, most_elements(&b, rows));
     for (int64_t k = from; k < to; k++) {

@@ -262,7 +262,7 @@ static span span_of(cg_cpu_block *b, int v)
     if (b->c->columns && x->level == 2)
         seek(&s, b->l->nouter, b->l->naxes, b->col_at);
     if (x->kind == CG_V_LOAD && o->gather >= 0) {
-        s.index = b->at[o->gather];
+        s.index = cg__cpu_operand(b, o->gather, !points);
         s.steady = points && b->c->steady[o->gather];
     }
     return s;

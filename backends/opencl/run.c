@@ -57,7 +57,7 @@ static int64_t number(const launch *a, cg_cl_number q)
     const cg_step *s = &a->p->steps.at[a->step];
     if (!q.base)
         return a->n[q.id];
-    return first_element(a, operand_slot(s, q.id)) + a->n[s->kind == CG_STEP_LOOP ? s->loop.operands[q.id].off : s->kernel.nums[3 + q.id]];
+    return first_element(a, operand_slot(s, q.id)) + a->n[s->kind == CG_STEP_LOOP ? s->loop.operands[q.id].off : s->kernel.nums[s->kernel.nnums - s->kernel.nslots + q.id]];
 }
 
 /* ---- launches */
@@ -157,15 +157,15 @@ static int run_loop(cg_cl *d, const launch *a, cg_error *err)
     return e.outer < 1 ? CG_OK : enqueue(d, a, l->naxes > l->nouter && !l->columns, e.outer, e.work, e.most, err);
 }
 
-static int run_scatter(cg_cl *d, const launch *a, cg_error *err)
+static int run_kernel(cg_cl *d, const launch *a, cg_error *err)
 {
     const cg_cl_text *t = &a->x->at[a->step][0].text;
     const cg_kernel *s = &a->p->steps.at[a->step].kernel;
-    const double rows = (double)a->n[s->nums[0]], cols = (double)a->n[s->nums[1]], count = (double)a->n[s->nums[2]];
-    double most = 0;
+    const double points = (double)a->n[s->nums[0]], second = (double)a->n[s->nums[1]], work = s->id == CG_K_ROW_NUMBERS ? points : points * second;
+    double most = s->id == CG_K_ROW_NUMBERS ? 0 : points * (second + (double)a->n[s->nums[2]]);
     for (int i = 0; i < t->n; i++)
         most += magnitude(number(a, t->num[i]));
-    return cols < 1 ? CG_OK : enqueue(d, a, false, cols, cols * (rows + count), most + cols * (rows + count), err);
+    return work < 1 ? CG_OK : enqueue(d, a, false, points, work, most, err);
 }
 
 static int run_copy(cg_cl *d, const launch *a, cg_error *err)
@@ -206,7 +206,7 @@ static int run_steps(cg_cl *d, launch a, int from, int to, int64_t *n, cg_error 
             i += a.x->group[i] - 1;
             break;
         case CG_STEP_GEMM: rc = cg__cl_gemm(d, a.x->native, &s->gemm, n, a.place, err); break;
-        case CG_STEP_KERNEL: rc = run_scatter(d, &a, err); break;
+        case CG_STEP_KERNEL: rc = run_kernel(d, &a, err); break;
         case CG_STEP_COPY: rc = run_copy(d, &a, err); break;
         case CG_STEP_REPEAT:
             for (int64_t t = 0; t < n[s->repeat.count] && rc == CG_OK; t++) {

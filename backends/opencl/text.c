@@ -116,59 +116,91 @@ static int loop_text(cg_cl_writer *w)
     return rc;
 }
 
-/* ---- SCATTER_ADD: a work-item owns columns, and adds rows in the order of the indices */
+/* ---- KERNEL steps */
 
-static void scatter_body(cg_cl_writer *w, const char *half)
+/* gpu: the work-items stride over the points, so `next` is one further; cpu: each has a chunk, which is cut at multiples of `cut`. */
+static void open_points(cg_cl_writer *w, const char *count, const char *cut)
 {
     const char *I = w->index;
-    if (w->gpu)
-        cg__cl_line(w, "const %s begin = (%s)get_global_id(0), end = n.cols, step = (%s)get_global_size(0);", I, I, I);
-    else {
-        cg__cl_chunk(w, "n.cols");
-        cg__cl_line(w, "const %s step = 1;", I);
+    if (w->gpu) {
+        cg__cl_line(w, "const %s step = (%s)get_global_size(0);", I, I);
+        cg__cl_line(w, "for (%s j = (%s)get_global_id(0); j < %s; j += step) {", I, I, count);
+        w->depth++;
+        cg__cl_line(w, "const %s next = j + 1;", I);
+        return;
     }
-    cg__cl_line(w, "for (%s r = 0; r < n.rows; r++)", I);
-    cg__cl_line(w, "    for (%s j = begin; j < end; j += step)", I);
-    cg__cl_line(w, "        out0[n.out0_at + r * n.cols + j] = 0;");
+    cg__cl_chunk(w, count);
+    cg__cl_line(w, "for (%s j = begin, next; j < end; j = next) {", I);
+    w->depth++;
+    if (cut)
+        cg__cl_line(w, "next = min(end, (j / %s + 1) * %s);", cut, cut);
+    else
+        cg__cl_line(w, "next = j + 1;");
+}
+
+static void numbers_body(cg_cl_writer *w)
+{
+    open_points(w, "n.count", NULL);
+    cg__cl_line(w, "const long index = in0[n.in0_at + j];");
+    cg__cl_line(w, "const bool good = index >= -(long)n.rows && index < (long)n.rows;");
+    cg__cl_line(w, "if (!good)");
+    cg__cl_line(w, "    atomic_min(&status[n.call], (int)n.step);");
+    cg__cl_line(w, "out0[n.out0_at + j] = !good ? -1 : index < 0 ? index + n.rows : index;");
+    cg__cl_close(w);
+}
+
+/* A work-item owns columns, and writes rows in the order of the indices. */
+static void rows_body(cg_cl_writer *w, bool add, cg_dtype d)
+{
+    const char *I = w->index, *half = d == CG_F16 ? "f16" : d == CG_BF16 ? "bf16" : NULL;
+    open_points(w, "n.cols", "n.inner");
+    cg__cl_line(w, "const %s outer = j / n.inner;", I);
     cg__cl_line(w, "for (%s i = 0; i < n.count; i++) {", I);
     w->depth++;
-    cg__cl_line(w, "const long index = in0[n.in0_at + i], row = index < 0 ? index + n.rows : index;");
-    cg__cl_open(w, "if (row < 0 || row >= n.rows) {");
-    cg__cl_line(w, "atomic_min(&status[n.call], (int)n.step);");
-    cg__cl_line(w, "continue;");
-    cg__cl_close(w);
-    cg__cl_line(w, "for (%s j = begin; j < end; j += step) {", I);
-    w->depth++;
-    cg__cl_line(w, "const %s to = n.out0_at + (%s)row * n.cols + j, from = n.in1_at + i * n.cols + j;", I, I);
-    if (half)
-        cg__cl_line(w, "out0[to] = (ushort)cg_store_%s(cg_load_%s(out0[to]) + cg_load_%s(in1[from]));", half, half, half);
+    cg__cl_line(w, "const long row = in0[n.in0_at + i];");
+    cg__cl_line(w, "if (row < 0)");
+    cg__cl_line(w, "    continue;");
+    cg__cl_line(w, "const %s to = n.out0_at + (outer * (n.rows - 1) + (%s)row) * n.inner, from = n.in1_at + (outer * (n.count - 1) + i) * n.inner;", I, I);
+    cg__cl_line(w, "for (%s k = j; k < next; k++)", I);
+    if (add && half)
+        cg__cl_line(w, "    out0[to + k] = (ushort)cg_store_%s(cg_load_%s(out0[to + k]) + cg_load_%s(in1[from + k]));", half, half, half);
     else
-        cg__cl_line(w, "out0[to] += in1[from];");
+        cg__cl_line(w, "    out0[to + k] %s in1[from + k];", !add ? "=" : d == CG_BOOL ? "|=" : "+=");
     cg__cl_close(w);
     cg__cl_close(w);
 }
 
-static int scatter_text(cg_cl_writer *w, const cg_kernel *s)
+static int kernel_text(cg_cl_writer *w, const cg_kernel *s)
 {
-    static const char *const names[] = { "rows", "cols", "count" }, *const pointers[] = { "out0", "in0", "in1" };
-    const cg_dtype d = w->p->slots.at[s->slots[0]].dtype, index = w->p->slots.at[s->slots[1]].dtype;
+    static const struct { const char *name, *head, *numbers[4]; } kernels[CG_KERNEL_COUNT] = {
+        [CG_K_ROW_NUMBERS] = { "row_numbers", "// out0[j] = in0[j], from the start\n", { "count", "rows" } },
+        [CG_K_SET_ROWS] = { "set_rows", "// out0[:, in0[i], :] = in1[:, i, :] in the order of i\n", { "cols", "count", "rows", "inner" } },
+        [CG_K_ADD_ROWS] = { "add_rows", "// out0[:, in0[i], :] += in1[:, i, :] in the order of i\n", { "cols", "count", "rows", "inner" } },
+    };
+    static const char *const pointers[] = { "out0", "in0", "in1" };
+    const bool numbers = s->id == CG_K_ROW_NUMBERS;
+    const int plain = s->nnums - s->nslots;
     pointer at[3];
     cg_strb code = { 0 }, base = { 0 };
-    for (int i = 0; i < 3; i++) {
-        w->k->num[i] = (cg_cl_number){ .id = s->nums[i] };
-        w->k->num[3 + i] = (cg_cl_number){ .base = true, .id = i };
-        snprintf(w->number[i], CG_CL_NAME, "%s", names[i]);
-        snprintf(w->number[3 + i], CG_CL_NAME, "%s_at", pointers[i]);
-        at[i] = (pointer){ cg__dtypes[i == 1 ? index : d].cl_name, pointers[i], i > 0 };
+    for (int i = 0; i < s->nnums; i++) {
+        const bool first = i >= plain;
+        w->k->num[i] = first ? (cg_cl_number){ .base = true, .id = i - plain } : (cg_cl_number){ .id = s->nums[i] };
+        snprintf(w->number[i], CG_CL_NAME, first ? "%s_at" : "%s", first ? pointers[i - plain] : kernels[s->id].numbers[i]);
     }
-    w->k->n = 6;
-    w->k->can_fail = true;
+    for (int i = 0; i < s->nslots; i++)
+        at[i] = (pointer){ cg__dtypes[w->p->slots.at[s->slots[i]].dtype].cl_name, pointers[i], i > 0 };
+    w->k->n = s->nnums;
+    w->k->can_fail = numbers;
     w->out = &code;
     w->depth = 1;
-    scatter_body(w, d == CG_F16 ? "f16" : d == CG_BF16 ? "bf16" : NULL);
-    cg__strb(&base, "scatter_add_%s_%s", cg__dtypes[d].name, cg__dtypes[index].name);
+    const cg_dtype d = w->p->slots.at[s->slots[numbers ? 1 : 0]].dtype;
+    if (numbers)
+        numbers_body(w);
+    else
+        rows_body(w, s->id == CG_K_ADD_ROWS, d);
+    cg__strb(&base, "%s_%s", kernels[s->id].name, cg__dtypes[d].name);
     char *b = cg__strb_take(&base), *c = cg__strb_take(&code);
-    const int rc = b && c ? finish(w, b, "// out0 = 0; out0[in0[i], j] += in1[i, j] in the order of i\n", c, at, 3) : CG_ENOMEM;
+    const int rc = b && c ? finish(w, b, kernels[s->id].head, c, at, s->nslots) : CG_ENOMEM;
     cg__free(b);
     cg__free(c);
     return rc;
@@ -189,7 +221,7 @@ int cg__cl_step_text(const cg_plan *p, const cg_step *s, int group, bool gpu, bo
     *w = (cg_cl_writer){ .p = p, .l = &s->loop, .k = out, .index = wide ? "long" : "int", .gpu = gpu, .group = group };
     out->wide = wide;
     out->n = 0;
-    int rc = loop ? loop_text(w) : scatter_text(w, &s->kernel);
+    int rc = loop ? loop_text(w) : kernel_text(w, &s->kernel);
     if (rc < 0)
         rc = cg__fail(err, CG_ENOMEM, "opencl: no memory for kernel text");
     else if (w->overflow)

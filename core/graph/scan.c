@@ -18,7 +18,8 @@ cg_scan_view cg__scan_view(const cg_node *n)
     const cg_attr *a = n->attr;
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
-                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at };
+                       .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
+                       .save = a[CG_SCAN_A_SAVE].n == 1 ? (cg_scan_save)a[CG_SCAN_A_SAVE].at[0] : CG_SAVE_EXPENSIVE };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
     v.capture = v.init + v.nstate;
@@ -100,12 +101,18 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
         return NULL;
     }
     s->g = g;
+    s->around = g->scan;
+    g->scan = s;
     if (o && o->struct_size != sizeof *o) {
         broken(s, "begin", "the options are not made by CG_SCAN of this version");
         return s;
     }
     s->steps = o ? o->steps : NULL;
     s->back = o && o->backwards;
+    s->save = o ? o->save : CG_SAVE_EXPENSIVE;
+    s->every = o ? o->every : 0;
+    if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
     if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
         broken(s, "begin", "the number of steps is not an integer scalar of this graph");
     else if (s->steps)
@@ -152,6 +159,88 @@ CG_API cg_node *cg_scan_index(cg_scan *s)
     if (s && !s->step)
         s->step = cg__placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
+}
+
+/* ---- draws and shared variables */
+
+/* At least as many as the loop has steps: a number that is the same in every step of the loops around it. */
+static cg_node *most_steps(const cg_scan *s)
+{
+    cg_node *most = s->steps;
+    cg_node_vec nodes = { 0 };
+    for (int i = 0; i < s->seqs.n && !s->steps; i++) {
+        cg_node *rows = cg__dim_node(s->g, s->seqs.at[i].outer->type.dim[0]);
+        most = most ? cg__int(s->g, CG_OP_minimum, most, rows) : rows;
+    }
+    bool fixed = most && cg__reach_values(&most, 1, &nodes);
+    for (int i = 0; i < nodes.n && fixed; i++)
+        fixed = !cg__is(nodes.at[i], CG_OP_arg);
+    CG_VEC_FREE(&nodes);
+    return fixed ? most : cg__const_i64(s->g, (int64_t)1 << 32);
+}
+
+cg_node *cg__scan_row(cg_scan *s)
+{
+    CG_VEC(cg_scan *) loops = { 0 };
+    cg_node *row = NULL;
+    for (cg_scan *at = s; at; at = at->around)
+        if (!CG_PUSH(&loops, at))
+            s->failed = true;
+    for (int i = loops.n - 1; i >= 0 && !s->failed; i--) {
+        cg_node *step = cg_scan_index(loops.at[i]);
+        row = row ? cg__int(s->g, CG_OP_add, cg__int(s->g, CG_OP_mul, row, most_steps(loops.at[i])), step) : step;
+    }
+    CG_VEC_FREE(&loops);
+    return row ? row : cg__graph_fail(s->g, CG_ENOMEM, "cg_scan: no memory");
+}
+
+/* What the variable is where s begins or, while it is open, at this place of its body. */
+static cg_node *value_now(const cg_scan *s, cg_node *var)
+{
+    for (; s; s = s->around)
+        for (int i = 0; i < s->states.n; i++)
+            if (s->states.at[i].shared == var)
+                return s->states.at[i].next ? s->states.at[i].next : s->states.at[i].place;
+    cg_node *update = cg__default_update(var);
+    return update ? update : var;
+}
+
+CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (!usable(s, var, "shared"))
+        return NULL;
+    if (!cg__is(var, CG_OP_shared))
+        return broken(s, "shared", "the node is not a shared variable");
+    for (int i = 0; i < s->states.n; i++)
+        if (s->states.at[i].shared == var)
+            return s->states.at[i].place;
+    if (s->around && !cg_scan_shared(s->around, var))
+        return NULL;
+    cg_node *place = cg_scan_state(s, value_now(s->around, var));
+    if (place)
+        s->states.at[s->states.n - 1].shared = var;
+    return place;
+}
+
+/* A result for each shared variable; a variable that only an inner loop changes is handed on by it. */
+static bool add_shared(cg_scan *s)
+{
+    bool ok = true;
+    for (int i = 0; i < s->states.n && ok; i++)
+        ok = !s->states.at[i].shared || cg__scan_last(s, i) == CG_OK;
+    return ok;
+}
+
+/* The variable's next value: in the body around the loop, or after the call. */
+static bool update_shared(const cg_scan *s, cg_node *var, cg_node *value)
+{
+    for (int i = 0; s->around && i < s->around->states.n; i++)
+        if (s->around->states.at[i].shared == var) {
+            s->around->states.at[i].next = value;
+            return true;
+        }
+    return cg_default_update(var, value) == CG_OK;
 }
 
 static int state_of(const cg_scan *s, const cg_node *place)
@@ -411,7 +500,7 @@ static cg_node *make_scan(closing *c)
 {
     const cg_scan *s = c->s;
     CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) at[6] = { { 0 } };
+    CG_VEC(int64_t) at[CG_MAX_ATTRS] = { { 0 } };
     bool ok = CG_PUSH(&in, s->steps);
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
@@ -426,12 +515,14 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
-    cg_attr attrs[6];
-    for (int k = 0; k < 6; k++)
+    if (s->save)
+        ok = ok && CG_PUSH(&at[CG_SCAN_A_SAVE], (int64_t)s->save);
+    cg_attr attrs[CG_MAX_ATTRS];
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
         attrs[k] = (cg_attr){ at[k].n, at[k].at };
     cg_node *n = ok && !c->failed ? cg__node(c->g, CG_OP_scan, in.at, in.n, attrs) : NULL;
     CG_VEC_FREE(&in);
-    for (int k = 0; k < 6; k++)
+    for (int k = 0; k < CG_MAX_ATTRS; k++)
         CG_VEC_FREE(&at[k]);
     return n;
 }
@@ -498,10 +589,31 @@ void cg__scan_drop(cg_scan *s)
 {
     if (!s)
         return;
+    for (cg_scan **at = &s->g->scan; *at; at = &(*at)->around)
+        if (*at == s) {
+            *at = s->around;
+            break;
+        }
     CG_VEC_FREE(&s->seqs);
     CG_VEC_FREE(&s->states);
     CG_VEC_FREE(&s->results);
     cg__free(s);
+}
+
+/* The outputs of the finished loop, which checkpoints cut into blocks. */
+static bool deliver(const cg_scan *s, cg_node *node, cg_node **const *out, int n)
+{
+    cg_node **value = cg__zalloc((size_t)s->results.n * sizeof *value);
+    bool ok = value && (!s->every || cg__scan_in_blocks(node, s->every, value));
+    for (int i = 0; i < s->results.n && ok && !s->every; i++)
+        ok = (value[i] = cg__get(node, i)) != NULL;
+    for (int i = 0; i < n && ok; i++)
+        *out[i] = value[i];
+    for (int i = 0, at = n; i < s->states.n && ok; i++)
+        if (s->states.at[i].shared)
+            ok = update_shared(s, s->states.at[i].shared, value[at++]);
+    cg__free(value);
+    return ok;
 }
 
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
@@ -513,18 +625,20 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
     if (!s)
         return CG_EINVAL;
     closing c = { .s = s, .g = s->g };
-    if (!s->failed && (n != s->results.n || !n))
-        broken(s, "end", n ? "the places for outputs are not as many as the outputs" : "the loop has no output");
+    if (!s->failed && n != s->results.n)
+        broken(s, "end", "the places for outputs are not as many as the outputs");
+    if (!s->failed && add_shared(s) && !s->results.n)
+        broken(s, "end", "the loop has no output");
     if (!s->failed && settle_steps(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))
             close_all(&c);
         node = !s->failed && !c.failed ? make_scan(&c) : NULL;
     }
+    if (node && !deliver(s, node, out, n))
+        node = NULL;
     if (!node && !s->g->error.code)
         cg__graph_fail(s->g, CG_ENOMEM, "cg_scan_end: no memory");
-    for (int i = 0; i < n && node; i++)
-        *out[i] = cg__get(node, i);
     cg__map_free(&c.inside);
     cg__map_free(&c.memo);
     CG_VEC_FREE(&c.roots);
@@ -538,12 +652,9 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
 
 /* ---- opening a finished loop again */
 
-cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
+bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args)
 {
     const cg_scan_view v = cg__scan_view(n);
-    cg_scan *s = cg_scan_begin(n->graph, &(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), .steps = v.steps });
-    if (!s)
-        return NULL;
     for (int i = 0; i < v.nseq; i++)
         args[i] = cg__scan_seq(s, v.seq[i], v.back[i] != 0);
     for (int i = 0; i < v.nstate; i++)
@@ -551,7 +662,7 @@ cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args)
     for (int i = 0; i < v.ncapture; i++)
         args[v.nseq + v.nstate + i] = v.capture[i];
     args[v.nseq + v.nstate + v.ncapture] = cg_scan_index(s);
-    return s;
+    return !s->failed && args[v.nseq + v.nstate + v.ncapture];
 }
 
 /* Args of the body in the memo: the arg nodes themselves are found among what the roots reach. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Loops as nodes.
  *
- * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...])
+ * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...] :save 0)
  *
  * Step t = 0, 1, ... steps-1 computes the roots of a closed body from args, (arg :index k :dtype d :shape [...]):
  *   k in 0..nseq-1                 row t of sequence k (row steps-1-t if back[k])
@@ -10,6 +10,7 @@
  *   then one                       t itself
  * Root i < nstate is the next value of state i. An output keeps a root: CG_SCAN_ALL stacks its values along a new first axis (row steps-1-t
  * if back), CG_SCAN_LAST is a state after the last step (the init when there is none), CG_SCAN_SUM adds the values up from 0.
+ * A gradient may keep what `save` says (cg_scan_save) of each step.
  * Sequences have exactly `steps` rows. A body is closed, so equal loops are one node, and no rewrite from outside enters one.
  */
 #ifndef CG_SCAN_H
@@ -17,7 +18,7 @@
 
 #include "core/graph/ir.h"
 
-enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS };      /* attributes */
+enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS, CG_SCAN_A_SAVE };      /* attributes */
 
 typedef struct cg_scan_out_row { int64_t keep, root, back; } cg_scan_out_row;
 typedef struct cg_scan_view {            /* the parts of a scan node */
@@ -25,6 +26,7 @@ typedef struct cg_scan_view {            /* the parts of a scan node */
     cg_node *steps, *const *seq, *const *init, *const *capture, *const *root;
     const int64_t *back;
     const cg_scan_out_row *out;
+    cg_scan_save save;
 } cg_scan_view;
 cg_scan_view cg__scan_view(const cg_node *n);
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
@@ -34,12 +36,15 @@ cg_node *cg__scan_source(const cg_scan_view *v, int k);
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
 /* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
-typedef struct cg_scan_item { cg_node *outer, *place, *next; bool back; } cg_scan_item;          /* next: of states */
+typedef struct cg_scan_item { cg_node *outer, *place, *next, *shared; bool back; } cg_scan_item;       /* next: of states; shared: the variable that one is */
 typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    cg_scan *around;                     /* the loop in whose body it is built, or the one that was begun before it */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     bool back;
+    cg_scan_save save;
+    int64_t every;
     CG_VEC(cg_scan_item) seqs;
     CG_VEC(cg_scan_item) states;
     CG_VEC(cg_scan_result) results;
@@ -49,9 +54,12 @@ cg_node *cg__placeholder(cg_graph *g, const cg_type *t);         /* stands for a
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */
+cg_node *cg__scan_row(cg_scan *s);               /* a number of the step that no other step of it and of the loops around it has: for draws */
 int cg__scan_last(cg_scan *s, int state);        /* one more result: state's value after the loop */
-/* A builder for the loop n again, with its sequences and states; args (arg index -> node of the open body) has room for all args. */
-cg_scan *cg__scan_reopen(const cg_node *n, cg_node **args);
+/* n's sequences and states in a loop that is being built; args (arg index -> node of the open body) has room for all args. */
+bool cg__scan_args(cg_scan *s, const cg_node *n, cg_node **args);
+/* scan_blocks.c: the outputs of n, by blocks of `every` steps of which a gradient keeps the states only. */
+bool cg__scan_in_blocks(const cg_node *n, int64_t every, cg_node **out);
 /* roots of n's body (nodes over its args) as they are with args in place; the memo may hold more. */
 bool cg__scan_map_args(const cg_node *n, cg_node *const *args, cg_map *memo);
 

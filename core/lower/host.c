@@ -94,12 +94,11 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
                     ok = cg__lower_kept(L, CG_PUSH(&stack, n->in[i]));
                 }
             }
-        if (ready) {
-            if (at->num == CG_NUM_NONE)
-                at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : apply(L, n, a);
+        if (ready && at->num == CG_NUM_NONE) {
+            at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : apply(L, n, a);
             ok = at->num != CG_NUM_NONE && (!is_quotient(n) || cg__lower_check_divisor(L, n, a[1]) == CG_OK);
-            stack.n--;
         }
+        stack.n -= ready;
     }
     CG_VEC_FREE(&stack);
     const node_info *r = cg__lower_info(L, root);

@@ -113,13 +113,25 @@ static int root_index(const cg_lower *L, const cg_node *n)
     return i ? i->root - 1 : -1;
 }
 
+/* What writes a part of its first operand. */
+static bool is_update(const cg_node *n)
+{
+    return cg__is(n, CG_OP_set_slice) || cg__is(n, CG_OP_inc_slice) || cg__is(n, CG_OP_set_rows) || cg__is(n, CG_OP_inc_rows);
+}
+
+/* The place of n will be that of its first operand: the same array, or one that only n reads and writes on. */
+static bool goes_on(const cg_lower *L, const cg_node *n)
+{
+    return cg__is(n, CG_OP_reshape) || (is_update(n) && is_update(n->in[0]) && cg__lower_info(L, n->in[0])->uses == 1);
+}
+
 /* The first of several roots that are one place has it. */
 static void note_roots(const cg_lower *L)
 {
     for (int i = L->top->nroots; i > 0; i--)
         for (const cg_node *r = L->top->roots[i - 1];; r = r->in[0]) {
             cg__lower_info(L, r)->root = i;
-            if (!cg__is(r, CG_OP_reshape))
+            if (!goes_on(L, r))
                 break;
         }
 }
@@ -165,6 +177,19 @@ bool cg__lower_take(cg_lower *L, const cg_node *n, const cg_node *from)
     return true;
 }
 
+int cg__lower_over(cg_lower *L, const cg_node *n, const cg_node *x)
+{
+    const node_info *i = cg__lower_info(L, x);
+    if (i && i->root && i->slot >= 0 && i->root - 1 == root_index(L, n) && is_update(x)) {
+        cg__lower_alias(L, n, i->slot, i->off);
+        return L->err->code ? (int)L->err->code : CG_OK;
+    }
+    if (cg__lower_take(L, n, x))
+        return CG_OK;
+    const int rc = cg__lower_out(L, n);
+    return rc < 0 ? rc : cg__lower_into(L, x, (cg_target){ cg__lower_slot(L, n), cg__lower_off(L, n), false });
+}
+
 cg_step *cg__lower_step(cg_lower *L, cg_step_kind kind, const cg_node *n)
 {
     const cg_step s = { .kind = kind, .label = n->op->name, .node = n };
@@ -205,7 +230,9 @@ static reading reads(const cg_node *user, int k)
         return cg__scan_reads_dense(user, k) ? READ_DENSE : READ_EMIT;
     if (cg__is(user, CG_OP_reshape))
         return k == 0 ? READ_DENSE : READ_EMIT;
-    return cg__is(user, CG_OP_segment_sum) || ((user->op->props & CG_DENSE) && k == 0) ? READ_WHOLE : READ_EMIT;
+    if (cg__is(user, CG_OP_set_rows) || cg__is(user, CG_OP_inc_rows))
+        return k ? READ_DENSE : READ_EMIT;
+    return (user->op->props & CG_DENSE) && k == 0 ? READ_WHOLE : READ_EMIT;
 }
 
 static void mark_placed(cg_lower *L, const cg_node *n)

@@ -39,13 +39,14 @@ int cg__lower_slot(cg_lower *, const cg_node *n);                /* where the pl
 cg_num cg__lower_off(cg_lower *, const cg_node *n);
 int cg__lower_out(cg_lower *, const cg_node *n);                 /* makes the place of n, or finds it given: a status */
 bool cg__lower_take(cg_lower *, const cg_node *n, const cg_node *from);          /* n is placed where `from` is, if only n reads that and the plan owns it */
+int cg__lower_over(cg_lower *, const cg_node *n, const cg_node *x);               /* makes the place of n, where x is first: x's own if only n reads that */
 void cg__lower_alias(cg_lower *, const cg_node *n, int slot, cg_num off);        /* n is there already */
 int cg__lower_temp(cg_lower *, cg_dtype d, cg_num count, const char *label);     /* an arena slot of no node, or -1 */
 cg_step *cg__lower_step(cg_lower *, cg_step_kind kind, const cg_node *n);        /* appends; valid until the next */
 /* n as offset and strides over a slot, seen through transposes, slices and unit axes; false: only its own slot will do. */
 typedef struct cg_strided { int slot; cg_num off, stride[CG_MAX_RANK]; } cg_strided;
 bool cg__lower_strided(cg_lower *, const cg_node *n, cg_strided *out);
-/* The same for a dense n: its own place, or rows of a placed array. */
+/* The same for a dense n: its own place, or rows of a placed array; a host integer is written to a place. */
 bool cg__lower_dense(cg_lower *, const cg_node *n, int *slot, cg_num *off);
 cg_num cg__slice_first(cg_lower *, const cg_node *n, int axis);  /* first element of a slice along an axis (core/ops/index.c) */
 

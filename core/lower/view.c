@@ -107,6 +107,17 @@ bool cg__lower_strided(cg_lower *L, const cg_node *n, cg_strided *out)
     return true;
 }
 
+/* A host integer has no place until somebody reads it from one. */
+static bool place_number(cg_lower *L, const cg_node *n)
+{
+    const cg_num zero = cg__num_const(L->plan, 0);
+    const int slot = cg__lower_temp(L, n->type.dtype, cg__lower_count(L, &n->type), n->op->name);
+    if (slot < 0 || cg__lower_into(L, n, (cg_target){ slot, zero, false }) < 0)
+        return false;
+    cg__lower_alias(L, n, slot, zero);
+    return true;
+}
+
 bool cg__lower_dense(cg_lower *L, const cg_node *n, int *slot, cg_num *off)
 {
     cg_num at = cg__num_const(L->plan, 0);
@@ -116,6 +127,8 @@ bool cg__lower_dense(cg_lower *L, const cg_node *n, int *slot, cg_num *off)
             row = cg__num(L->plan, CG_N_MUL, row, cg__lower_dim(L, n->type.dim[i]), 0, 0);
         at = cg__num(L->plan, CG_N_ADD, at, cg__num(L->plan, CG_N_MUL, cg__slice_first(L, n, 0), row, 0, 0), 0, 0);
     }
+    if (cg__lower_slot(L, n) < 0 && cg__lower_is_host(L, n) && !place_number(L, n))
+        return false;
     *slot = cg__lower_slot(L, n);
     *off = *slot >= 0 ? cg__num(L->plan, CG_N_ADD, cg__lower_off(L, n), at, 0, 0) : CG_NUM_NONE;
     return *slot >= 0;

@@ -121,16 +121,17 @@ static bool unify(cg_graph *g, cg_op_id op, cg_node **in, int n)
     return ok;
 }
 
-/* A bare number among other operands: an i64 where those count, else f32. */
-static cg_node *plain_operand(cg_graph *g, cg_op_id op, cg_node *in, int i)
+/* A bare number among other operands: an i64 where those count, else f32, if it is not of the dtype of the first. */
+static cg_node *plain_operand(cg_graph *g, cg_op_id op, cg_node *const *in, int i)
 {
     const cg_op *row = &cg__ops[op];
-    const bool counts = (row->props & CG_COUNTS) || (row->nin >= 0 && i >= row->nin);
-    if (!in->type.weak)
-        return in;
-    if (counts && !weak_fits(in, CG_I64))
+    const bool follows = (row->props & CG_FOLLOWS) && i == row->nin - 1, counts = (row->props & CG_COUNTS) || (row->nin >= 0 && i >= row->nin);
+    const cg_dtype d = follows ? in[0]->type.dtype : counts ? CG_I64 : CG_F32;
+    if (!in[i]->type.weak)
+        return in[i];
+    if (!weak_fits(in[i], d))
         return cg__graph_fail(g, CG_EDTYPE, "cg_%s: operand %d must be an integer", row->name, i + 1);
-    return cg_cast(in, counts ? CG_I64 : CG_F32);
+    return cg_cast(in[i], d);
 }
 
 /* The condition is a bool; an integer is compared with 0, which the host can do. */
@@ -165,7 +166,7 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
         return cg__graph_fail(g, CG_ENOMEM, "cg_%s: no memory", cg__ops[op].name);
     bool ok = true;
     for (int i = 0; i < nin && ok; i++)
-        ok = (plain[i] = plain_operand(g, op, in[i], i)) != NULL;
+        ok = (plain[i] = plain_operand(g, op, in, i)) != NULL;
     if (ok && nin && (cg__ops[op].props & CG_UNIFIES))
         ok = unify(g, op, plain, nin);
     cg_node *n = ok ? cg__node(g, op, plain, nin, attrs) : NULL;

@@ -23,45 +23,32 @@ static cg_node *lies_on(cg_node *a, int axis, cg_node *before, cg_node *size)
     return on;
 }
 
-static cg_node *zeros_around(cg_node *a, cg_node *const *before, cg_node *const *size)
-{
-    const int rank = a->type.rank;
-    cg_node *in[1 + 2 * CG_MAX_RANK] = { a };
-    int64_t list[3][CG_MAX_RANK];
-    int nin = 1;
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < rank; i++) {
-            const cg_dim_t d = cg__dim_from(k ? size[i] : before[i]);
-            list[k][i] = d.sym ? CG_REF(nin) : d.n;
-            list[2][i] = 1;
-            if (d.sym)
-                in[nin++] = d.sym;
-        }
-    return cg__node(a->graph, CG_OP_unslice, in, nin, (cg_attr[]){ { rank, list[0] }, { rank, list[1] }, { rank, list[2] } });
-}
-
 CG_API cg_node *cg_pad(cg_node *a, const int64_t *before, const int64_t *after, int rank, cg_node *value)
 {
     CG_BUILDER(cg_node_graph(a));
     if (!a)
         return NULL;
     cg_graph *g = a->graph;
-    cg_node *from[CG_MAX_RANK], *size[CG_MAX_RANK], *on = NULL;
+    cg_dim_t first[CG_MAX_RANK], shape[CG_MAX_RANK];
+    int64_t step[CG_MAX_RANK];
+    cg_node *on = NULL;
     if (rank != a->type.rank)
         return cg__graph_fail(g, CG_ESHAPE, "cg_pad: %d axes are given for %s", rank, cg__label(a));
     for (int i = 0; i < rank; i++) {
         if (before[i] < 0 || after[i] < 0 || before[i] > PAD_MAX || after[i] > PAD_MAX)
             return cg__graph_fail(g, CG_EINVAL, "cg_pad: axis %d of %s cannot get %lld elements before and %lld behind", i, cg__label(a), (long long)before[i], (long long)after[i]);
-        from[i] = cg__const_i64(g, before[i]);
-        size[i] = cg__int(g, CG_OP_add, cg_dim(a, i), cg__const_i64(g, before[i] + after[i]));
-        if (!from[i] || !size[i])
+        cg_node *from = cg__const_i64(g, before[i]), *size = cg__int(g, CG_OP_add, cg_dim(a, i), cg__const_i64(g, before[i] + after[i]));
+        if (!from || !size)
             return NULL;
+        first[i] = cg__dim_from(from);
+        shape[i] = cg__dim_from(size);
+        step[i] = 1;
         if (value && (before[i] || after[i])) {
-            cg_node *here = lies_on(a, i, from[i], size[i]);
+            cg_node *here = lies_on(a, i, from, size);
             on = on ? cg_logical_and(on, here) : here;
         }
     }
-    cg_node *padded = zeros_around(a, from, size);
+    cg_node *padded = cg__unslice(a, first, shape, step);
     if (!value || !on)
         return padded;
     if (value->type.rank)
@@ -205,38 +192,21 @@ CG_API cg_node *cg_one_hot(cg_node *classes, int64_t depth, cg_dtype d)
     return classes ? cg_cast(cg__build(classes->graph, CG_OP_one_hot, &classes, 1, &(cg_attr){ 1, &depth }), d) : NULL;
 }
 
-/* Whether src stretches to a[rows], as far as is known. */
-static int addends_ok(const cg_node *src, const cg_node *like, cg_error *err)
-{
-    const cg_type *s = &src->type, *t = &like->type;
-    bool fits = s->rank <= t->rank;
-    if (s->dtype != t->dtype)
-        return cg__fail(err, CG_EDTYPE, "cg_scatter_add: %s cannot be added to rows of %s", cg__label(src), cg_dtype_name(t->dtype));
-    for (int i = 1; fits && i <= s->rank; i++) {
-        const cg_dim_t from = s->dim[s->rank - i], to = t->dim[t->rank - i];
-        fits = from.sym || to.sym || from.n == 1 || from.n == to.n;
-    }
-    return fits ? CG_OK : cg__fail(err, CG_ESHAPE, "cg_scatter_add: %s does not stretch to the rows it is added to, %s", cg__label(src), cg__label(like));
-}
+CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src) { CG_BUILDER(cg_node_graph(a)); return cg_inc_rows(a, rows, src, 0); }
+CG_DECLARE_SIMPLE(cg__scatter_add_form) { return cg_inc_rows(n->in[0], n->in[1], n->in[2], 0); }
 
-CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src)
+/* zeros of `count` rows, and src added to its rows */
+CG_DECLARE_SIMPLE(cg__segment_sum_form)
 {
-    CG_BUILDER(cg_node_graph(a));
-    if (!cg__graph_of((cg_node *[]){ a, rows, src }, 3))
-        return NULL;
-    cg_error err = { 0 };
-    if (cg__rows_ok("cg_scatter_add", a, rows, &err) < 0)
-        return cg__graph_fail(a->graph, err.code, "%s", err.text);
-    cg_node *like = cg_take(a, rows);                    /* the type that src must have */
-    src = src->type.weak ? cg_cast(src, a->type.dtype) : src;
-    if (!like || !src)
-        return NULL;
-    if (addends_ok(src, like, &err) < 0)
-        return cg__graph_fail(a->graph, err.code, "%s", err.text);
-    return cg_add(a, cg__rows_sum(cg__broadcast_like(src, &like->type), rows, a));
+    const cg_type *src = &n->in[0]->type;
+    const int lead = n->in[1]->type.rank;
+    cg_node *dims[CG_MAX_RANK] = { n->in[2]->type.weak ? cg_cast(n->in[2], CG_I64) : n->in[2] };
+    if (src->rank < lead)
+        return cg__graph_fail(n->graph, CG_ESHAPE, "segment_sum: %s has no rows for each of %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    for (int i = lead; i < src->rank; i++)
+        dims[i - lead + 1] = cg__dim_node(n->graph, src->dim[i]);
+    return cg_inc_rows(cg_full(cg_scalar(n->graph, src->dtype, 0), dims, src->rank - lead + 1), n->in[1], n->in[0], 0);
 }
-
-CG_DECLARE_SIMPLE(cg__scatter_add_form) { return cg_scatter_add(n->in[0], n->in[1], n->in[2]); }
 
 CG_API cg_node *cg_std(cg_node *a, const cg_reduce *o) { CG_BUILDER(cg_node_graph(a)); return cg_sqrt(cg_var(a, o)); }
 

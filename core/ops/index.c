@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Indexing: basic slices with symbolic bounds and their gradient (unslice), rows by an integer array and their
- * gradient (segment_sum), one_hot.
+/* Indexing: basic slices with symbolic bounds and their gradient (unslice), rows by an integer array (take), one_hot.
  *
  * Bounds are NumPy's: negative from the end, clamped to the axis. They are host integers, so a minibatch
  * x[i*64 : (i+1)*64] costs no launch, only numbers.
@@ -27,8 +26,6 @@ static cg_node *clamp_bound(cg_graph *g, cg_node *v, cg_node *dim, cg_node *lo, 
     return pick_int(g, v, from_end, icall(g, CG_OP_minimum, v, hi));
 }
 
-typedef struct bounds { cg_node *start, *len; int64_t step; } bounds;
-
 static cg_node *bound_arg(const cg_node *n, int attr, int axis)
 {
     if (n->attr[attr].n <= axis || n->attr[attr].at[axis] == CG_NONE)
@@ -40,7 +37,7 @@ static cg_node *bound_arg(const cg_node *n, int attr, int axis)
 }
 
 /* First element, count and step along one axis, as nodes. */
-static bounds slice_bounds(const cg_node *n, int axis)
+cg_bounds cg__part_bounds(const cg_node *n, int axis)
 {
     cg_graph *g = n->graph;
     cg_node *dim = cg__dim_node(g, n->in[0]->type.dim[axis]), *one = cg__const_i64(g, 1);
@@ -55,29 +52,49 @@ static bounds slice_bounds(const cg_node *n, int axis)
     span = icall(g, CG_OP_floor_divide, icall(g, CG_OP_add, span, cg__const_i64(g, k - 1)), cg__const_i64(g, k));
     const bool whole = k == 1 && (step > 0 ? start == lo && stop == hi : start == hi && stop == lo);
     cg_node *len = whole ? dim : icall(g, CG_OP_maximum, span, cg__const_i64(g, 0));
-    return (bounds){ start, len, step };
+    return (cg_bounds){ start, len, step };
 }
 
-CG_DECLARE_INFER(cg__slice_infer)
+int cg__part_type(const cg_node *n, cg_type *t, cg_error *err)
 {
     const cg_type *in = &n->in[0]->type;
     for (int k = 0; k < 3; k++)
         if (n->attr[k].n > in->rank)
-            return cg__fail(err, CG_ESHAPE, "cg_slice: %d bounds for %s", n->attr[k].n, cg__label(n->in[0]));
-    for (int k = 1; k < n->nin; k++)
+            return cg__fail(err, CG_ESHAPE, "cg_%s: %d bounds for %s", n->op->name, n->attr[k].n, cg__label(n->in[0]));
+    for (int k = n->op->nin; k < n->nin; k++)
         if (n->in[k]->type.rank || n->in[k]->type.dtype != CG_I64)
-            return cg__fail(err, CG_EDTYPE, "cg_slice: a bound must be an i64 scalar, is %s", cg__label(n->in[k]));
-    n->type = *in;
+            return cg__fail(err, CG_EDTYPE, "cg_%s: a bound must be an i64 scalar, is %s", n->op->name, cg__label(n->in[k]));
+    *t = *in;
+    t->weak = false;
     for (int i = 0; i < in->rank; i++) {
         if (n->attr[2].n > i && n->attr[2].at[i] == 0)
-            return cg__fail(err, CG_EINVAL, "cg_slice: the step of axis %d is 0", i);
-        const bounds s = slice_bounds(n, i);
+            return cg__fail(err, CG_EINVAL, "cg_%s: the step of axis %d is 0", n->op->name, i);
+        const cg_bounds s = cg__part_bounds(n, i);
         if (!s.start || !s.len)
-            return cg__fail(err, CG_ENOMEM, "cg_slice: no memory");
-        n->type.dim[i] = cg__dim_from(s.len);
+            return cg__fail(err, CG_ENOMEM, "cg_%s: no memory", n->op->name);
+        t->dim[i] = cg__dim_from(s.len);
     }
     return CG_OK;
 }
+
+cg_node *cg__same_part(cg_op_id op, cg_node *const *values, const cg_node *like)
+{
+    const int have = like->op->nin, want = cg__ops[op].nin, rank = like->in[0]->type.rank;
+    cg_node *in[2 + 2 * CG_MAX_RANK];
+    int64_t at[3][CG_MAX_RANK];
+    cg_attr attrs[3];
+    memcpy(in, values, (size_t)want * sizeof *in);
+    for (int k = have; k < like->nin; k++)
+        in[want + k - have] = like->in[k];
+    for (int k = 0; k < 3; k++) {
+        attrs[k] = (cg_attr){ like->attr[k].n, at[k] };
+        for (int i = 0; i < attrs[k].n && i < rank; i++)
+            at[k][i] = like->attr[k].at[i] + (CG_IS_REF(like->attr[k].at[i]) ? want - have : 0);
+    }
+    return cg__node(like->graph, op, in, want + like->nin - have, attrs);
+}
+
+CG_DECLARE_INFER(cg__slice_infer) { return cg__part_type(n, &n->type, err); }
 
 CG_DECLARE_EMIT(cg__slice_emit)
 {
@@ -85,7 +102,7 @@ CG_DECLARE_EMIT(cg__slice_emit)
     cg_plan *p = cg__lower_plan(L);
     cg_spot in = { 0 };
     for (int i = 0; i < n->type.rank; i++) {
-        const bounds s = slice_bounds(n, i);
+        const cg_bounds s = cg__part_bounds(n, i);
         const cg_num step = cg__num_const(p, s.step), start = cg__lower_num(L, s.start);
         in.axis[i].off = cg__num(p, CG_N_ADD, start, cg__num(p, CG_N_MUL, cg__coord_num(p, at->axis[i].off), step, 0, 0), 0, 0);
         for (int l = 0; l < CG_AXES_MAX; l++)
@@ -96,36 +113,52 @@ CG_DECLARE_EMIT(cg__slice_emit)
 
 cg_num cg__slice_first(cg_lower *L, const cg_node *n, int axis)
 {
-    return cg__lower_num(L, slice_bounds(n, axis).start);
+    return cg__lower_num(L, cg__part_bounds(n, axis).start);
+}
+
+cg_node *cg__part_in_zeros(const cg_node *n, cg_node *y)
+{
+    cg_dim_t start[CG_MAX_RANK];
+    int64_t step[CG_MAX_RANK];
+    for (int i = 0; i < n->in[0]->type.rank; i++) {
+        const cg_bounds s = cg__part_bounds(n, i);
+        if (!s.start)
+            return NULL;
+        start[i] = cg__dim_from(s.start);
+        step[i] = s.step;
+    }
+    return cg__unslice(y, start, n->in[0]->type.dim, step);
 }
 
 /* The gradient of a slice is its gradient placed in zeros. */
 CG_DECLARE_GRAD(cg__slice_grad)
 {
     (void)need;
-    cg_graph *g = n->graph;
-    cg_node *in[1 + 2 * CG_MAX_RANK] = { gout[0] };
-    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK], step[CG_MAX_RANK];
-    int nin = 1;
-    for (int i = 0; i < n->type.rank; i++) {
-        const bounds s = slice_bounds(n, i);
-        const cg_dim_t from = cg__dim_from(s.start), size = n->in[0]->type.dim[i];
-        step[i] = s.step;
-        start[i] = from.sym ? CG_REF(nin) : from.n;
-        if (from.sym)
-            in[nin++] = from.sym;
-        shape[i] = size.sym ? CG_REF(nin) : size.n;
-        if (size.sym)
-            in[nin++] = size.sym;
-    }
-    const int r = n->type.rank;
-    gin[0] = cg__node(g, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
+    gin[0] = cg__part_in_zeros(n, gout[0]);
     return CG_OK;
 }
 
 /* ---- unslice: element j of the operand at start + j * step, in zeros of `shape` */
 
 enum { UN_START, UN_SHAPE, UN_STEP };
+
+cg_node *cg__unslice(cg_node *x, const cg_dim_t *start, const cg_dim_t *shape, const int64_t *step)
+{
+    cg_node *in[1 + 2 * CG_MAX_RANK] = { x };
+    int64_t list[2][CG_MAX_RANK];
+    int nin = 1;
+    if (!x)
+        return NULL;
+    const int r = x->type.rank;
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < r; i++) {
+            const cg_dim_t d = k ? shape[i] : start[i];
+            list[k][i] = d.sym ? CG_REF(nin) : d.n;
+            if (d.sym)
+                in[nin++] = d.sym;
+        }
+    return cg__node(x->graph, CG_OP_unslice, in, nin, (cg_attr[]){ { r, list[0] }, { r, list[1] }, { r, step } });
+}
 
 static cg_dim_t un_arg(const cg_node *n, int attr, int i)
 {
@@ -230,121 +263,73 @@ CG_DECLARE_GRAD(cg__unslice_grad)
     return CG_OK;
 }
 
-/* Rows of axis with step-1 rows of zeros between them. */
 cg_node *cg__spread(cg_node *x, int axis, int64_t step)
 {
     cg_graph *g = x->graph;
-    cg_node *in[1 + CG_MAX_RANK] = { x };
-    int64_t start[CG_MAX_RANK], shape[CG_MAX_RANK], steps[CG_MAX_RANK];
-    int nin = 1;
+    cg_dim_t start[CG_MAX_RANK] = { { 0 } }, shape[CG_MAX_RANK];
+    int64_t steps[CG_MAX_RANK];
     if (step == 1)
         return x;
     for (int i = 0; i < x->type.rank; i++) {
-        cg_node *size = cg__dim_node(g, x->type.dim[i]);
-        if (i == axis)
-            size = cg__int(g, CG_OP_maximum, cg__int(g, CG_OP_sub, cg__int(g, CG_OP_mul, size, cg__const_i64(g, step)), cg__const_i64(g, step - 1)), cg__const_i64(g, 0));
-        if (!size)
-            return NULL;
-        const cg_dim_t d = cg__dim_from(size);
-        start[i] = 0;
-        steps[i] = i == axis ? step : 1;
-        shape[i] = d.sym ? CG_REF(nin) : d.n;
-        if (d.sym)
-            in[nin++] = size;
+        shape[i] = x->type.dim[i];
+        steps[i] = 1;
     }
-    const int r = x->type.rank;
-    return cg__node(g, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, steps } });
+    cg_node *many = cg__int(g, CG_OP_sub, cg__int(g, CG_OP_mul, cg__dim_node(g, shape[axis]), cg__const_i64(g, step)), cg__const_i64(g, step - 1));
+    cg_node *size = cg__int(g, CG_OP_maximum, many, cg__const_i64(g, 0));
+    if (!size)
+        return NULL;
+    shape[axis] = cg__dim_from(size);
+    steps[axis] = step;
+    return cg__unslice(x, start, shape, steps);
 }
 
-/* ---- take and segment_sum */
+/* ---- take: rows of an axis by integers of any shape, which replaces the axis */
 
-int cg__rows_ok(const char *who, const cg_node *a, const cg_node *rows, cg_error *err)
+int cg__rows_type(const cg_node *n, cg_type *t, cg_error *err)
 {
-    if (a->type.rank < 1 || a->type.rank - 1 + rows->type.rank > CG_MAX_RANK)
-        return cg__fail(err, CG_ESHAPE, "%s: cannot take rows of %s by %s", who, cg__label(a), cg__label(rows));
-    if (!cg__is_int(rows->type.dtype))
-        return cg__fail(err, CG_EDTYPE, "%s: indices must be integers, are %s", who, cg__label(rows));
+    const cg_type *a = &n->in[0]->type, *rows = &n->in[1]->type;
+    int64_t axis = cg__attr_int(n, 0, 0);
+    if (!cg__axis_ok(&axis, a->rank))
+        return cg__fail(err, CG_ESHAPE, "cg_%s: %s has no axis %lld", n->op->name, cg__label(n->in[0]), (long long)axis);
+    if (!cg__is_int(rows->dtype))
+        return cg__fail(err, CG_EDTYPE, "cg_%s: indices must be integers, are %s", n->op->name, cg__label(n->in[1]));
+    if (a->rank - 1 + rows->rank > CG_MAX_RANK)
+        return cg__fail(err, CG_ESHAPE, "cg_%s: rows of %s by %s have more than %d axes", n->op->name, cg__label(n->in[0]), cg__label(n->in[1]), CG_MAX_RANK);
+    *t = (cg_type){ .dtype = a->dtype, .rank = a->rank - 1 + rows->rank };
+    for (int i = 0; i < t->rank; i++)
+        t->dim[i] = i < axis ? a->dim[i] : i < axis + rows->rank ? rows->dim[i - axis] : a->dim[i - rows->rank + 1];
     return CG_OK;
+}
+
+int cg__rows_axis(cg_node *n)
+{
+    int64_t axis = cg__attr_int(n, 0, 0);
+    cg__axis_ok(&axis, n->in[0]->type.rank);
+    return cg__set_ints(n, 0, &axis, 1);
 }
 
 CG_DECLARE_INFER(cg__take_infer)
 {
-    const cg_type *a = &n->in[0]->type, *idx = &n->in[1]->type;
-    if (cg__rows_ok("cg_take", n->in[0], n->in[1], err) < 0)
-        return err->code;
-    n->type = (cg_type){ .dtype = a->dtype, .rank = a->rank - 1 + idx->rank };
-    for (int i = 0; i < n->type.rank; i++)
-        n->type.dim[i] = i < idx->rank ? idx->dim[i] : a->dim[i - idx->rank + 1];
-    return CG_OK;
+    return cg__rows_type(n, &n->type, err) < 0 ? (int)err->code : cg__rows_axis(n);
 }
 
 CG_DECLARE_EMIT(cg__take_emit)
 {
-    const int r = n->in[1]->type.rank;
-    cg_spot row = { 0 };
-    row.axis[0] = cg__coord_zero();
-    for (int i = r; i < n->type.rank; i++)
-        row.axis[i - r + 1] = at->axis[i];
-    const int v = cg__emit(b, n->in[1], at);
-    return v < 0 ? v : cg__loop_blame(b, cg__loop_load(b, n->in[0], &row, cg__loop_cast(b, v, CG_I64), 0), n);
-}
-
-static cg_node *flat(cg_node *x, int lead)
-{
-    cg_graph *g = x->graph;
-    cg_dim_t rows = { .n = 1 }, cols = { .n = 1 };
-    for (int i = 0; i < x->type.rank; i++)
-        *(i < lead ? &rows : &cols) = cg__dim_mul(g, i < lead ? rows : cols, x->type.dim[i]);
-    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, rows), cg__dim_node(g, cols) }, 2);
-}
-
-/* What src, of the type of take(a, rows), adds to each row of a. */
-cg_node *cg__rows_sum(cg_node *src, cg_node *rows, cg_node *a)
-{
-    if (!src)
-        return NULL;
-    cg_graph *g = a->graph;
-    cg_node *flat_src = flat(src, rows->type.rank), *flat_rows = cg_cast(cg_reshape(rows, CG_SHAPE(-1)), CG_I64);
-    return cg__reshape_like(cg__node(g, CG_OP_segment_sum, (cg_node *[]){ flat_src, flat_rows, cg__dim_node(g, a->type.dim[0]) }, 3, NULL), &a->type);
+    const int r = n->in[1]->type.rank, axis = (int)n->attr[0].at[0];
+    cg_spot row = *at, which = { 0 };
+    for (int i = 0; i < r; i++)
+        which.axis[i] = at->axis[axis + i];
+    row.axis[axis] = cg__coord_zero();
+    for (int i = axis + 1; i < n->in[0]->type.rank; i++)
+        row.axis[i] = at->axis[i + r - 1];
+    const int v = cg__emit(b, n->in[1], &which);
+    return v < 0 ? v : cg__loop_blame(b, cg__loop_load(b, n->in[0], &row, cg__loop_cast(b, v, CG_I64), axis), n);
 }
 
 CG_DECLARE_GRAD(cg__take_grad)
 {
     (void)need;
-    gin[0] = cg__rows_sum(gout[0], n->in[1], n->in[0]);
-    return CG_OK;
-}
-
-/* out[rows][c] = 0, then out[idx[i]] += src[i] in the order of i */
-CG_DECLARE_INFER(cg__segment_infer)
-{
-    if (cg__need_rank(n, 0, 2, err) < 0 || cg__need_rank(n, 1, 1, err) < 0 || cg__need_rank(n, 2, 0, err) < 0)
-        return err->code;
-    if (n->in[1]->type.dtype != CG_I64 || n->in[2]->type.dtype != CG_I64)
-        return cg__fail(err, CG_EDTYPE, "segment_sum: indices and the row count must be i64");
-    n->type = n->in[0]->type;
-    n->type.dim[0] = cg__dim_from(n->in[2]);
-    return CG_OK;
-}
-
-CG_DECLARE_GRAD(cg__segment_grad)
-{
-    (void)need;
-    gin[0] = cg_take(gout[0], n->in[1]);
-    return CG_OK;
-}
-
-CG_DECLARE_LOWER(cg__segment_lower)
-{
-    if (cg__lower_out(L, n) < 0 || cg__check_dims(L, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0]) < 0)
-        return CG_ENOMEM;
-    const int out = cg__lower_slot(L, n), idx = cg__lower_slot(L, n->in[1]), src = cg__lower_slot(L, n->in[0]);
-    const cg_num rows = cg__lower_dim(L, n->type.dim[0]), cols = cg__lower_dim(L, n->type.dim[1]), count = cg__lower_dim(L, n->in[0]->type.dim[0]);
-    cg_step *s = cg__lower_step(L, CG_STEP_KERNEL, n);
-    if (!s)
-        return CG_ENOMEM;
-    s->kernel = (cg_kernel){ .id = CG_K_SCATTER_ADD, .nslots = 3, .slots = { out, idx, src }, .nnums = 6,
-                             .nums = { rows, cols, count, cg__lower_off(L, n), cg__lower_off(L, n->in[1]), cg__lower_off(L, n->in[0]) } };
+    gin[0] = cg_inc_rows(cg_zeros_like(n->in[0]), n->in[1], gout[0], (int)n->attr[0].at[0]);
     return CG_OK;
 }
 
@@ -401,5 +386,12 @@ CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, in
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows)
 {
     CG_BUILDER(cg_node_graph(a));
-    return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, NULL) : NULL;
+    return cg_take_axis(a, rows, 0);
+}
+
+CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis)
+{
+    CG_BUILDER(cg_node_graph(a));
+    const int64_t at = axis;
+    return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, &(cg_attr){ 1, &at }) : NULL;
 }

@@ -227,14 +227,13 @@ CG_DECLARE_GRAD(cg__gemm_grad)
     return CG_OK;
 }
 
-/* The addend's buffer becomes the result's if nobody else reads it; else it is computed, or copied, into the result's. */
+/* The addend's buffer becomes the result's if nobody else reads it; else it is computed, or copied, into the result's: a state and its next value
+ * lie in one slot, but in different rows of it. */
 CG_DECLARE_LOWER(cg__gemm_lower)
 {
     double alpha = 1;
     const cg_node *c = n->nin == 4 ? n->in[3] : NULL;
     cg__is_const(n->in[2], &alpha);
-    int rc = c && cg__lower_take(L, n, c) ? CG_OK : cg__lower_out(L, n);
-    if (rc == CG_OK && c && cg__lower_slot(L, c) != cg__lower_slot(L, n))
-        rc = cg__lower_into(L, c, (cg_target){ cg__lower_slot(L, n), cg__lower_off(L, n), false });
+    const int rc = c ? cg__lower_over(L, n, c) : cg__lower_out(L, n);
     return rc < 0 ? rc : product(L, n, alpha, c ? 1 : 0);
 }

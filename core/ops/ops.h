@@ -18,8 +18,17 @@ cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
 cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
-int cg__rows_ok(const char *who, const cg_node *a, const cg_node *rows, cg_error *err);     /* whether a[rows] may be meant */
-cg_node *cg__rows_sum(cg_node *src, cg_node *rows, cg_node *a);   /* what src, of the type of take(a, rows), adds to each row of a */
+/* Parts of the first operand, as slice, set_slice and inc_slice name them: first element, count and step along an axis (NULL: no memory); the
+ * type of the part; another operation on the same part (values: its operands before the bounds); y, of that type, in zeros of the operand's. */
+typedef struct cg_bounds { cg_node *start, *len; int64_t step; } cg_bounds;
+cg_bounds cg__part_bounds(const cg_node *n, int axis);
+int cg__part_type(const cg_node *n, cg_type *t, cg_error *err);
+cg_node *cg__same_part(cg_op_id op, cg_node *const *values, const cg_node *like);
+cg_node *cg__part_in_zeros(const cg_node *n, cg_node *y);
+cg_node *cg__unslice(cg_node *x, const cg_dim_t *start, const cg_dim_t *shape, const int64_t *step);    /* x in zeros: element j at start + j * step */
+/* Rows of the first operand by the second, along the axis of attribute 0, as take, set_rows and inc_rows name them: their type, the axis made canonical. */
+int cg__rows_type(const cg_node *n, cg_type *t, cg_error *err);
+int cg__rows_axis(cg_node *n);
 int cg__shape_from(const cg_node *n, int attr, int first, cg_type *t, cg_error *err);    /* a shape attribute; refs are to inputs from `first` on */
 int cg__need_rank(const cg_node *n, int k, int rank, cg_error *err);
 int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* equal at each call, else its sentence */
@@ -52,8 +61,11 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
                 CG_DECLARE_INFER(cg__unslice_infer); CG_DECLARE_GRAD(cg__unslice_grad); CG_DECLARE_LOWER(cg__unslice_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
-                CG_DECLARE_INFER(cg__segment_infer); CG_DECLARE_GRAD(cg__segment_grad); CG_DECLARE_LOWER(cg__segment_lower);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
+/* update.c */  CG_DECLARE_INFER(cg__write_part_infer); CG_DECLARE_SIMPLE(cg__write_part_simple); CG_DECLARE_LOWER(cg__write_part_lower);
+                CG_DECLARE_GRAD(cg__set_slice_grad); CG_DECLARE_GRAD(cg__inc_slice_grad);
+                CG_DECLARE_INFER(cg__write_rows_infer); CG_DECLARE_SIMPLE(cg__write_rows_simple); CG_DECLARE_LOWER(cg__write_rows_lower);
+                CG_DECLARE_GRAD(cg__set_rows_grad); CG_DECLARE_GRAD(cg__inc_rows_grad);
 /* matmul.c */  CG_DECLARE_INFER(cg__matmul_infer); CG_DECLARE_SIMPLE(cg__matmul_simple); CG_DECLARE_GRAD(cg__matmul_grad);
                 CG_DECLARE_LOWER(cg__matmul_lower);
                 CG_DECLARE_INFER(cg__gemm_infer); CG_DECLARE_GRAD(cg__gemm_grad); CG_DECLARE_LOWER(cg__gemm_lower);

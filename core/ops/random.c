@@ -4,10 +4,13 @@
  * `draw` is the node's identity: the graph numbers each new one, so two draws of one shape never merge, and a copied graph draws the same.
  * Nothing is stored: a consumer that computes an element again gets the same bits. call is the operand, normally a host integer.
  *     (normal call :seed 42 :draw 1 :shape [3 5] :dtype f32)
+ * What a loop draws in step t is row t of one draw over all its steps: `row`, a host integer, is how many draws of this shape stand before it. So a
+ * step that a gradient computes again draws the same, and it costs no counter.
  */
+#include "core/graph/scan.h"
 #include "core/ops/ops.h"
 
-enum { SEED, DRAW, SHAPE, DTYPE };
+enum { SEED, DRAW, SHAPE, DTYPE, ROW };
 enum { CALL_BITS = 40 };                 /* of the counter's upper half; the rest is the draw's */
 
 static int check_dtype(const cg_node *n, cg_dtype d, cg_error *err)
@@ -16,6 +19,23 @@ static int check_dtype(const cg_node *n, cg_dtype d, cg_error *err)
     if ((unsigned)d < CG_DTYPE_COUNT && (bits ? d == CG_U32 : cg__is_float(d)))
         return CG_OK;
     return cg__fail(err, CG_EDTYPE, "cg_%s: gives %s, not %s", n->op->name, bits ? "u32" : "floats", cg_dtype_name(d));
+}
+
+/* The operand that is the number of the row, or NULL. */
+static cg_node *row_of(const cg_node *n)
+{
+    const cg_attr *a = &n->attr[ROW];
+    return a->n == 1 && CG_IS_REF(a->at[0]) && CG_REF_OF(a->at[0]) < n->nin ? n->in[CG_REF_OF(a->at[0])] : NULL;
+}
+
+static int check_row(cg_node *n, cg_error *err)
+{
+    const cg_node *row = row_of(n);
+    if (n->attr[ROW].n < 0 || (n->attr[ROW].n == 1 && n->attr[ROW].at[0] == 0))
+        n->attr[ROW] = (cg_attr){ 0, NULL };
+    else if (n->attr[ROW].n && (!row || row->type.rank || row->type.dtype != CG_I64))
+        return cg__fail(err, CG_EDTYPE, "cg_%s: the row must be an i64 scalar", n->op->name);
+    return CG_OK;
 }
 
 CG_DECLARE_INFER(cg__random_infer)
@@ -28,7 +48,7 @@ CG_DECLARE_INFER(cg__random_infer)
         return cg__fail(err, CG_EDTYPE, "cg_%s: the call's number must be an i64 scalar, is %s", n->op->name, cg__label(n->in[0]));
     if (draw < 0 || draw >= 1 << (64 - CALL_BITS))
         return cg__fail(err, CG_EINVAL, "cg_%s: draw %lld: there are 2^%d a graph", n->op->name, (long long)draw, 64 - CALL_BITS);
-    if (check_dtype(n, t.dtype, err) < 0 || cg__shape_from(n, SHAPE, 1, &t, err) < 0)
+    if (check_dtype(n, t.dtype, err) < 0 || cg__shape_from(n, SHAPE, 1, &t, err) < 0 || check_row(n, err) < 0)
         return err->code;
     for (int i = 0; i < t.rank; i++)
         if (!t.dim[i].sym && t.dim[i].n < 0)
@@ -44,7 +64,7 @@ CG_DECLARE_INFER(cg__random_infer)
 
 /* ---- elements */
 
-/* The row-major number of the element, as one coordinate. */
+/* The row-major number of the element among all rows, as one coordinate. */
 static int element_number(cg_loop_builder *b, const cg_node *n, const cg_spot *at)
 {
     cg_lower *L = cg__loop_lower(b);
@@ -61,6 +81,8 @@ static int element_number(cg_loop_builder *b, const cg_node *n, const cg_spot *a
             }
         dense = cg__num(p, CG_N_MUL, dense, cg__lower_dim(L, n->type.dim[i]), 0, 0);
     }
+    if (row_of(n))
+        sum.off = cg__num(p, CG_N_ADD, cg__coord_num(p, sum.off), cg__num(p, CG_N_MUL, cg__lower_num(L, row_of(n)), dense, 0, 0), 0, 0);
     return cg__loop_coord(b, &sum);
 }
 
@@ -138,7 +160,7 @@ CG_DECLARE_EMIT(cg__normal_emit)
 static cg_node *draw(const cg_random *r, cg_op_id op, cg_dtype d, cg_node *const *dims, int rank)
 {
     cg_graph *g = cg_node_graph(r->call);
-    cg_node *in[1 + CG_MAX_RANK] = { r->call };
+    cg_node *in[2 + CG_MAX_RANK] = { r->call };
     int64_t shape[CG_MAX_RANK];
     const int64_t dtype = d;
     int nin = 1;
@@ -154,7 +176,12 @@ static cg_node *draw(const cg_random *r, cg_op_id op, cg_dtype d, cg_node *const
         if (size.sym)
             in[nin++] = dims[i];
     }
-    return cg__build(g, op, in, nin, (cg_attr[]){ [SEED] = { 1, &r->seed }, [DRAW] = { -1, NULL }, [SHAPE] = { rank, shape }, [DTYPE] = { 1, &dtype } });
+    const int64_t row = CG_REF(nin);
+    const bool loop = g->scan != NULL;
+    if (loop && !(in[nin++] = cg__scan_row(g->scan)))
+        return NULL;
+    return cg__build(g, op, in, nin, (cg_attr[]){ [SEED] = { 1, &r->seed }, [DRAW] = { -1, NULL }, [SHAPE] = { rank, shape }, [DTYPE] = { 1, &dtype },
+                                                  [ROW] = { loop ? 1 : -1, &row } });
 }
 
 CG_API cg_node *cg_random_bits(const cg_random *r, cg_node *const *dims, int rank)

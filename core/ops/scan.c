@@ -86,6 +86,10 @@ static int check_rows(cg_node *n, const cg_scan_view *v, cg_error *err)
     }
     if (n->attr[CG_SCAN_A_BACK].n < 0)
         n->attr[CG_SCAN_A_BACK] = (cg_attr){ 0, NULL };
+    if (cg__attr_int(n, CG_SCAN_A_SAVE, CG_SAVE_EXPENSIVE) == CG_SAVE_EXPENSIVE)
+        n->attr[CG_SCAN_A_SAVE] = (cg_attr){ 0, NULL };
+    else if (v->save != CG_SAVE_STATES)
+        return wrong(err, "save is 0 (what is expensive) or 1 (states)");
     return good ? CG_OK : wrong(err, "back has a 0 or 1 a sequence, outs has keep, root and back an output, and each state has a root");
 }
 

@@ -4,7 +4,7 @@
  * Its states are the gradients of the forward states; each step differentiates the forward body once, from the state gradients and the
  * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
- * element by element); all else is computed again from these.
+ * element by element), unless it is to save its states only; all else is computed again from these.
  */
 #include "core/graph/guard.h"
 #include "core/graph/scan.h"
@@ -137,7 +137,7 @@ static bool is_saved(const pass *p, const cg_node *n)
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
             return true;
-    return state_arg || (!cg__is(n, CG_OP_arg) && (output_of(p, n) >= 0 || !n->op->emit));
+    return state_arg || (!cg__is(n, CG_OP_arg) && (output_of(p, n) >= 0 || (!n->op->emit && p->v.save == CG_SAVE_EXPENSIVE)));
 }
 
 static bool find_saved(pass *p)
@@ -279,7 +279,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.seed = cg__zalloc((size_t)(p.v.nroots + 1) * sizeof *p.seed);
     p.arg = cg__zalloc(nargs * sizeof *p.arg);
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
-    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps));
+    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps, .save = p.v.save));
     int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;

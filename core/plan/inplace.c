@@ -4,6 +4,7 @@
  *
  *     (loop load W, store t) (gemm ... (c t) beta 1)  ->  (gemm ... (c W) beta 1)         t: the fresh buffer of W's new value
  *     (loop load W, load g, store t W - g)            ->  (loop load W, load g, store W W - g)
+ *     (loop load W, store t) (add_rows t rows g)      ->  (add_rows W rows g)
  *
  * A step that writes a new value too early moves behind the last reader of the old one, if nothing on the way needs what it makes. What
  * cannot be in place stays in a fresh buffer: two variables that are exchanged, values read again afterwards, rows with reductions (where
@@ -21,11 +22,17 @@ typedef struct placer {
     int last_fail, free_from;            /* free_from: steps before are in or before a body and stay */
 } placer;
 
+/* The step copies values of the one slot to their own places in the other: all of them, or a part (a concatenation's first part). */
 static bool copies(const cg_step *s, int from, int to)
 {
     const cg_loop *l = &s->loop;
-    return s->kind == CG_STEP_LOOP && l->nvals == 2 && l->vals[0].kind == CG_V_LOAD && l->vals[1].kind == CG_V_STORE && l->naxes == l->nouter &&
-           l->operands[l->vals[0].operand].slot == from && l->operands[l->vals[1].operand].slot == to;
+    if (s->kind != CG_STEP_LOOP || l->nvals != 2 || l->vals[0].kind != CG_V_LOAD || l->vals[1].kind != CG_V_STORE || l->naxes != l->nouter)
+        return false;
+    const cg_operand *in = &l->operands[l->vals[0].operand];
+    cg_operand out = l->operands[l->vals[1].operand];
+    const bool between = in->slot == from && out.slot == to;
+    out.slot = from;
+    return between && cg__same_place(in, &out);
 }
 
 /* ---- who touches what */
@@ -172,6 +179,8 @@ static bool step_may(const cg_step *s, const cg_in_place *u)
 {
     if (s->kind == CG_STEP_GEMM)
         return s->gemm.c.slot == u->value && s->gemm.a.slot != u->var && s->gemm.b.slot != u->var;
+    if (s->kind == CG_STEP_KERNEL)       /* it goes on where a copy of the old value begins */
+        return s->kernel.slots[0] == u->value && s->kernel.slots[1] != u->var && s->kernel.slots[2] != u->var;
     return s->kind == CG_STEP_LOOP && loop_may(&s->loop, u);
 }
 

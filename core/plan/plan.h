@@ -98,10 +98,11 @@ typedef struct cg_loop {
 typedef struct cg_mat { int slot; cg_num off, ld, batch_stride; bool trans; } cg_mat;
 typedef struct cg_gemm { cg_dtype dtype; cg_num batch, m, n, k; double alpha, beta; cg_mat a, b, c; } cg_gemm;
 
-typedef enum { CG_K_SCATTER_ADD, CG_KERNEL_COUNT } cg_kernel_id;
-/* SCATTER_ADD: out[rows][cols] = 0; for i in order: out[idx[i]][:] += src[i][:]. slots: out, idx (i64 or i32), src; nums: rows, cols, n,
- * and the first element of each slot.
- * Each column is summed in the order of i; an index out of -rows..rows-1 sets the status and is skipped. */
+typedef enum { CG_K_ROW_NUMBERS, CG_K_SET_ROWS, CG_K_ADD_ROWS, CG_KERNEL_COUNT } cg_kernel_id;
+/* The first slot is written. nums end in the first element of each slot.
+ * ROW_NUMBERS: slots out (i64), idx (integers); nums: n, rows. out[i] is idx[i] counted from 0; if that is out of -rows..rows-1, -1 and the status is set.
+ * SET_ROWS, ADD_ROWS: slots out [outer][rows][inner], idx (i64, row numbers), src [outer][n][inner]; nums: outer * inner, n, rows, inner.
+ * For i in order: out[:][idx[i]][:] is, or gets added, src[:][i][:]; a negative row is skipped. */
 typedef struct cg_kernel { cg_kernel_id id; int nslots, slots[8]; int nnums; cg_num nums[8]; } cg_kernel;
 typedef struct cg_copy { int from, to; cg_num from_off, to_off, count; } cg_copy;      /* elements of the same dtype */
 /* The nbody steps that follow run count times; before each pass `nums`, which depend on it, are computed with STEP(index) = 0, 1... */

@@ -4,7 +4,7 @@
 
 static const char *const slot_kinds[] = { "arena", "input", "shared", "output", "const" };
 static const char *const red_names[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
-static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "read", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check" };
+static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "read", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
 
 static void num(const cg_plan *p, cg_num id, cg_strb *out)
 {
@@ -104,7 +104,8 @@ static void gemm(const cg_plan *p, const cg_step *s, cg_strb *out)
 
 static void kernel(const cg_plan *p, const cg_step *s, cg_strb *out)
 {
-    cg__strb(out, "(scatter_add");
+    static const char *const names[CG_KERNEL_COUNT] = { [CG_K_ROW_NUMBERS] = "row_numbers", [CG_K_SET_ROWS] = "set_rows", [CG_K_ADD_ROWS] = "add_rows" };
+    cg__strb(out, "(%s", names[s->kernel.id]);
     for (int i = 0; i < s->kernel.nslots; i++)
         cg__strb(out, " s%d", s->kernel.slots[i]);
     cg__strb(out, " ");

@@ -31,7 +31,7 @@ cg_touched cg__touched_by(const cg_step *s)
         break;
     case CG_STEP_KERNEL:
         for (int k = 0; k < s->kernel.nslots; k++)
-            touch(&t, s->kernel.slots[k], true);
+            touch(&t, s->kernel.slots[k], k == 0);
         break;
     case CG_STEP_COPY:
         touch(&t, s->copy.from, false);
@@ -59,7 +59,7 @@ bool cg__same_place(const cg_operand *x, const cg_operand *y)
 
 bool cg__step_can_fail(const cg_plan *p, const cg_step *s)
 {
-    bool yes = s->kind == CG_STEP_KERNEL;
+    bool yes = s->kind == CG_STEP_KERNEL && s->kernel.id == CG_K_ROW_NUMBERS;
     for (int k = 0; s->kind == CG_STEP_LOOP && k < s->loop.noperands; k++)
         yes |= s->loop.operands[k].gather >= 0;
     for (int v = 0; s->kind == CG_STEP_LOOP && v < s->loop.nvals; v++)

@@ -47,16 +47,19 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
+bool cg__rule_is_off(const char *name, const char *phase)
+{
+    const char *env = secure_getenv("CG_RULES_OFF");
+    return listed(ways.off, name) || listed(ways.off, phase) || listed(env, name) || listed(env, phase);
+}
+
 static void choose_rules(work *w)
 {
-    const char *env = secure_getenv("CG_RULES_OFF"), *stop = secure_getenv("CG_RULES_STOP");
+    const char *stop = secure_getenv("CG_RULES_STOP");
     const cg_rule *rows;
     const int n = cg__rules(&rows);
     for (int i = 0; i < n && i < CG_RULES_MAX; i++) {
-        const char *names[] = { rows[i].name, cg__phase_names[rows[i].phase] };
-        w->off[i] = rows[i].exact == CG_EXACT_UNSAFE;
-        for (int k = 0; k < CG_LEN(names); k++)
-            w->off[i] |= listed(ways.off, names[k]) || listed(env, names[k]);
+        w->off[i] = rows[i].exact == CG_EXACT_UNSAFE || cg__rule_is_off(rows[i].name, cg__phase_names[rows[i].phase]);
         w->counts[i] = cg__rule_counts(i);
     }
     w->left = ways.stop_after ? ways.stop_after : stop ? strtoll(stop, NULL, 10) : -1;
@@ -155,6 +158,12 @@ cg_node *cg__rule_fire(cg_graph *g, int i, cg_node *n)
     return fire(g, NULL, i, n);
 }
 
+void cg__rule_tell(const char *name, const cg_node *old, const cg_node *new_)
+{
+    if (ways.log)
+        ways.log(ways.user, old, new_, name);
+}
+
 static void tell(work *w, int rule, const cg_node *old, const cg_node *new_)
 {
     const cg_rule *rows;
@@ -162,8 +171,7 @@ static void tell(work *w, int rule, const cg_node *old, const cg_node *new_)
     w->left -= w->left > 0;
     if (ways.fired)
         ways.fired[rule]++;
-    if (ways.log)
-        ways.log(ways.user, old, new_, rows[rule].name);
+    cg__rule_tell(rows[rule].name, old, new_);
 }
 
 /* counted: whether a rule might fire later, when other nodes are gone that read what it reads. */

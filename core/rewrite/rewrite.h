@@ -49,6 +49,7 @@ typedef bool cg_condition(const cg_node *n, const cg_bind *b);
 
 /* rules.c */
 extern const char *const cg__phase_names[CG_PHASE_COUNT];
+const char *cg__exact_name(cg_exact e);
 int cg__rules(const cg_rule **rows);                                 /* how many */
 cg_condition *cg__rule_condition(const char *name, size_t n);        /* NULL: there is none */
 
@@ -78,8 +79,11 @@ typedef struct cg_rewriting {
 /* Rewrites the roots in place, within their graph. A status; err says why. Only memory can fail. evaluate may be NULL: constants stay. */
 int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err);
 void cg__rewrite_how(const cg_rewriting *how);                       /* of this thread, until NULL is given */
+bool cg__rule_is_off(const char *name, const char *phase);           /* by its name or its phase */
+void cg__rule_tell(const char *name, const cg_node *old, const cg_node *new_);       /* the log, if there is one */
 /* scan.c: loops as wholes; called by cg__rewrite. */
 int cg__rewrite_scans(cg_graph *g, cg_node **roots, int n, cg_error *err);
+void cg__list_loop_rewrites(cg_strb *out);
 /* fold.c: what is made of constants alone becomes constants, by the evaluator. */
 int cg__rewrite_constants(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err);
 
@@ -90,6 +94,9 @@ CG_RULE_BUILDER(cg__collect_product);
 CG_RULE_BUILDER(cg__skip_inner);
 CG_RULE_BUILDER(cg__transpose_once);
 CG_RULE_BUILDER(cg__slice_once);
+CG_RULE_BUILDER(cg__slice_written);
+CG_RULE_BUILDER(cg__write_again);
+CG_RULE_BUILDER(cg__write_itself);
 CG_RULE_BUILDER(cg__reduce_once);
 CG_RULE_BUILDER(cg__reduce_transposed);
 CG_RULE_BUILDER(cg__reduce_all);

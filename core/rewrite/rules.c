@@ -68,9 +68,29 @@ static bool axis_is_first(const cg_node *n, const cg_bind *b)
     return n->in[0]->attr[0].at[0] == 0 && n->type.rank > b->node[0]->type.rank;
 }
 
+/* All of the array is written, in its order. */
+static bool writes_all(const cg_node *n, const cg_bind *b)
+{
+    const cg_type *x = &b->node[0]->type, *y = &b->node[1]->type;
+    bool all = true;
+    for (int i = 0; i < x->rank; i++)
+        all &= cg__dim_same(x->dim[i], y->dim[i]) && (n->attr[2].n <= i || n->attr[2].at[i] == 1 || n->attr[2].at[i] == CG_NONE);
+    return all;
+}
+
+/* A factor for all rows of what is added up in zeros. One that is NaN or infinite shows in the rows that are added to, not in the others. */
+static bool scales_rows(const cg_node *n, const cg_bind *b)
+{
+    double v = 0;
+    const cg_node *zeros = b->node[1];
+    while (cg__is(zeros, CG_OP_broadcast_to))
+        zeros = zeros->in[0];
+    return !b->node[0]->type.rank && cg__is_const(zeros, &v) && v == 0 && cg__type_same(&n->type, &b->node[1]->type);
+}
+
 static const struct { const char *name; cg_condition *holds; } conditions[] = {
     { "same_type", same_type }, { "axes_in_order", axes_in_order }, { "has_sign", has_sign }, { "is_integer", is_integer },
-    { "is_float", is_float }, { "widens", widens }, { "reduces_nothing", reduces_nothing }, { "axis_is_first", axis_is_first },
+    { "writes_all", writes_all }, { "scales_rows", scales_rows }, { "is_float", is_float }, { "widens", widens }, { "reduces_nothing", reduces_nothing }, { "axis_is_first", axis_is_first },
 };
 
 cg_condition *cg__rule_condition(const char *name, size_t n)
@@ -207,6 +227,27 @@ static const cg_rule rules[] = {
          .when = "axes_in_order", .example = "(transpose x :axes [0 1])"),
     RULE(slice_slice,       CANONICAL, EXACT,  "(slice (slice ?x))",                  NULL,
          .build = cg__slice_once, .example = "(slice (slice x :start [none 0] :stop [none 3] :step [1 2]) :start [none 1] :stop [none 2] :step [-1 1])"),
+
+    /* parts that are written: slices of them, and of them again; sums with what is added up in zeros */
+    RULE(slice_set,         CANONICAL, EXACT,  "(slice (set_slice ?x ?y))",           NULL,
+         .build = cg__slice_written, .example = "(slice (set_slice x s :start [none 1]) :start [none 1] :stop [none 3])"),
+    RULE(slice_inc,         CANONICAL, EXACT,  "(slice (inc_slice ?x ?y))",           NULL,
+         .build = cg__slice_written, .example = "(slice (inc_slice x y) :start [none 0] :stop [none 3] :step [1 1])"),
+    RULE(set_all,           CANONICAL, EXACT,  "(set_slice ?x ?y)",                   "?y", .when = "writes_all"),
+    RULE(inc_all,           CANONICAL, EXACT,  "(inc_slice ?x ?y)",                   "(add ?x ?y)", .when = "writes_all"),
+    RULE(set_set,           CANONICAL, EXACT,  "(set_slice (set_slice ?x ?y) ?z)",    NULL,
+         .build = cg__write_again, .example = "(set_slice (set_slice x 2 :step [1 -1]) y :step [1 -1])"),
+    RULE(set_itself,        CANONICAL, EXACT,  "(set_slice ?x (slice ?x))",           NULL,
+         .build = cg__write_itself, .example = "(set_slice x (slice x :step [1 2]) :step [1 2])"),
+    RULE(set_sum,           CANONICAL, EXACT,  "(set_slice ?x (add (slice ?x) ?y))",  NULL,
+         .build = cg__write_itself, .example = "(set_slice x (add (slice x :step [1 -1]) y) :step [1 -1])"),
+    RULE(inc_nothing,       CANONICAL, ULP,    "(inc_slice ?x 0)",                    "?x", .example = "(inc_slice x 0 :stop [1])"),
+    RULE(add_rows,          CANONICAL, ULP,    "(add ?x (inc_rows 0 ?i ?y :axis ?a):once)", "(inc_rows ?x ?i ?y :axis ?a)",
+         .when = "same_type", .example = "(add x (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
+    RULE(sub_rows,          CANONICAL, ULP,    "(sub ?x (inc_rows 0 ?i ?y :axis ?a):once)", "(inc_rows ?x ?i (neg ?y) :axis ?a)",
+         .when = "same_type", .example = "(sub x (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
+    RULE(mul_rows,          CANONICAL, ULP,     "(mul ?s (inc_rows ?z ?i ?y :axis ?a):once)", "(inc_rows ?z ?i (mul ?s ?y) :axis ?a)",
+         .when = "scales_rows", .example = "(mul (tanh (sum x)) (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
 
     /* reductions of reductions, of views, of what is equal everywhere */
     RULE(sum_sum,           CANONICAL, ULP,    "(sum (sum ?x):once)",                 NULL,
@@ -366,6 +407,8 @@ static const struct { const char *name, *means; } claims[] = {
     [CG_EXACT_UNSAFE] = { "unsafe", "may hide NaN or infinity, so it is never applied" },
 };
 
+const char *cg__exact_name(cg_exact e) { return claims[e].name; }
+
 static void describe_rule(const cg_rule *r, cg_strb *out)
 {
     cg__strb(out, "  %-22s %-6s %s -> %s", r->name, claims[r->exact].name, r->match, r->replace ? r->replace : "(built by a function)");
@@ -388,5 +431,6 @@ CG_API char *cg_list_rules(void)
             if ((int)rules[i].phase == phase)
                 describe_rule(&rules[i], &out);
     }
+    cg__list_loop_rewrites(&out);
     return cg__text_result(&out, "cg_list_rules");
 }

@@ -1,30 +1,51 @@
 // SPDX-License-Identifier: MIT
-/* Loops rewritten as wholes. Each loop is taken apart and built again with the outputs that are used, so that what nobody reads is gone;
- * on the way:
- *   merge     loops over the same operands with the same next states are one loop with the outputs of all
- *   before    a product of sequence rows and captures is one product over all rows before the loop
- *   after     a sum over steps of A'B is one product of the stacked A and B after the loop; a sum of what is stacked anyhow is a sum after it
+/* Loops rewritten as wholes: equal loops are merged, then each is taken apart and built again, with what can leave it before or after it, then
+ * independent loops over the same steps are joined. Where only states shall be saved nothing moves before or after a loop, which takes memory for all
+ * its steps. A body's own loops are rewritten first, by the same walk; the operations of a body are
+ * rewritten with all others by the rules, before and after this pass.
  */
 #include "core/graph/build.h"
-#include "core/graph/guard.h"
-#include "core/graph/scan.h"
-#include "core/rewrite/rewrite.h"
+#include "core/rewrite/loops.h"
 
-typedef struct pass { cg_graph *g; cg_node_vec nodes; cg_map memo, used; bool failed; } pass;    /* memo: old node -> new; used: outputs (get nodes) */
+#define ROW(id, name_, exact_, what_) [CG_LOOP_##id] = { .name = name_, .exact = CG_EXACT_##exact_, .what = what_ }
+const cg_loop_row cg__loop_rows[CG_LOOP_REWRITES] = {
+    ROW(MERGE,       "loop_merge",       EXACT, "loops over the same operands with the same next states are one, with the outputs of all"),
+    ROW(ONCE,        "loop_once",        ULP,   "a loop that is known to run once is its body; one that never runs is its initial states, zeros and arrays without rows"),
+    ROW(ACCUMULATOR, "loop_accumulator", ULP,   "a state to which each step only adds a product, if just its last value is read, is a sum over steps"),
+    ROW(SUM_TERMS,   "loop_sum_terms",   ULP,   "a sum over steps of x + y, one of them a product, is the sum of x plus the sum of y"),
+    ROW(SUM_LINEAR,  "loop_sum_linear",  ULP,   "a sum over steps of products with a captured matrix is one product with the sum"),
+    ROW(SUM_PRODUCT, "loop_sum_product", ULP,   "a sum over steps of A'B is one product, after the loop, of the stacked A and B (gradients of weights)"),
+    ROW(SUM_STACKED, "loop_sum_stacked", ULP,   "a sum over steps of what is stacked anyhow is a sum of the stack"),
+    ROW(AFTER,       "loop_after",       ULP,   "a product with a captured matrix that no state needs, and what is made of it, is one product after the loop"),
+    ROW(MAP,         "loop_map",         ULP,   "a loop without states is none if its operations are known over all rows at once"),
+    ROW(INVARIANT,   "loop_invariant",   EXACT, "what has become the same in every step is outside: loops are built again, as the rows below need, too"),
+    ROW(UNUSED,      "loop_unused",      EXACT, "outputs that nobody reads are gone, and the states, sequences and captures that only they need"),
+    ROW(CONSTANT,    "loop_constant",    EXACT, "a state that stays as it is is a capture"),
+    ROW(TWINS,       "loop_twins",       EXACT, "states that begin and go on alike are one"),
+    ROW(BEFORE,      "loop_before",      ULP,   "products and reductions of rows and captures are computed over all rows before the loop"),
+    ROW(ROWS,        "loop_rows",        EXACT, "so are operations on rows that only products and the like read, for these cannot compute them in passing"),
+    ROW(JOIN,        "loop_join",        EXACT, "loops of the same number of steps that do not need one another are one with both bodies"),
+};
 
-static bool has(const cg_map *m, const cg_node *n)
+void cg__list_loop_rewrites(cg_strb *out)
 {
-    uint64_t v;
-    return cg__map_get(m, cg__key(n), &v);
+    cg__strb(out, "\nloops (as wholes, between stable and blas; a body's own operations are rewritten by the rules above)\n");
+    for (int i = 0; i < CG_LOOP_REWRITES; i++)
+        cg__strb(out, "  %-22s %-6s %s\n", cg__loop_rows[i].name, cg__exact_name(cg__loop_rows[i].exact), cg__loop_rows[i].what);
 }
 
-static void put(bool *failed, cg_map *m, const cg_node *from, const cg_node *to)
+void cg__loops_tell(const cg_loops *p, cg_loop_rewrite r, const cg_node *old, const cg_node *new_)
 {
-    *failed |= !to || !cg__map_set(m, cg__key(from), cg__key(to));
+    if (!p->failed)
+        cg__rule_tell(cg__loop_rows[r].name, old, new_);
 }
 
-/* A loop over what its operands have become. */
-static cg_node *over_new_operands(pass *p, cg_node *n)
+bool cg__loop_is_used(const cg_loop_work *l, int k)
+{
+    return l->p->off[CG_LOOP_UNUSED] || cg__map_has(&l->p->used, cg__get(l->old, k));
+}
+
+cg_node *cg__loop_over(cg_loops *p, cg_node *n)
 {
     cg_node **in = cg__zalloc((size_t)n->nin * sizeof *in), *made = NULL;
     bool ok = in != NULL;
@@ -37,534 +58,148 @@ static cg_node *over_new_operands(pass *p, cg_node *n)
     return made;
 }
 
-/* ---- merge */
+/* ---- loops that run once, or never */
 
-static bool same_loop(const cg_node *a, const cg_node *b)
+static cg_node *only_row(cg_node *x)
 {
-    const cg_scan_view x = cg__scan_view(a), y = cg__scan_view(b);
-    if (x.nseq != y.nseq || x.nstate != y.nstate || x.ncapture != y.ncapture || cg__nvalues(a) != cg__nvalues(b))
-        return false;
-    bool same = memcmp(a->in, b->in, (size_t)cg__nvalues(a) * sizeof *a->in) == 0;
-    for (int i = 0; same && i < x.nseq; i++)
-        same = x.back[i] == y.back[i];
-    for (int i = 0; same && i < x.nstate; i++)
-        same = x.root[i] == y.root[i];
-    return same;
+    cg_node *dims[CG_MAX_RANK];
+    for (int i = 1; i < x->type.rank; i++)
+        dims[i - 1] = cg__dim_node(x->graph, x->type.dim[i]);
+    return cg_reshape_to(x, dims, x->type.rank - 1);
 }
 
-typedef struct outs { CG_VEC(cg_node *) root; CG_VEC(int64_t) row; } outs;      /* roots, and keep root back of each output */
-
-static int index_of_root(outs *o, cg_node *root, bool *failed)
+static cg_node *zeros(cg_graph *g, const cg_type *t)
 {
-    for (int i = 0; i < o->root.n; i++)
-        if (o->root.at[i] == root)
-            return i;
-    *failed |= !CG_PUSH(&o->root, root);
-    return o->root.n - 1;
+    cg_node *dims[CG_MAX_RANK];
+    for (int i = 0; i < t->rank; i++)
+        dims[i] = cg__dim_node(g, t->dim[i]);
+    return cg_broadcast_to(cg__splat(g, t->dtype, 0), dims, t->rank);
 }
 
-static int index_of_out(outs *o, const cg_scan_view *v, const cg_scan_out_row *row, bool *failed)
+/* What the args are in the only step. */
+static bool map_only_step(const cg_node *n, const cg_scan_view *v, cg_map *memo)
 {
-    const int64_t root = row->keep == CG_SCAN_LAST ? row->root : index_of_root(o, v->root[row->root], failed);
-    for (int i = 0; i < o->row.n; i += 3)
-        if (o->row.at[i] == row->keep && o->row.at[i + 1] == root && o->row.at[i + 2] == row->back)
-            return i / 3;
-    *failed |= !CG_PUSH(&o->row, row->keep) || !CG_PUSH(&o->row, root) || !CG_PUSH(&o->row, row->back);
-    return o->row.n / 3 - 1;
-}
-
-static cg_node *with_outs(pass *p, const cg_node *n, const outs *o)
-{
-    CG_VEC(cg_node *) in = { 0 };
-    CG_VEC(int64_t) body = { 0 };
-    for (int i = 0; i < cg__nvalues(n); i++)
-        p->failed |= !CG_PUSH(&in, n->in[i]);
-    for (int i = 0; i < o->root.n; i++)
-        p->failed |= !CG_PUSH(&body, CG_REF(in.n)) || !CG_PUSH(&in, o->root.at[i]);
-    cg_attr attrs[CG_MAX_ATTRS];
-    memcpy(attrs, n->attr, sizeof attrs);
-    attrs[CG_SCAN_A_BODY] = (cg_attr){ body.n, body.at };
-    attrs[CG_SCAN_A_OUTS] = (cg_attr){ o->row.n, o->row.at };
-    cg_node *made = p->failed ? NULL : cg__node(p->g, CG_OP_scan, in.at, in.n, attrs);
-    CG_VEC_FREE(&in);
-    CG_VEC_FREE(&body);
-    return made;
-}
-
-/* Puts loop `first` and all later ones like it into the memo, as outputs of one loop. */
-static void merge_like(pass *p, int first)
-{
-    const cg_node *n = p->nodes.at[first];
-    const cg_scan_view v = cg__scan_view(n);
-    outs o = { 0 };
-    cg_node *made = NULL;
-    for (int i = 0; i < v.nstate; i++)
-        p->failed |= !CG_PUSH(&o.root, v.root[i]);
-    for (int names = 0; names < 2 && !p->failed; names++) {          /* all outputs first, then the memo */
-        for (int i = first; i < p->nodes.n; i++) {
-            cg_node *m = p->nodes.at[i];
-            if (!cg__is(m, CG_OP_scan) || (names == 0 && has(&p->memo, m)) || !same_loop(n, m))
-                continue;
-            const cg_scan_view w = cg__scan_view(m);
-            for (int k = 0; k < w.nouts; k++) {
-                const int at = index_of_out(&o, &w, &w.out[k], &p->failed);
-                if (names)
-                    put(&p->failed, &p->memo, cg__get(m, k), cg__get(made, at));
-            }
-            if (names)
-                put(&p->failed, &p->memo, m, made);
-        }
-        if (!made && (made = with_outs(p, n, &o)))
-            made = over_new_operands(p, made);
-        p->failed |= !made;
-    }
-    CG_VEC_FREE(&o.root);
-    CG_VEC_FREE(&o.row);
-}
-
-/* ---- one loop, taken apart */
-
-typedef struct part { cg_node *batched; bool seq, fixed, back; } part;   /* of a body node: reads rows (walked `back`); reads states or the step */
-typedef struct loop {
-    pass *p;
-    cg_graph *g;
-    cg_node *old, *n;                    /* as it was, and over its new operands */
-    cg_scan_view v;
-    cg_scan *s;
-    bool *need;                          /* states */
-    cg_node_vec body;                    /* nodes that the used outputs need */
-    cg_guards guards;                    /* of these: what only a branch needs stays in it */
-    cg_map memo;                         /* body node -> node of the open body */
-    cg_map parts;                        /* body node -> index of its part */
-    CG_VEC(part) part;
-    CG_VEC(cg_scan_result) outs;         /* of the new loop */
-    bool failed;
-} loop;
-
-/* An output of the old loop: output `index` of the new one, or what `after` makes of it and of output `second`. */
-typedef struct out_ref { int index, second; cg_node *(*after)(const cg_node *root, cg_node *a, cg_node *b); } out_ref;
-
-static bool used(const loop *l, int k)
-{
-    return has(&l->p->used, cg__get(l->old, k));
-}
-
-static int state_of(const loop *l, const cg_node *n)
-{
-    const int64_t k = cg__is(n, CG_OP_arg) ? n->attr[0].at[0] - l->v.nseq : -1;
-    return k >= 0 && k < l->v.nstate ? (int)k : -1;
-}
-
-/* States that a used output needs, and the nodes of the body that compute them. */
-static void find_needed(loop *l)
-{
-    bool more = true;
-    for (int k = 0; k < l->v.nouts; k++)
-        if (used(l, k) && l->v.out[k].root < l->v.nstate)
-            l->need[l->v.out[k].root] = true;
-    while (more && !l->failed) {
-        cg_node_vec roots = { 0 };
-        more = false;
-        for (int i = 0; i < l->v.nstate; i++)
-            l->failed |= l->need[i] && !CG_PUSH(&roots, l->v.root[i]);
-        for (int k = 0; k < l->v.nouts; k++)
-            l->failed |= used(l, k) && !CG_PUSH(&roots, l->v.root[l->v.out[k].root]);
-        l->body.n = 0;
-        l->failed |= !cg__reach_values(roots.at, roots.n, &l->body);
-        for (int i = 0; i < l->body.n && !l->failed; i++) {
-            const int s = state_of(l, l->body.at[i]);
-            if (s >= 0 && !l->need[s])
-                l->need[s] = more = true;
-        }
-        CG_VEC_FREE(&roots);
-    }
-}
-
-/* ---- before: products of rows */
-
-static part *part_of(const loop *l, const cg_node *n)
-{
-    uint64_t i;
-    return cg__map_get(&l->parts, cg__key(n), &i) ? &l->part.at[i] : NULL;
-}
-
-/* Axes of size 1 behind the first, until x has the given rank: a row of lower rank broadcasts from the right. */
-static cg_node *padded(cg_node *x, int rank)
-{
-    while (x && x->type.rank < rank)
-        x = cg_expand_dims(x, 1);
-    return x;
-}
-
-static cg_node *flat_rows(cg_node *x)
-{
-    cg_graph *g = x->graph;
-    const cg_dim_t rows = cg__dim_mul(g, x->type.dim[0], x->type.dim[1]);
-    return cg_reshape_to(x, (cg_node *[]){ cg__dim_node(g, rows), cg__dim_node(g, x->type.dim[2]) }, 2);
-}
-
-static cg_node *batched_product(const loop *l, const cg_node *n)
-{
-    const part *a = part_of(l, n->in[0]), *b = part_of(l, n->in[1]);
-    cg_node *x = a->batched, *y = b->batched;
-    if (n->type.rank != 2 || !x || !y || !a->seq)
-        return NULL;
-    if (b->seq)
-        return cg_matmul(x, y);
-    cg_node *c = cg_matmul(flat_rows(x), y);
-    return c ? cg_reshape_to(c, (cg_node *[]){ cg__dim_node(l->g, x->type.dim[0]), cg__dim_node(l->g, x->type.dim[1]), cg__dim_node(l->g, c->type.dim[1]) }, 3) : NULL;
-}
-
-static cg_node *batched_elementwise(const loop *l, const cg_node *n)
-{
-    cg_node *in[3];
-    for (int k = 0; k < n->nin; k++) {
-        const part *q = part_of(l, n->in[k]);
-        if (!(in[k] = q->seq ? padded(q->batched, n->type.rank + 1) : q->batched))
-            return NULL;
-    }
-    return cg__build(l->g, cg__op_id(n), in, n->nin, n->attr);
-}
-
-static cg_node *batched_transpose(const loop *l, const cg_node *n)
-{
-    int64_t axes[CG_MAX_RANK] = { 0 };
-    cg_node *x = part_of(l, n->in[0])->batched;
-    for (int i = 0; i < n->type.rank; i++)
-        axes[i + 1] = n->attr[0].at[i] + 1;
-    return x ? cg_transpose(x, axes, n->type.rank + 1) : NULL;
-}
-
-/* The node over all rows at once, with a new first axis; NULL: not known how. */
-static cg_node *batched(const loop *l, const cg_node *n)
-{
-    if (n->type.rank == CG_MAX_RANK)
-        return NULL;
-    if ((n->op->props & CG_ELEMWISE) || cg__is(n, CG_OP_cast))
-        return batched_elementwise(l, n);
-    return cg__is(n, CG_OP_matmul) ? batched_product(l, n) : cg__is(n, CG_OP_transpose) ? batched_transpose(l, n) : NULL;
-}
-
-static part leaf_part(const loop *l, cg_node *n)
-{
-    const int64_t k = cg__is(n, CG_OP_arg) ? n->attr[0].at[0] : -1;
-    const int after = l->v.nseq + l->v.nstate;
-    if (k < 0)
-        return (part){ .batched = n };
-    if (k < l->v.nseq)
-        return (part){ .batched = l->v.seq[k], .seq = true, .back = l->v.back[k] != 0 };
-    return k >= after && k < after + l->v.ncapture ? (part){ .batched = l->v.seq[k] } : (part){ .fixed = true };
-}
-
-static void find_part(loop *l, cg_node *n)
-{
-    part q = { 0 };
-    bool mixed = false;
-    if (!cg__nvalues(n) || cg__is(n, CG_OP_arg))
-        q = leaf_part(l, n);
-    for (int k = 0; k < cg__nvalues(n) && !cg__is(n, CG_OP_arg); k++) {
-        const part *in = part_of(l, n->in[k]);
-        mixed |= in->seq && q.seq && in->back != q.back;
-        q.fixed |= in->fixed;
-        q.back |= in->seq && in->back;
-        q.seq |= in->seq;
-    }
-    if (q.seq && !q.fixed && !mixed && !q.batched)
-        q.batched = batched(l, n);
-    else if (!q.seq && !q.fixed && !q.batched)
-        q.batched = cg__clone(l->g, n, &l->memo);        /* made of captures only: as it is outside */
-    l->failed |= !cg__map_set(&l->parts, cg__key(n), (uint64_t)l->part.n) || !CG_PUSH(&l->part, q);
-}
-
-static void move_before(loop *l)
-{
-    for (int i = 0; i < l->body.n && !l->failed; i++) {
-        cg_node *n = l->body.at[i];
-        find_part(l, n);
-        if (l->failed)
-            return;
-        const part q = *part_of(l, n);
-        if (cg__is(n, CG_OP_matmul) && q.seq && q.batched && !cg__guard_of(&l->guards, n))
-            put(&l->failed, &l->memo, n, cg__scan_seq(l->s, q.batched, q.back));
-    }
-}
-
-/* ---- after: sums over steps */
-
-static cg_node *open_value(loop *l, cg_node *n)
-{
-    cg_node *v = cg__clone(l->g, n, &l->memo);
-    l->failed |= !v;
-    return v;
-}
-
-static int add_out(loop *l, cg_scan_result r)
-{
-    for (int i = 0; i < l->outs.n; i++) {
-        const cg_scan_result *o = &l->outs.at[i];
-        if (o->value == r.value && o->keep == r.keep && o->back == r.back && o->state == r.state)
-            return i;
-    }
-    l->failed |= !CG_PUSH(&l->outs, r);
-    return l->outs.n - 1;
-}
-
-static int stack_out(loop *l, cg_node *open, bool back)
-{
-    return add_out(l, (cg_scan_result){ open, CG_SCAN_ALL, back, -1 });
-}
-
-/* The output that stacks a value already, or -1. */
-static int stacked(const loop *l, const cg_node *open)
-{
-    for (int i = 0; i < l->outs.n; i++)
-        if (l->outs.at[i].value == open && l->outs.at[i].keep == CG_SCAN_ALL)
-            return i;
-    return -1;
-}
-
-static const cg_scan_item *sequence_of(const loop *l, const cg_node *open)
-{
-    for (int i = 0; i < l->s->seqs.n; i++)
-        if (l->s->seqs.at[i].place == open)
-            return &l->s->seqs.at[i];
-    return NULL;
-}
-
-
-/* sum over steps of A'B: all rows of A' beside one another, times all rows of B below one another. */
-static cg_node *product_after(const cg_node *root, cg_node *a, cg_node *b)
-{
-    (void)root;
-    return cg_matmul(cg_transpose(flat_rows(a), CG_AXES(1, 0)), flat_rows(b));
-}
-
-static cg_node *sum_after(const cg_node *root, cg_node *a, cg_node *b)
-{
-    int64_t axes[CG_MAX_RANK] = { 0 };
-    int n = 1;
-    (void)b;
-    for (int i = 0; cg__is(root, CG_OP_sum) && i < root->attr[0].n; i++)
-        axes[n++] = root->attr[0].at[i] + 1;
-    return cg_sum(a, CG_REDUCE(.axes = axes, .naxes = n));
-}
-
-static bool is_product(const cg_node *n)
-{
-    return cg__is(n, CG_OP_matmul) && n->type.rank == 2 && cg__is(n->in[0], CG_OP_transpose);
-}
-
-/* What a sum over steps adds up, seen through a sum over axes of one step. */
-static cg_node *summand(cg_node *root)
-{
-    return cg__is(root, CG_OP_sum) && root->attr[1].at[0] == 0 ? root->in[0] : root;
-}
-
-/* The three kinds of outputs in the order in which they are planned: what a product stacks, a later sum can use. */
-typedef enum { OUT_PLAIN, OUT_PRODUCT, OUT_SUM, OUT_KINDS } out_kind;
-
-static out_kind kind_of(const loop *l, int k)
-{
-    const cg_scan_out_row *o = &l->v.out[k];
-    const cg_node *root = l->v.root[o->root];
-    if (o->keep != CG_SCAN_SUM || !cg__is_float(root->type.dtype))
-        return OUT_PLAIN;
-    return is_product(root) ? OUT_PRODUCT : OUT_SUM;
-}
-
-/* LAST names a state by its position among those that are kept. */
-static int kept_state(const loop *l, int64_t state)
-{
-    int at = 0;
-    for (int i = 0; i < state; i++)
-        at += l->need[i];
-    return at;
-}
-
-/* Both operands of a product are stacked in one order: that of a sequence that one of them is, since it then needs no copy. */
-static out_ref plan_product(loop *l, const cg_node *root)
-{
-    cg_node *a = open_value(l, root->in[0]->in[0]), *b = open_value(l, root->in[1]);
-    const cg_scan_item *seq = sequence_of(l, a) ? sequence_of(l, a) : sequence_of(l, b);
-    const bool back = seq && seq->back;
-    const int first = stack_out(l, a, back);
-    return (out_ref){ first, stack_out(l, b, back), product_after };
-}
-
-static out_ref plan_out(loop *l, int k)
-{
-    const cg_scan_out_row *o = &l->v.out[k];
-    cg_node *root = l->v.root[o->root];
-    const out_kind kind = kind_of(l, k);
-    if (o->keep == CG_SCAN_LAST)
-        return (out_ref){ .index = add_out(l, (cg_scan_result){ NULL, CG_SCAN_LAST, false, kept_state(l, o->root) }) };
-    if (kind == OUT_PRODUCT)
-        return plan_product(l, root);
-    cg_node *term = kind == OUT_SUM ? open_value(l, summand(root)) : NULL;
-    if (term && stacked(l, term) >= 0)
-        return (out_ref){ .index = stacked(l, term), .after = sum_after };
-    return (out_ref){ .index = add_out(l, (cg_scan_result){ open_value(l, root), (cg_scan_keep)o->keep, o->back != 0, -1 }) };
-}
-
-/* ---- building it again */
-
-/* A stacked row of a sequence is the sequence: it needs no output. */
-static cg_node *sequence_itself(const loop *l, const cg_scan_result *r)
-{
-    const cg_scan_item *seq = r->keep == CG_SCAN_ALL ? sequence_of(l, r->value) : NULL;
-    return seq && seq->back == r->back ? seq->outer : NULL;
-}
-
-static bool open_loop(loop *l)
-{
-    const int nargs = cg__scan_nargs(&l->v);
+    const int nargs = cg__scan_nargs(v);
     cg_node **args = cg__zalloc((size_t)nargs * sizeof *args);
-    l->s = cg_scan_begin(l->g, CG_SCAN(.steps = l->v.steps));
-    bool ok = args && l->s;
-    for (int i = 0; ok && i < nargs; i++) {
-        const int state = i - l->v.nseq;
-        if (i < l->v.nseq)
-            args[i] = cg__scan_seq(l->s, l->v.seq[i], l->v.back[i] != 0);
-        else if (state < l->v.nstate)
-            args[i] = l->need[state] ? cg_scan_state(l->s, l->v.init[state]) : l->v.init[state];
-        else
-            args[i] = i < nargs - 1 ? l->v.seq[i] : cg_scan_index(l->s);
-        ok = args[i] && !l->s->failed;
+    bool ok = args != NULL;
+    for (int k = 0; ok && k < nargs; k++) {
+        cg_node *source = cg__scan_source(v, k);
+        args[k] = !source ? cg__const_i64(n->graph, 0) : k < v->nseq ? only_row(source) : source;
+        ok = args[k] != NULL;
     }
-    ok = ok && cg__scan_map_args(l->n, args, &l->memo);
+    ok = ok && cg__scan_map_args(n, args, memo);
     cg__free(args);
     return ok;
 }
 
-static void next_states(loop *l)
+void cg__loop_once(cg_loop_work *l)
 {
-    int at = 0;
-    for (int i = 0; i < l->v.nstate && !l->failed; i++)
-        if (l->need[i]) {
-            cg_node *next = open_value(l, l->v.root[i]);
-            l->failed |= !next || cg_scan_next(l->s, l->s->states.at[at].place, next) < 0;
-            at++;
-        }
-}
-
-/* The new loop's outputs as nodes: gets, or sequences that were asked to be stacked. */
-static void end_loop(loop *l, cg_node **value)
-{
-    cg_node ***where = cg__zalloc((size_t)(l->outs.n + 1) * sizeof *where);
-    int n = 0;
-    l->failed |= !where;
-    for (int i = 0; i < l->outs.n && !l->failed; i++) {
-        const cg_scan_result *r = &l->outs.at[i];
-        if ((value[i] = sequence_itself(l, r)))
-            continue;
-        l->failed |= (r->keep == CG_SCAN_LAST ? cg__scan_last(l->s, r->state) : cg__scan_out(l->s, r->value, r->keep, r->back)) < 0;
-        where[n++] = &value[i];
+    const cg_scan_view v = cg__scan_view(l->n);
+    double count;
+    if (l->p->off[CG_LOOP_ONCE] || !cg__is_const(v.steps, &count) || (count != 0 && count != 1))
+        return;
+    cg_graph *g = l->p->g;
+    cg_map memo = { 0 };
+    bool ok = count == 0 || map_only_step(l->n, &v, &memo);
+    for (int k = 0; k < l->nouts && ok; k++) {
+        const cg_scan_out_row *o = &v.out[k];
+        cg_node *value = count == 0 ? (o->keep == CG_SCAN_LAST ? v.init[o->root] : zeros(g, &l->n->outs[k])) : cg__clone(g, v.root[o->root], &memo);
+        l->value[k] = count == 1 && o->keep == CG_SCAN_ALL ? cg_expand_dims(value, 0) : value;
+        ok = l->value[k] != NULL;
     }
-    if (!l->failed && n) {
-        l->failed = cg_scan_end(l->s, where, n) < 0;
-        l->s = NULL;
-    }
-    cg__free(where);
-}
-
-static void deliver(loop *l, const out_ref *refs, cg_node *const *value)
-{
-    for (int k = 0; k < l->v.nouts && !l->failed; k++) {
-        if (!used(l, k))
-            continue;
-        cg_node *to = value[refs[k].index];
-        if (to && refs[k].after)
-            to = refs[k].after(l->v.root[l->v.out[k].root], to, value[refs[k].second]);
-        put(&l->failed, &l->p->memo, cg__get(l->old, k), to);
-    }
-}
-
-static void build_again(loop *l)
-{
-    out_ref *refs = cg__zalloc((size_t)l->v.nouts * sizeof *refs);
-    l->failed |= !refs;
-    for (int kind = 0; kind < OUT_KINDS && !l->failed; kind++)
-        for (int k = 0; k < l->v.nouts && !l->failed; k++)
-            if (used(l, k) && (int)kind_of(l, k) == kind)
-                refs[k] = plan_out(l, k);
-    next_states(l);
-    cg_node **value = cg__zalloc((size_t)(l->outs.n + 1) * sizeof *value);
-    l->failed |= !value;
-    if (!l->failed)
-        end_loop(l, value);
-    if (!l->failed)
-        deliver(l, refs, value);
-    cg__free(refs);
-    cg__free(value);
-}
-
-/* The outputs of `old`, which is n over new operands, become those of a better loop in the memo. */
-static void rewrite_loop(pass *p, cg_node *old, cg_node *n)
-{
-    loop l = { .p = p, .g = p->g, .old = old, .n = n, .v = cg__scan_view(n) };
-    const cg_node *inherit = p->g->inherit;
-    p->g->inherit = n;
-    l.need = cg__zalloc((size_t)(l.v.nstate + 1) * sizeof *l.need);
-    l.failed = !l.need;
-    if (!l.failed)
-        find_needed(&l);
-    if (!l.failed)
-        l.failed = !open_loop(&l);
-    l.failed = l.failed || !cg__guards_find(&l.guards, &l.body, l.v.root, l.v.nroots, NULL, 0);
-    if (!l.failed)
-        move_before(&l);
-    if (!l.failed)
-        build_again(&l);
-    cg__scan_drop(l.s);
-    p->g->inherit = inherit;
-    p->failed |= l.failed;
-    cg__free(l.need);
-    CG_VEC_FREE(&l.body);
-    cg__guards_free(&l.guards);
-    cg__map_free(&l.memo);
-    cg__map_free(&l.parts);
-    CG_VEC_FREE(&l.part);
-    CG_VEC_FREE(&l.outs);
+    l->p->failed |= !ok;
+    cg__loops_tell(l->p, CG_LOOP_ONCE, l->n, l->value[0]);
+    l->n = NULL;
+    cg__map_free(&memo);
 }
 
 /* ---- the graph */
 
-static void note_used(pass *p, cg_node *const *roots, int n)
+static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(cg_loops *));
+
+static bool has_loops(cg_node *const *roots, int n, bool *failed)
 {
-    for (int i = 0; i < p->nodes.n && !p->failed; i++)
-        for (int k = 0; k < cg__nvalues(p->nodes.at[i]); k++)
-            if (cg__is(p->nodes.at[i]->in[k], CG_OP_get))
-                put(&p->failed, &p->used, p->nodes.at[i]->in[k], p->nodes.at[i]);
-    for (int i = 0; i < n; i++)
-        if (cg__is(roots[i], CG_OP_get))
-            put(&p->failed, &p->used, roots[i], roots[i]);
+    cg_node_vec nodes = { 0 };
+    bool any = false;
+    *failed |= !cg__reach_values(roots, n, &nodes);
+    for (int i = 0; i < nodes.n && !any; i++)
+        any = cg__is(nodes.at[i], CG_OP_scan);
+    CG_VEC_FREE(&nodes);
+    return any;
 }
 
-static void merge_all(pass *p)
+static bool rewrite_loops(cg_graph *g, cg_node **roots, int n);
+
+/* n with the loops of its body rewritten. As deep as loops are nested, not as graphs are deep. */
+static cg_node *with_body(cg_loops *p, cg_node *n)
 {
-    for (int i = 0; i < p->nodes.n && !p->failed; i++)
-        if (cg__is(p->nodes.at[i], CG_OP_scan) && !has(&p->memo, p->nodes.at[i]))
-            merge_like(p, i);
+    const int first = cg__nvalues(n);
+    if (!has_loops(n->in + first, n->nbody, &p->failed))
+        return n;
+    cg_node **in = cg__zalloc((size_t)n->nin * sizeof *in), *made = NULL;
+    if (in) {
+        memcpy(in, n->in, (size_t)n->nin * sizeof *in);
+        made = rewrite_loops(p->g, in + first, n->nbody) ? cg__node(p->g, CG_OP_scan, in, n->nin, n->attr) : NULL;
+    }
+    cg__free(in);
+    return made;
 }
 
-static void rewrite_all(pass *p)
+/* The outputs of `old`, which is n over new operands, become what is better in the memo. */
+static void rewrite_loop(cg_loops *p, cg_node *old, cg_node *n)
+{
+    cg_loop_work l = { .p = p, .old = old, .n = n, .nouts = n->nouts, .value = cg__zalloc((size_t)n->nouts * sizeof *l.value) };
+    const cg_node *inherit = p->g->inherit;
+    p->g->inherit = n;
+    p->failed |= !l.value;
+    for (int k = 0; k < l.nouts && !p->failed; k++)
+        p->failed |= !(l.value[k] = cg__get(n, k));
+    if (!p->failed)
+        cg__loop_once(&l);
+    if (!p->failed && l.n && cg__scan_view(l.n).save == CG_SAVE_EXPENSIVE)
+        cg__loop_after(&l);
+    if (!p->failed && l.n && !p->off[CG_LOOP_INVARIANT])
+        cg__loop_rebuild(&l);
+    for (int k = 0; k < l.nouts && !p->failed; k++)
+        if (cg__loop_is_used(&l, k))
+            cg__map_note(&p->failed, &p->memo, cg__get(old, k), l.value[k]);
+    cg__free(l.value);
+    p->g->inherit = inherit;
+}
+
+static void rewrite_each(cg_loops *p)
 {
     for (int i = 0; i < p->nodes.n && !p->failed; i++) {
-        cg_node *n = p->nodes.at[i], *now = cg__is(n, CG_OP_scan) ? over_new_operands(p, n) : NULL;
-        p->failed |= !now && cg__is(n, CG_OP_scan);
-        if (now && !p->failed)
+        cg_node *n = p->nodes.at[i];
+        if (!cg__is(n, CG_OP_scan))
+            continue;
+        cg_node *now = with_body(p, n);
+        now = now && !p->failed ? cg__loop_over(p, now) : NULL;
+        p->failed |= !now;
+        if (now)
             rewrite_loop(p, n, now);
     }
 }
 
-/* One walk over the loops that the roots reach; the roots become what the memo says. */
-static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(pass *))
+static void note_used(cg_loops *p, cg_node *const *roots, int n)
 {
-    pass p = { .g = g };
-    bool any = false;
-    p.failed = !cg__reach_values(roots, n, &p.nodes);
-    for (int i = 0; i < p.nodes.n && !any; i++)
-        any = cg__is(p.nodes.at[i], CG_OP_scan);
+    for (int i = 0; i < p->nodes.n && !p->failed; i++)
+        for (int k = 0; k < cg__nvalues(p->nodes.at[i]); k++)
+            if (cg__is(p->nodes.at[i]->in[k], CG_OP_get))
+                cg__map_note(&p->failed, &p->used, p->nodes.at[i]->in[k], p->nodes.at[i]);
+    for (int i = 0; i < n; i++)
+        if (cg__is(roots[i], CG_OP_get))
+            cg__map_note(&p->failed, &p->used, roots[i], roots[i]);
+}
+
+/* One walk over the loops that the roots reach; the roots become what the memo says. */
+static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(cg_loops *))
+{
+    cg_loops p = { .g = g };
+    const bool any = has_loops(roots, n, &p.failed);
+    for (int i = 0; i < CG_LOOP_REWRITES; i++)
+        p.off[i] = cg__rule_is_off(cg__loop_rows[i].name, "loops");
+    p.failed |= !cg__reach_values(roots, n, &p.nodes);
     if (any && !p.failed) {
         note_used(&p, roots, n);
         visit(&p);
@@ -577,9 +212,14 @@ static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(pass *))
     return !p.failed;
 }
 
+static bool rewrite_loops(cg_graph *g, cg_node **roots, int n)
+{
+    return walk(g, roots, n, cg__loops_merge) && walk(g, roots, n, rewrite_each) && walk(g, roots, n, cg__loops_join);
+}
+
 int cg__rewrite_scans(cg_graph *g, cg_node **roots, int n, cg_error *err)
 {
-    if (!g->loops || (walk(g, roots, n, merge_all) && walk(g, roots, n, rewrite_all)))
+    if (!g->loops || rewrite_loops(g, roots, n))
         return CG_OK;
     return cg__fail(err, g->error.code ? g->error.code : CG_ENOMEM, "%s", g->error.code ? g->error.text : "rewriting: no memory");
 }

@@ -108,6 +108,89 @@ CG_RULE_BUILDER(cg__slice_once)
     return cg__build(n->graph, CG_OP_slice, in, nin, (cg_attr[]){ { r, at[START] }, { r, at[STOP] }, { r, at[STEP] } });
 }
 
+/* ---- slices of what was written to a slice */
+
+/* The same part of arrays of one shape: bounds are the same nodes or numbers, or known and the same range. */
+static bool same_part(const cg_node *a, const cg_node *b)
+{
+    bool same = true;
+    for (int i = 0; i < a->in[0]->type.rank; i++) {
+        const cut x = cut_of(a, i), y = cut_of(b, i);
+        const cg_dim_t size = a->in[0]->type.dim[i];
+        bool axis = x.at[STEP] == y.at[STEP];
+        for (int k = START; axis && k <= STOP; k++)
+            axis = x.sym[k] == y.sym[k] && (x.sym[k] || x.at[k] == y.at[k]);
+        if (!axis && !size.sym && is_known(&x) && is_known(&y)) {
+            const range r = range_of(&x, size.n), s = range_of(&y, size.n);
+            axis = r.first == s.first && r.count == s.count && r.step == s.step;
+        }
+        same &= axis;
+    }
+    return same;
+}
+
+/* Known parts that have no element in common, since along one axis neither reaches the other. */
+static bool apart(const cg_node *a, const cg_node *b)
+{
+    bool yes = false;
+    for (int i = 0; i < a->in[0]->type.rank; i++) {
+        const cut x = cut_of(a, i), y = cut_of(b, i);
+        const cg_dim_t size = a->in[0]->type.dim[i];
+        if (size.sym || !is_known(&x) || !is_known(&y))
+            continue;
+        const range r = range_of(&x, size.n), s = range_of(&y, size.n);
+        const int64_t r_end = r.first + (r.count - 1) * r.step, s_end = s.first + (s.count - 1) * s.step;
+        const int64_t r_lo = r.step > 0 ? r.first : r_end, r_hi = r.step > 0 ? r_end : r.first, s_lo = s.step > 0 ? s.first : s_end, s_hi = s.step > 0 ? s_end : s.first;
+        yes |= !r.count || !s.count || r_hi < s_lo || s_hi < r_lo;
+    }
+    return yes;
+}
+
+/* The part that n, a slice, takes, of x. */
+static cg_node *slice_of(const cg_node *n, cg_node *x)
+{
+    cg_node *in[1 + 2 * CG_MAX_RANK];
+    memcpy(in, n->in, (size_t)n->nin * sizeof *in);
+    in[0] = x;
+    return cg__build(n->graph, CG_OP_slice, in, n->nin, n->attr);
+}
+
+/* What was written there, or, beside it, what was there before. */
+CG_RULE_BUILDER(cg__slice_written)
+{
+    const cg_node *w = n->in[0];
+    if (apart(n, w))
+        return slice_of(n, b->node[0]);
+    if (!same_part(n, w))
+        return NULL;
+    return cg__is(w, CG_OP_set_slice) ? b->node[1] : cg_add(slice_of(n, b->node[0]), b->node[1]);
+}
+
+/* Written again, only the last stays. */
+CG_RULE_BUILDER(cg__write_again)
+{
+    cg_node *in[2 + 2 * CG_MAX_RANK];
+    memcpy(in, n->in, (size_t)n->nin * sizeof *in);
+    in[0] = b->node[0];
+    return same_part(n, n->in[0]) ? cg__build(n->graph, CG_OP_set_slice, in, n->nin, n->attr) : NULL;
+}
+
+/* Its own part changes nothing; a sum with that is an increase. */
+CG_RULE_BUILDER(cg__write_itself)
+{
+    const bool sum = cg__is(n->in[1], CG_OP_add);
+    const cg_node *part = n->in[1];
+    for (int k = 0; sum && k < 2; k++)
+        if (cg__is(n->in[1]->in[k], CG_OP_slice) && n->in[1]->in[1 - k] == b->node[1])
+            part = n->in[1]->in[k];
+    if (!cg__is(part, CG_OP_slice) || !same_part(n, part))
+        return NULL;
+    cg_node *in[2 + 2 * CG_MAX_RANK];
+    memcpy(in, n->in, (size_t)n->nin * sizeof *in);
+    in[1] = b->node[1];
+    return sum ? cg__build(n->graph, CG_OP_inc_slice, in, n->nin, n->attr) : b->node[0];
+}
+
 /* ---- reductions of reductions and of views */
 
 static bool reduces(const cg_node *n, int axis)
