@@ -263,6 +263,35 @@ START_TEST(only_what_is_taken_fails)
 }
 END_TEST
 
+/* A branch of a loop that no step takes: what of it is the same in every step is not computed before the loop, nor is anything kept for the
+ * gradient, for either would fail. */
+START_TEST(in_a_loop_only_what_is_taken_runs)
+{
+    for (int way = 0; way < 2; way++) {
+        world w = open_world(1, 9);
+        cg_scan *s = cg_scan_begin(w.g, CG_SCAN(.steps = cg_scalar(w.g, CG_I64, 3)));
+        cg_node *h = cg_scan_state(s, w.in[S]), *t = cg_scan_index(s), *next, *last, *dx, *ds;
+        cg_node *cond = way ? cg_greater(h, cg_weak(w.g, 1000)) : cg_greater(t, cg_weak(w.g, 5));
+        cg_node *never = cg_mul(cg_take(w.in[0], w.in[I]), cg_sin(cg_mul(h, cg_take(w.in[1], cg_add(w.in[I], t)))));
+        cg_ifelse(cond, CG_NODES(never), CG_NODES(cg_mul(cg_mul(h, h), cg_take(w.in[0], t))), CG_OUT(&next));
+        cg_scan_next(s, h, next);
+        cg_scan_out(s, next, CG_SCAN_LAST);
+        ck_assert_msg(cg_scan_end(s, CG_OUT(&last)) == CG_OK && cg_grad(last, CG_NODES(w.in[0], w.in[S]), CG_OUT(&dx, &ds)) == CG_OK, "%s", first_error(&w));
+        cg_function *f = compiled(&w, (cg_node *[]){ last, dx, ds }, 3, NULL, 0);
+        cg_array *got[3];
+        ck_assert_msg(cg_call(f, w.arg, VARS, got) == CG_OK, "%s", cg_last_error()->text);
+        const double *x = cg_array_data(w.arg[0]), *v = cg_array_data(got[0]), *d = cg_array_data(got[1]), *by_s = cg_array_data(got[2]);
+        ck_assert_msg(v && d && by_s, "%s", cg_last_error()->text);
+        const double want = pow(x[0], 4) * pow(x[1], 2) * x[2];              /* of s = 1: s^8 x0^4 x1^2 x2 */
+        ck_assert(fabs(*v - want) < 1e-12 && fabs(d[1] - 2 * want / x[1]) < 1e-12 && d[3] == 0 && fabs(*by_s - 8 * want) < 1e-12);
+        for (int k = 0; k < 3; k++)
+            cg_array_free(got[k]);
+        cg_function_free(f);
+        close_world(&w);
+    }
+}
+END_TEST
+
 /* ---- types, and what is said of wrong ones */
 
 static const struct { const char *expr, *says; } wrong[] = {
@@ -370,6 +399,6 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("branch", a_choice_is_the_branch_that_is_taken, the_other_branch_runs_no_step, conditions_cost_what_they_must, only_what_is_taken_fails,
+    return RUN_TESTS("branch", a_choice_is_the_branch_that_is_taken, the_other_branch_runs_no_step, conditions_cost_what_they_must, only_what_is_taken_fails, in_a_loop_only_what_is_taken_runs,
                      wrong_branches_are_told, sizes_first_seen_at_the_call_are_one, printed_and_read_again, a_variable_is_updated_by_one_branch);
 }
