@@ -272,7 +272,7 @@ START_TEST(in_a_loop_only_what_is_taken_runs)
         cg_scan *s = cg_scan_begin(w.g, CG_SCAN(.steps = cg_scalar(w.g, CG_I64, 3)));
         cg_node *h = cg_scan_state(s, w.in[S]), *t = cg_scan_index(s), *next, *last, *dx, *ds;
         cg_node *cond = way ? cg_greater(h, cg_weak(w.g, 1000)) : cg_greater(t, cg_weak(w.g, 5));
-        cg_node *never = cg_mul(cg_take(w.in[0], w.in[I]), cg_sin(cg_mul(h, cg_take(w.in[1], cg_add(w.in[I], t)))));
+        cg_node *never = cg_mul(cg_sum(cg_mul(cg_take(w.in[0], w.in[VARS - 1]), h), CG_REDUCE()), cg_sin(cg_mul(h, cg_take(w.in[1], cg_add(w.in[I], t)))));
         cg_ifelse(cond, CG_NODES(never), CG_NODES(cg_mul(cg_mul(h, h), cg_take(w.in[0], t))), CG_OUT(&next));
         cg_scan_next(s, h, next);
         cg_scan_out(s, next, CG_SCAN_LAST);
@@ -289,6 +289,25 @@ START_TEST(in_a_loop_only_what_is_taken_runs)
         cg_function_free(f);
         close_world(&w);
     }
+}
+END_TEST
+
+/* A product of a row could be one of all rows before the loop; in a branch it stays. */
+START_TEST(a_product_in_a_branch_of_a_loop_stays_there)
+{
+    world w = open_world(1, 1);
+    cg_scan *s = cg_scan_begin(w.g, CG_SCAN());
+    cg_node *row = cg_expand_dims(cg_scan_seq(s, w.in[2]), 0), *y;
+    cg_ifelse(cg_less(cg_scan_index(s), cg_weak(w.g, 2)), CG_NODES(cg_matmul(row, w.in[2])), CG_NODES(row), CG_OUT(&y));
+    cg_scan_out(s, y, CG_SCAN_ALL);
+    ck_assert_msg(cg_scan_end(s, CG_OUT(&y)) == CG_OK, "%s", first_error(&w));
+    cg_function *f = compiled(&w, &y, 1, NULL, 0);
+    char *plan = cg_function_show(f, CG_STAGE_PLAN);
+    const char *branch = strstr(plan, "(if "), *product = strstr(plan, "(gemm ");
+    ck_assert_msg(branch && product && branch < product && !strstr(product + 1, "(gemm "), "%s", plan);
+    cg_text_free(plan);
+    cg_function_free(f);
+    close_world(&w);
 }
 END_TEST
 
@@ -399,6 +418,6 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("branch", a_choice_is_the_branch_that_is_taken, the_other_branch_runs_no_step, conditions_cost_what_they_must, only_what_is_taken_fails, in_a_loop_only_what_is_taken_runs,
+    return RUN_TESTS("branch", a_choice_is_the_branch_that_is_taken, the_other_branch_runs_no_step, conditions_cost_what_they_must, only_what_is_taken_fails, in_a_loop_only_what_is_taken_runs, a_product_in_a_branch_of_a_loop_stays_there,
                      wrong_branches_are_told, sizes_first_seen_at_the_call_are_one, printed_and_read_again, a_variable_is_updated_by_one_branch);
 }
