@@ -245,6 +245,45 @@ static int loop(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+/* A state that x's rows drive, by `every`; what it adds is drawn anew in each step if there is a call's number. */
+static cg_node *driven(world *w, int64_t every, cg_node *call, int changes)
+{
+    cg_node *last = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.every = every));
+    cg_node *x = cg_scan_seq(s, w->X), *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *v = changes ? cg_scan_shared(s, w->W) : w->W;
+    cg_node *add = call ? cg_uniform(CG_RANDOM(call, 3), CG_F32, NULL, 0) : x, *next = cg_tanh(cg_add(cg_mul(h, cg_sum(v, CG_REDUCE())), cg_mul(x, add)));
+    cg_scan_next(s, h, next);
+    if (changes)
+        cg_scan_next(s, v, cg_maximum(v, v));
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    return last;
+}
+
+/* One loop in blocks that draws, one that changes a variable, though to what it is, and one beside it; a loop over loops; the gradient. */
+static int loops(world *w)
+{
+    cg_node *nested = NULL;
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_node *call = cg_scalar(w->g, CG_I64, 1), *cut = driven(w, 2, call, 0), *changes = driven(w, 0, NULL, 1), *beside = driven(w, 0, call, 0);
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.steps = cg_scalar(w->g, CG_I64, 2)));
+    cg_scan_out(s, driven(w, 0, call, 0), CG_SCAN_SUM);
+    cg_scan_end(s, CG_OUT(&nested));
+    w->cost = cg_add(cg_add(cut, changes), cg_mul(beside, nested));
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "loops", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, cut)));
+    return w->f ? called_with(w, w->x) : said();
+}
+
 /* A choice by the sum of x in a loop by a number of the step, its gradient, compiled and called. */
 static int choice(world *w)
 {
@@ -427,6 +466,7 @@ static const scenario scenarios[] = {
     { "a gradient with options", with_graph, grad_options, NULL },
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
+    { "loops", NULL, loops, add_outputs },
     { "a choice", NULL, choice, add_outputs },
     { "an operation of one's own", NULL, own, add_outputs },
     { "a net", NULL, net, NULL },

@@ -214,8 +214,51 @@ static void before_exp(problem *p) { row_work(p, row_exp); }
 static void in_passing(problem *p) { row_work(p, row_sum); }
 static void not_of_rows(problem *p) { row_work(p, no_row); }
 
+/* ---- what goes, and what leaves */
+static void unread(problem *p)
+{
+    cg_scan *s = begin(p);
+    cg_node *h = cg_scan_state(s, p->h), *g = cg_scan_state(s, p->k), *x = cg_scan_seq(s, p->x), *next = cg_tanh(cg_add(cg_matmul(h, p->W), x)), *unread = NULL;
+    cg_scan_next(s, h, next);
+    cg_scan_next(s, g, cg_mul(g, cg_scan_seq(s, p->y)));
+    cg_scan_out(s, next, CG_SCAN_ALL);
+    cg_scan_out(s, cg_mul(g, h), CG_SCAN_ALL);
+    p->nout = 1;
+    ck_assert_int_eq(cg_scan_end(s, CG_OUT(&p->out[0], &unread)), CG_OK);
+}
+static void all_read(problem *p) { two_states(p, p->h, p->k, 0, 0); }
+/* The products of the inner loop with rows of x are the same in each outer step. */
+static void in_two_loops(problem *p, int same)
+{
+    cg_scan *outer = begin(p);
+    cg_node *g = cg_scan_state(outer, p->h), *row = cg_scan_seq(outer, p->y);
+    cg_scan *inner = begin(p);
+    cg_node *h = cg_scan_state(inner, g), *x = cg_scan_seq(inner, p->x), *next = cg_tanh(cg_add(cg_matmul(x, same ? p->U : row), cg_matmul(h, p->W)));
+    cg_scan_next(inner, h, next);
+    cg_node *last = one_output(p, inner, next, CG_SCAN_LAST);
+    cg_scan_next(outer, g, cg_mul(last, row));
+    give(p, one_output(p, outer, last, CG_SCAN_ALL));
+}
+static void invariant_products(problem *p) { in_two_loops(p, 1); }
+static void products_of_outer_rows(problem *p) { in_two_loops(p, 0); }
+
+/* ---- the last row; of a length that is known only at the call there may be none */
+static void last_row_of(problem *p, double steps, int64_t from)
+{
+    cg_scan *s = cg_scan_begin(p->g, CG_SCAN(.steps = cg_scalar(p->g, CG_I64, steps)));
+    cg_node *h = cg_scan_state(s, p->h), *next = cg_tanh(cg_add(cg_scan_seq(s, p->x), cg_matmul(h, p->W)));
+    cg_scan_next(s, h, next);
+    give(p, cg_slice(one_output(p, s, next, CG_SCAN_ALL), 0, cg_scalar(p->g, CG_I64, (double)from), NULL, 1));
+}
+static void last_row(problem *p) { last_row_of(p, 3, -1); }
+static void last_row_by_number(problem *p) { last_row_of(p, 3, 2); }
+static void last_two_rows(problem *p) { last_row_of(p, 3, -2); }
+static void no_row_at_all(problem *p) { last_row_of(p, 0, -1); }
+
 typedef struct rule_row { const char *rule; building *hit, *miss; } rule_row;
 static const rule_row rows[] = {
+    { "loop_last_row", last_row, last_two_rows },
+    { "loop_last_row", last_row_by_number, no_row_at_all },
     { "loop_merge", two_outputs, other_weights },
     { "loop_join", other_weights, second_needs_first },
     { "loop_join", three_of_two_levels, second_needs_first },
@@ -236,6 +279,9 @@ static const rule_row rows[] = {
     { "loop_twins", twins, born_apart },
     { "loop_twins", crossed_twins, parted },
     { "loop_constant", constant_state, no_constant_state },
+    { "loop_unused", unread, all_read },
+    { "loop_invariant", invariant_products, all_read },
+    { "loop_before", products_of_outer_rows, in_passing },
     { "loop_before", before_product, not_of_rows },
     { "loop_before", before_softmax, in_passing },
     { "loop_rows", before_exp, in_passing },
@@ -381,7 +427,83 @@ START_TEST(gradients_are_the_same_with_each_rewrite_switched_off)
 }
 END_TEST
 
+/* ---- plans */
+
+static int parts(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)); text += strlen(part))
+        n++;
+    return n;
+}
+
+static void plan_is(building *build, const char *what, int repeats, int gemms)
+{
+    problem p;
+    open_problem(&p, 0);
+    build(&p);
+    cg_function *f = cg_compile(p.g, CG_SPEC(.name = what, .inputs = p.in, .ninputs = INPUTS, .outputs = p.out, .noutputs = p.nout, .unused = CG_UNUSED_IGNORE));
+    char *plan = f ? cg_function_show(f, CG_STAGE_PLAN) : NULL;
+    ck_assert_msg(plan && parts(plan, "(repeat ") == repeats && parts(plan, "(gemm ") == gemms, "%s: %s", what, plan ? plan : cg_last_error()->text);
+    cg_text_free(plan);
+    cg_function_free(f);
+    cg_graph_free(p.g);
+}
+
+START_TEST(plans_have_the_loops_and_products_that_are_left)
+{
+    plan_is(map_all, "a map is no loop", 0, 3);
+    plan_is(push_out_dot, "a sum of products is one product", 1, 1);
+    plan_is(output_layer, "one product in the loop, one after it", 1, 2);
+    plan_is(other_weights, "two loops in one", 1, 2);
+    plan_is(twins, "twins share their product", 1, 1);
+    plan_is(sum_terms, "a product in the loop, two after it", 1, 3);
+}
+END_TEST
+
+/* (mul (mul h 2) 3) is a product by 6 in a body, too, and exp(h) / sum exp(h) a softmax. */
+static void simple_body(problem *p)
+{
+    cg_scan *s = begin(p);
+    cg_node *h = cg_scan_state(s, p->h), *e = cg_exp(cg_mul(cg_mul(h, cg_weak(p->g, 2)), cg_weak(p->g, 3)));
+    cg_node *next = cg_add(cg_div(e, cg_sum(e, CG_REDUCE(CG_OVER(1), .keepdims = 1))), cg_scan_seq(s, p->x));
+    cg_scan_next(s, h, next);
+    give(p, one_output(p, s, next, CG_SCAN_ALL));
+}
+
+START_TEST(bodies_are_rewritten_by_the_rules)
+{
+    problem p;
+    open_problem(&p, 0);
+    simple_body(&p);
+    cg_function *f = cg_compile(p.g, CG_SPEC(.name = "body", .inputs = p.in, .ninputs = INPUTS, .outputs = p.out, .noutputs = 1, .unused = CG_UNUSED_IGNORE));
+    char *text = f ? cg_function_show(f, CG_STAGE_OPTIMIZED) : NULL;
+    ck_assert_msg(text && strstr(text, "softmax") && !strstr(text, "exp") && strstr(text, " 6)"), "%s", text ? text : cg_last_error()->text);
+    cg_text_free(text);
+    cg_function_free(f);
+    cg_graph_free(p.g);
+}
+END_TEST
+
+START_TEST(every_rewrite_is_listed_and_tested)
+{
+    char *text = cg_list_rules();
+    ck_assert_ptr_nonnull(text);
+    int listed = 0;
+    for (const char *at = text; (at = strstr(at, "\n  loop_")); at++) {
+        int tested = 0;
+        const int n = (int)strcspn(at + 3, " ");
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            tested += (int)strlen(rows[i].rule) == n && strncmp(rows[i].rule, at + 3, (size_t)n) == 0;
+        ck_assert_msg(tested, "%.*s has no test", n, at + 3);
+        listed++;
+    }
+    ck_assert_int_eq(listed, 17);
+    cg_text_free(text);
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_TESTS("scan_rules", each_rewrite_fires_where_it_should_and_changes_no_value, gradients_are_the_same_with_each_rewrite_switched_off);
+    return RUN_TESTS("scan_rules", plans_have_the_loops_and_products_that_are_left, bodies_are_rewritten_by_the_rules, every_rewrite_is_listed_and_tested, each_rewrite_fires_where_it_should_and_changes_no_value, gradients_are_the_same_with_each_rewrite_switched_off);
 }

@@ -172,7 +172,9 @@ static cg_node *most_steps(const cg_scan *s)
         cg_node *rows = cg__dim_node(s->g, s->seqs.at[i].outer->type.dim[0]);
         most = most ? cg__int(s->g, CG_OP_minimum, most, rows) : rows;
     }
-    bool fixed = most && cg__reach_values(&most, 1, &nodes);
+    bool fixed = most != NULL;
+    if (fixed && !cg__reach_values(&most, 1, &nodes))
+        return cg__graph_fail(s->g, CG_ENOMEM, "cg_scan: no memory");
     for (int i = 0; i < nodes.n && fixed; i++)
         fixed = !cg__is(nodes.at[i], CG_OP_arg);
     CG_VEC_FREE(&nodes);
@@ -534,7 +536,7 @@ static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
     cg_map seen = { 0 };
     int kept = 0;
     for (int i = 0; i < nodes->n; i++)
-        (void)cg__map_put(&seen, cg__key(nodes->at[i]), 1);
+        s->failed |= !cg__map_put(&seen, cg__key(nodes->at[i]), 1);
     for (int i = 0; i < s->seqs.n; i++)
         if (has(&seen, s->seqs.at[i].place))
             s->seqs.at[kept++] = s->seqs.at[i];

@@ -77,8 +77,9 @@ static bool end_part(const cutting *c, cg_scan *s, cg_node **value, cg_node **st
         ok = cg__scan_last(s, i) == CG_OK;
         where[n++] = &state[i];
     }
-    ok = ok && cg_scan_end(s, where, n) == CG_OK;
-    if (!where)
+    if (ok)
+        ok = cg_scan_end(s, where, n) == CG_OK;
+    else
         cg__scan_drop(s);
     cg__free(where);
     return ok;
@@ -129,7 +130,7 @@ static bool steps_of(const cutting *c, cg_node *steps, cg_node *first, cg_node *
 static bool run_blocks(cutting *c)
 {
     const int nseq = c->v.nseq, nstate = c->v.nstate;
-    cg_node **rows = cg__zalloc((size_t)(nseq + nstate + nstate + 1) * sizeof *rows), **open = rows + nseq, **inner = open + nstate;
+    cg_node **rows = cg__zalloc((size_t)(nseq + nstate + nstate + 1) * sizeof *rows), **open = rows ? rows + nseq : NULL, **inner = rows ? open + nstate : NULL;
     cg_scan *s = rows ? cg_scan_begin(c->g, CG_SCAN(.steps = c->blocks, .save = CG_SAVE_STATES)) : NULL;
     bool ok = s && c->part[0];
     for (int i = 0; i < nseq && ok; i++)

@@ -307,6 +307,14 @@ int cg__loop_store(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int 
     return cg__loop_store_at(b, n, cg__lower_slot(b->L, n), cg__lower_off(b->L, n), at, value);
 }
 
+int cg__loop_store_part(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int value)
+{
+    const int v = cg__loop_store(b, n, at, value);
+    if (!b->failed && v >= 0)
+        b->operands.at[b->vals.at[v].operand].part = true;
+    return v;
+}
+
 /* ---- finishing */
 
 /* Whether the axes l and l+1 walk every operand as one: stride[l] = stride[l+1] * extent[l+1]. */

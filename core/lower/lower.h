@@ -83,6 +83,7 @@ int cg__loop_reduce(cg_loop_builder *, cg_red op, cg_dtype d, int a);
 int cg__loop_load(cg_loop_builder *, const cg_node *n, const cg_spot *at, int gather, int gather_axis);
 int cg__loop_windowed(cg_loop_builder *, const cg_node *n, const cg_spot *at, const cg_spot *where, double fill);  /* 0 where outside n's sizes */
 int cg__loop_store(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);       /* into n's place */
+int cg__loop_store_part(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);  /* the same; no other step stores there */
 int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value);   /* with the dims of n */
 int cg__loop_load_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at);
 int cg__loop_end(cg_loop_builder *);                             /* finishes the step; frees the builder */

@@ -58,7 +58,7 @@ static int join_part(cg_lower *L, const cg_node *n, const cg_node *in, cg_num fi
     for (int i = 0; i < n->type.rank; i++)
         from.axis[i] = to.axis[i] = cg__coord_axis(cg__loop_axis(b, in->type.dim[i], false));
     to.axis[axis].off = first;
-    cg__loop_store(b, n, &to, cg__emit(b, in, &from));
+    cg__loop_store_part(b, n, &to, cg__emit(b, in, &from));
     return cg__loop_end(b);
 }
 

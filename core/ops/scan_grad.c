@@ -128,11 +128,22 @@ static int output_of(const pass *p, const cg_node *n)
     return -1;
 }
 
+/* A value of the forward body: also an output of an inner loop that only its gradient reads. */
+static bool is_forward(const pass *p, const cg_node *n)
+{
+    return !n->nouts && (in_map(&p->forward, n) || (cg__is(n, CG_OP_get) && in_map(&p->forward, n->in[0])));
+}
+
+static bool in_branch(const pass *p, const cg_node *n)
+{
+    return cg__guard_of(&p->guards, cg__is(n, CG_OP_get) ? n->in[0] : n) != NULL;
+}
+
 /* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!in_map(&p->forward, n) || cg__is(n, CG_OP_const) || (cg__guard_of(&p->guards, n) && !state_arg))
+    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || (in_branch(p, n) && !state_arg))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))

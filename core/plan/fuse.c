@@ -11,7 +11,8 @@
  */
 #include "core/plan/plan.h"
 
-enum { REACH = 12, PROLOGUE_VALUES = 16 };       /* steps looked back over; values of a rank 0 loop that may be computed in each reader */
+/* Steps looked back over; how often; values of a rank 0 loop that may be computed in each reader; what two loops may have before what nobody else reads goes */
+enum { REACH = 12, PASSES = 2, PROLOGUE_VALUES = 16, VALS = 2 * CG_LOOP_OPS, OPERANDS = 2 * CG_LOOP_OPERANDS };
 
 typedef struct fuser {
     cg_plan *p;
@@ -26,9 +27,8 @@ typedef struct fuser {
 typedef struct merge {
     cg_plan *p;
     cg_loop loop;
-    cg_val vals[CG_LOOP_OPS];
-    cg_operand operands[CG_LOOP_OPERANDS];
-    int numbers;                         /* at most so many in a kernel's argument */
+    cg_val vals[VALS];
+    cg_operand operands[OPERANDS];
     bool failed;
 } merge;
 
@@ -125,7 +125,7 @@ static int add_val(merge *m, cg_val v)
     for (int i = 0; i < l->nvals; i++)
         if (v.kind != CG_V_STORE && same_val(&m->vals[i], &v))
             return i;
-    if (l->nvals == CG_LOOP_OPS) {
+    if (l->nvals == VALS) {
         m->failed = true;
         return 0;
     }
@@ -143,8 +143,7 @@ static int add_operand(merge *m, cg_operand o)
     for (int k = 0; k < l->noperands; k++)
         if (cg__same_place(&m->operands[k], &o))
             return k;
-    m->numbers += numbers_of(l, &o);
-    if (l->noperands == CG_LOOP_OPERANDS || m->numbers > CG_LOOP_NUMBERS) {
+    if (l->noperands == OPERANDS) {
         m->failed = true;
         return 0;
     }
@@ -180,11 +179,20 @@ static int stored(merge *m, const cg_operand *o, cg_dtype d)
     return found;
 }
 
-/* A slot that is stored may not have been touched before, but by this loop at the same place. */
+
+static bool loads(const merge *m, int slot)
+{
+    bool yes = false;
+    for (int v = 0; v < m->loop.nvals; v++)
+        yes |= m->vals[v].kind == CG_V_LOAD && m->operands[m->vals[v].operand].slot == slot;
+    return yes;
+}
+
+/* A slot that is stored may not have been touched before, but by this loop at the same place, or to store another part. */
 static void check_store(merge *m, const cg_operand *o, int before)
 {
     for (int k = 0; k < before; k++)
-        m->failed |= m->operands[k].slot == o->slot;
+        m->failed |= m->operands[k].slot == o->slot && !(m->operands[k].part && o->part && !loads(m, o->slot));
 }
 
 /* The first loop, on its own axes: it stays what it is, so that a loop that grows is not compared with itself again and again. */
@@ -194,23 +202,17 @@ static void begin_with(merge *m, const cg_loop *l)
     memcpy(m->operands, l->operands, (size_t)l->noperands * sizeof *l->operands);
     m->loop.nvals = l->nvals;
     m->loop.noperands = l->noperands;
-    for (int k = 0; k < l->noperands; k++)
-        m->numbers += numbers_of(l, &l->operands[k]);
-    for (int v = 0; v < l->nvals; v++)
-        m->numbers += l->vals[v].kind == CG_V_NUMBER;
-    m->failed |= m->numbers > CG_LOOP_NUMBERS;
 }
 
 static void add_loop(merge *m, const cg_loop *l, const int *first)
 {
     const int before = m->loop.noperands;
-    int as[CG_LOOP_OPS];
+    int as[VALS];
     for (int v = 0; v < l->nvals && !m->failed; v++) {
         cg_val x = l->vals[v];
         for (int k = 0; k < 3; k++)
             x.a[k] = x.a[k] < 0 ? -1 : as[x.a[k]];
         as[v] = -1;
-        m->numbers += x.kind == CG_V_NUMBER;
         if (x.kind == CG_V_INDEX)
             x.op = first[x.op];
         if (x.kind == CG_V_LOAD || x.kind == CG_V_STORE) {
@@ -232,8 +234,8 @@ static void add_loop(merge *m, const cg_loop *l, const int *first)
 static void sweep(merge *m, const bool *dead)
 {
     cg_loop *l = &m->loop;
-    bool need[CG_LOOP_OPS] = { false };
-    int as[CG_LOOP_OPS], place[CG_LOOP_OPERANDS], n = 0, k = 0;
+    bool need[VALS] = { false };
+    int as[VALS], place[OPERANDS], n = 0, k = 0;
     for (int v = l->nvals - 1; v >= 0; v--) {
         need[v] |= m->vals[v].kind == CG_V_STORE && !dead[v];
         for (int i = 0; i < 3 && need[v]; i++)
@@ -266,19 +268,23 @@ static void sweep(merge *m, const bool *dead)
         m->vals[v].operand = m->vals[v].operand < 0 ? -1 : place[m->vals[v].operand];
 }
 
+/* What is left is no more than the smallest device takes: so many values, arrays, and numbers in a kernel's argument. */
+static bool is_small(const merge *m)
+{
+    const cg_loop *l = &m->loop;
+    int numbers = CG_AXES_MAX;
+    for (int k = 0; k < l->noperands; k++)
+        numbers += numbers_of(l, &m->operands[k]);
+    for (int v = 0; v < l->nvals; v++)
+        numbers += m->vals[v].kind == CG_V_NUMBER;
+    return l->nvals <= CG_LOOP_OPS && l->noperands <= CG_LOOP_OPERANDS && numbers <= CG_LOOP_NUMBERS;
+}
+
 static bool among(const cg_touched *t, int slot)
 {
     bool yes = false;
     for (int k = 0; k < t->n; k++)
         yes |= t->slot[k] == slot;
-    return yes;
-}
-
-static bool loads(const merge *m, int slot)
-{
-    bool yes = false;
-    for (int v = 0; v < m->loop.nvals; v++)
-        yes |= m->vals[v].kind == CG_V_LOAD && m->operands[m->vals[v].operand].slot == slot;
     return yes;
 }
 
@@ -405,10 +411,10 @@ static void count(const fuser *f, const cg_touched *t, int by)
 static bool fuse(fuser *f, int i, int j, const cg_touched *ta, const cg_touched *tb)
 {
     cg_step *a = &f->p->steps.at[i], *b = &f->p->steps.at[j];
-    merge m = { .p = f->p, .numbers = CG_AXES_MAX };
+    merge m = { .p = f->p };
     int first_a[CG_AXES_MAX + 1], first_b[CG_AXES_MAX + 1];
-    bool dead[CG_LOOP_OPS];
-    if (a->loop.nvals + b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(ta, tb) ||
+    bool dead[VALS];
+    if (a->loop.nvals > CG_LOOP_OPS || b->loop.nvals > CG_LOOP_OPS || (gathers(&a->loop) && gathers(&b->loop)) || !related(ta, tb) ||
         !join(f->p, &a->loop, &b->loop, &m.loop, first_a, first_b))
         return false;
     if (same_axes(&m.loop, &a->loop) && a->loop.noperands <= CG_LOOP_OPERANDS)
@@ -420,7 +426,7 @@ static bool fuse(fuser *f, int i, int j, const cg_touched *ta, const cg_touched 
         return false;
     find_dead(f, &m, ta, tb, dead);
     sweep(&m, dead);
-    if (!keep(f, &m, a))
+    if (!is_small(&m) || !keep(f, &m, a))
         return false;
     count(f, ta, -1);
     count(f, tb, -1);
@@ -432,8 +438,8 @@ static bool fuse(fuser *f, int i, int j, const cg_touched *ta, const cg_touched 
     return true;
 }
 
-/* Loop j into one before it in the stretch. */
-static void fuse_up(fuser *f, int j)
+/* Loop j into one before it in the stretch; whether it went. */
+static bool fuse_up(fuser *f, int j)
 {
     const cg_touched tb = cg__touched_by(&f->p->steps.at[j]);
     for (int i = j - 1, seen = 0; i >= f->from && seen < REACH; i--) {
@@ -441,9 +447,12 @@ static void fuse_up(fuser *f, int j)
             continue;
         seen++;
         const cg_touched ta = cg__touched_by(&f->p->steps.at[i]);
-        if ((f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb)) || cg__touched_ordered(&ta, &tb))
-            return;
+        if (f->p->steps.at[i].kind == CG_STEP_LOOP && fuse(f, i, j, &ta, &tb))
+            return true;
+        if (cg__touched_ordered(&ta, &tb))
+            return false;
     }
+    return false;
 }
 
 /* ---- rank 0 */
@@ -482,22 +491,24 @@ static int stored_slot(const cg_loop *l)
 /* The loop `first` in front of the values of the loop `to`, its store left out. */
 static bool put_before(fuser *f, const cg_loop *first, cg_step *to, bool only_try)
 {
-    merge m = { .p = f->p, .numbers = CG_AXES_MAX, .loop = to->loop };
-    bool dead[CG_LOOP_OPS] = { false };
+    merge m = { .p = f->p, .loop = to->loop };
+    bool dead[VALS] = { false };
     int axes[CG_AXES_MAX + 1];
     m.loop.nvals = m.loop.noperands = 0;
     identity(axes);
-    if (first->nvals + to->loop.nvals > CG_LOOP_OPS)
+    if (first->nvals > CG_LOOP_OPS || to->loop.nvals > CG_LOOP_OPS)
         return false;
     add_loop(&m, first, axes);
     for (int v = 0; v < m.loop.nvals; v++)
         dead[v] = m.vals[v].kind == CG_V_STORE;
     add_loop(&m, &to->loop, axes);
-    if (m.failed || f->p->failed || only_try)
-        return !m.failed && !f->p->failed;
+    if (m.failed || f->p->failed)
+        return false;
+    sweep(&m, dead);
+    if (!is_small(&m) || only_try)
+        return is_small(&m);
     const cg_touched before = cg__touched_by(to);
     count(f, &before, -1);
-    sweep(&m, dead);
     if (!keep(f, &m, to))
         return false;
     const cg_touched now = cg__touched_by(to);
@@ -543,9 +554,13 @@ static void stretch(fuser *f, int from, int to)
     for (int i = from; i < to && !f->p->failed; i++)
         if (is_prologue(f, i))
             spread_prologue(f, i, to);
-    for (int j = from; j < to && !f->p->failed; j++)
-        if (f->p->steps.at[j].kind == CG_STEP_LOOP && !f->gone[j])
-            fuse_up(f, j);
+    bool more = true;                    /* a loop that has grown may have come to read what one before it makes */
+    for (int pass = 0; pass < PASSES && more; pass++) {
+        more = false;
+        for (int j = from; j < to && !f->p->failed; j++)
+            if (f->p->steps.at[j].kind == CG_STEP_LOOP && !f->gone[j])
+                more |= fuse_up(f, j);
+    }
 }
 
 /* Bodies are stretches of their own: a step stays on its side of each boundary. */

@@ -19,9 +19,8 @@ typedef struct work {
     int64_t left;                        /* firings until the end, or negative */
     CG_VEC(cg_node *) now;
     CG_VEC(bool) settled;
-    CG_VEC(int) count;
-    CG_VEC(bool) fused;
-    cg_uses uses;                        /* count and fused, for rules */
+    CG_VEC(cg_readers) readers;
+    cg_uses uses;                        /* the same for rules */
     bool changed;                        /* in this sweep */
     cg_node_vec nodes;                   /* that the roots reach, */
     bool walked;                         /* if this is set: the last sweep changed nothing */
@@ -239,12 +238,13 @@ static bool inherit_uses(work *w, const cg_node *r, const cg_node *n)
 {
     if (r == n)
         return true;
-    while (w->count.n <= r->id)
-        if (!CG_PUSH(&w->count, 0) || !CG_PUSH(&w->fused, false))
+    while (w->readers.n <= r->id)
+        if (!CG_PUSH(&w->readers, (cg_readers){ 0 }))
             return no_memory(w->g) != NULL;
-    w->count.at[r->id] += w->count.at[n->id];
-    w->fused.at[r->id] |= w->fused.at[n->id];
-    w->uses = (cg_uses){ w->count.at, w->fused.at, w->count.n };
+    cg_readers *to = &w->readers.at[r->id];
+    const cg_readers *from = &w->readers.at[n->id];
+    *to = (cg_readers){ to->count + from->count, to->fused || from->fused, to->share + from->share };
+    w->uses = (cg_uses){ w->readers.at, w->readers.n };
     return true;
 }
 
@@ -275,10 +275,22 @@ static bool rewrite_node(work *w, cg_node *n)
 static bool make_rows(work *w)
 {
     while (w->now.n < w->g->count)
-        if (!CG_PUSH(&w->now, NULL) || !CG_PUSH(&w->count, 0) || !CG_PUSH(&w->fused, false))
+        if (!CG_PUSH(&w->now, NULL) || !CG_PUSH(&w->readers, (cg_readers){ 0 }))
             return no_memory(w->g) != NULL;
-    w->uses = (cg_uses){ w->count.at, w->fused.at, w->count.n };
+    w->uses = (cg_uses){ w->readers.at, w->readers.n };
     return true;
+}
+
+/* The fraction of its operand k that x, a slice, reads; 2: who knows. */
+static double share_of(const cg_node *x, int k)
+{
+    double share = cg__is(x, CG_OP_slice) && k == 0 ? 1 : 2;
+    for (int i = 0; i < x->type.rank && share < 2; i++) {
+        const cg_dim_t part = x->type.dim[i], all = x->in[0]->type.dim[i];
+        if (!cg__dim_same(part, all))
+            share = part.sym || all.sym || !all.n ? 2 : share * (double)part.n / (double)all.n;
+    }
+    return share;
 }
 
 static void count_uses(work *w, cg_node *const *roots, int n)
@@ -286,12 +298,14 @@ static void count_uses(work *w, cg_node *const *roots, int n)
     for (int i = 0; i < w->nodes.n; i++) {
         const cg_node *x = w->nodes.at[i];
         for (int k = 0; k < x->nin; k++) {
-            w->count.at[x->in[k]->id]++;
-            w->fused.at[x->in[k]->id] |= (x->op->props & CG_ELEMWISE) != 0;
+            cg_readers *u = &w->readers.at[x->in[k]->id];
+            *u = (cg_readers){ u->count + 1, u->fused || (x->op->props & CG_ELEMWISE), u->share + share_of(x, k) };
         }
     }
-    for (int i = 0; i < n; i++)
-        w->count.at[roots[i]->id]++;
+    for (int i = 0; i < n; i++) {
+        w->readers.at[roots[i]->id].count++;
+        w->readers.at[roots[i]->id].share += 2;
+    }
 }
 
 /* Which nodes there are, and who reads them. */
@@ -299,7 +313,7 @@ static bool survey(work *w, cg_node *const *roots, int n)
 {
     if (w->walked)
         return make_rows(w);
-    w->nodes.n = w->now.n = w->count.n = w->fused.n = 0;
+    w->nodes.n = w->now.n = w->readers.n = 0;
     if (!cg__reach(roots, n, &w->nodes) || !make_rows(w))
         return false;
     count_uses(w, roots, n);
@@ -373,8 +387,7 @@ int cg__rewrite(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_e
     CG_VEC_FREE(&w->nodes);
     CG_VEC_FREE(&w->now);
     CG_VEC_FREE(&w->settled);
-    CG_VEC_FREE(&w->count);
-    CG_VEC_FREE(&w->fused);
+    CG_VEC_FREE(&w->readers);
     cg__free(w);
     return rc;
 }

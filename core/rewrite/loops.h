@@ -2,6 +2,7 @@
 /* Rewriting loops as wholes: what the files scan*.c share.
  *
  *     scan.c          the table of rewrites, the walk over the loops of a graph and of bodies, the loop that runs once
+ *     scan_rows.c     stacks of which the last row is read
  *     scan_merge.c    several loops become one
  *     scan_steps.c    the value of a body node in all steps at once
  *     scan_after.c    sums over steps and products that no state needs, after the loop
@@ -15,7 +16,7 @@
 #include "core/rewrite/rewrite.h"
 
 typedef enum {
-    CG_LOOP_MERGE, CG_LOOP_ONCE, CG_LOOP_ACCUMULATOR, CG_LOOP_SUM_TERMS, CG_LOOP_SUM_LINEAR, CG_LOOP_SUM_PRODUCT, CG_LOOP_SUM_STACKED, CG_LOOP_AFTER,
+    CG_LOOP_LAST_ROW, CG_LOOP_MERGE, CG_LOOP_ONCE, CG_LOOP_ACCUMULATOR, CG_LOOP_SUM_TERMS, CG_LOOP_SUM_LINEAR, CG_LOOP_SUM_PRODUCT, CG_LOOP_SUM_STACKED, CG_LOOP_AFTER,
     CG_LOOP_MAP, CG_LOOP_INVARIANT, CG_LOOP_UNUSED, CG_LOOP_CONSTANT, CG_LOOP_TWINS, CG_LOOP_BEFORE, CG_LOOP_ROWS, CG_LOOP_JOIN, CG_LOOP_REWRITES
 } cg_loop_rewrite;
 typedef struct cg_loop_row { const char *name; cg_exact exact; const char *what; } cg_loop_row;
@@ -42,6 +43,8 @@ static inline void cg__map_note(bool *failed, cg_map *m, const cg_node *from, co
 
 /* scan.c: n over what its operands have become. */
 cg_node *cg__loop_over(cg_loops *p, cg_node *n);
+
+void cg__loops_last_rows(cg_loops *p);           /* scan_rows.c */
 
 /* ---- scan_merge.c */
 

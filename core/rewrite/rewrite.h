@@ -22,10 +22,13 @@ typedef enum {
     CG_EXACT_UNSAFE          /* may hide NaN or infinity: never fired by cg__rewrite */
 } cg_exact;
 
-/* Who reads a node, counted at the start of a sweep; by id. A node made since has none. */
-typedef struct cg_uses { int *count; bool *fused; int n; } cg_uses;      /* fused: an elementwise operation reads it */
-static inline int cg__uses_of(const cg_uses *u, const cg_node *n) { return u && n->id < u->n ? u->count[n->id] : 1; }
-static inline bool cg__is_fused(const cg_uses *u, const cg_node *n) { return u && n->id < u->n && u->fused[n->id]; }
+/* Who reads a node, counted at the start of a sweep: how many, whether an elementwise operation does, and what slices of known sizes read
+ * of its elements, as a sum of fractions, if nothing else reads it (else more than 1). By id; a node made since has none. */
+typedef struct cg_readers { int count; bool fused; double share; } cg_readers;
+typedef struct cg_uses { const cg_readers *at; int n; } cg_uses;
+static inline int cg__uses_of(const cg_uses *u, const cg_node *n) { return u && n->id < u->n ? u->at[n->id].count : 1; }
+static inline bool cg__is_fused(const cg_uses *u, const cg_node *n) { return u && n->id < u->n && u->at[n->id].fused; }
+static inline double cg__share_of(const cg_uses *u, const cg_node *n) { return !u ? 0 : n->id < u->n ? u->at[n->id].share : 2; }
 
 enum { CG_RULE_VARS = 8, CG_CHAIN_MAX = 16, CG_RULES_MAX = 192 };
 typedef struct cg_bind {
@@ -87,7 +90,7 @@ void cg__list_loop_rewrites(cg_strb *out);
 /* fold.c: what is made of constants alone becomes constants, by the evaluator. */
 int cg__rewrite_constants(cg_graph *g, cg_node **roots, int n, cg_evaluator evaluate, cg_error *err);
 
-/* Builders that rows name: chains.c (terms of sums and products), shapes.c (views and reductions of views), blas.c */
+/* Builders that rows name: chains.c (terms of sums and products), shapes.c (views and reductions of views), parts.c, blas.c */
 #define CG_RULE_BUILDER(f) cg_node *f(const cg_node *n, const cg_bind *b)
 CG_RULE_BUILDER(cg__collect_sum);
 CG_RULE_BUILDER(cg__collect_product);
@@ -97,6 +100,9 @@ CG_RULE_BUILDER(cg__slice_once);
 CG_RULE_BUILDER(cg__slice_written);
 CG_RULE_BUILDER(cg__write_again);
 CG_RULE_BUILDER(cg__write_itself);
+CG_RULE_BUILDER(cg__join_parts);
+CG_RULE_BUILDER(cg__slice_of_map);
+CG_RULE_BUILDER(cg__reduce_squeezed);
 CG_RULE_BUILDER(cg__reduce_once);
 CG_RULE_BUILDER(cg__reduce_transposed);
 CG_RULE_BUILDER(cg__reduce_all);

@@ -228,6 +228,11 @@ static const cg_rule rules[] = {
     RULE(slice_slice,       CANONICAL, EXACT,  "(slice (slice ?x))",                  NULL,
          .build = cg__slice_once, .example = "(slice (slice x :start [none 0] :stop [none 3] :step [1 2]) :start [none 1] :stop [none 2] :step [-1 1])"),
 
+    /* parts beside one another, and parts of what is computed element by element */
+    RULE(join_parts,        CANONICAL, ULP,    "(add ?x ?y)",                         NULL,
+         .build = cg__join_parts, .example = "(add (unslice x :start [0 3] :shape [2 6]) (unslice (neg x) :start [0 0] :shape [2 6]))"),
+    RULE(slice_of_map,      FAST,      EXACT,  "(slice ?x)",                          NULL,
+         .build = cg__slice_of_map, .example = "(slice (tanh x) :start [none 1] :stop [none 2])"),
     /* parts that are written: slices of them, and of them again; sums with what is added up in zeros */
     RULE(slice_set,         CANONICAL, EXACT,  "(slice (set_slice ?x ?y))",           NULL,
          .build = cg__slice_written, .example = "(slice (set_slice x s :start [none 1]) :start [none 1] :stop [none 3])"),
@@ -250,6 +255,8 @@ static const cg_rule rules[] = {
          .when = "scales_rows", .example = "(mul (tanh (sum x)) (inc_rows (zeros_like x) (const i64 [2] [1 -1]) y))"),
 
     /* reductions of reductions, of views, of what is equal everywhere */
+    RULE(reshape_sum,       CANONICAL, EXACT,  "(reshape (sum ?x :axis ?a :keepdims ?k):once)", NULL,
+         .build = cg__reduce_squeezed, .example = "(reshape (sum x :axis [0] :keepdims true) :shape [3])"),
     RULE(sum_sum,           CANONICAL, ULP,    "(sum (sum ?x):once)",                 NULL,
          .build = cg__reduce_once, .example = "(sum (sum x :axis [0]) :axis [0])"),
     RULE(prod_prod,         CANONICAL, ULP,    "(prod (prod ?x):once)",               NULL,

@@ -9,6 +9,7 @@
 
 #define ROW(id, name_, exact_, what_) [CG_LOOP_##id] = { .name = name_, .exact = CG_EXACT_##exact_, .what = what_ }
 const cg_loop_row cg__loop_rows[CG_LOOP_REWRITES] = {
+    ROW(LAST_ROW,    "loop_last_row",    EXACT, "the last row of a stacked state is the state after the loop, where there is known to be a step"),
     ROW(MERGE,       "loop_merge",       EXACT, "loops over the same operands with the same next states are one, with the outputs of all"),
     ROW(ONCE,        "loop_once",        ULP,   "a loop that is known to run once is its body; one that never runs is its initial states, zeros and arrays without rows"),
     ROW(ACCUMULATOR, "loop_accumulator", ULP,   "a state to which each step only adds a product, if just its last value is read, is a sum over steps"),
@@ -214,7 +215,7 @@ static bool walk(cg_graph *g, cg_node **roots, int n, void (*visit)(cg_loops *))
 
 static bool rewrite_loops(cg_graph *g, cg_node **roots, int n)
 {
-    return walk(g, roots, n, cg__loops_merge) && walk(g, roots, n, rewrite_each) && walk(g, roots, n, cg__loops_join);
+    return walk(g, roots, n, cg__loops_last_rows) && walk(g, roots, n, cg__loops_merge) && walk(g, roots, n, rewrite_each) && walk(g, roots, n, cg__loops_join);
 }
 
 int cg__rewrite_scans(cg_graph *g, cg_node **roots, int n, cg_error *err)

@@ -151,7 +151,7 @@ static cg_node *added(const after *a, int state)
 static void count_readers(after *a)
 {
     for (int i = 0; i < a->s.body.n; i++)
-        for (int k = 0; k < a->s.body.at[i]->nin; k++) {
+        for (int k = 0; k < cg__nvalues(a->s.body.at[i]); k++) {
             uint64_t n = 0;
             cg_node *in = a->s.body.at[i]->in[k];
             if (arg_of(in) < 0)
@@ -197,10 +197,10 @@ static void find_region(after *a, cg_node *root, region *r)
         cg_node *n = todo.at[--todo.n];
         if (cg__map_has(&seen, n) || !cg__steps_varies(&a->s, n))
             continue;
-        const bool edge = cg__map_has(&a->stays, n) || cg__is(n, CG_OP_arg);
+        const bool edge = cg__map_has(&a->stays, n) || cg__is(n, CG_OP_arg) || (cg__is(n, CG_OP_get) && cg__map_has(&a->stays, n->in[0]));
         ok = cg__map_put(&seen, cg__key(n), 1) && (edge ? CG_PUSH(&r->edge, n) : CG_PUSH(&r->inner, n));
         r->product |= !edge && is_product(n) && cg__steps_varies(&a->s, n->in[0]) != cg__steps_varies(&a->s, n->in[1]);
-        for (int k = 0; !edge && ok && k < n->nin; k++)
+        for (int k = 0; !edge && ok && k < cg__nvalues(n); k++)
             ok = CG_PUSH(&todo, n->in[k]);
     }
     if (r->inner.n)

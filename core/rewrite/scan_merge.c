@@ -183,8 +183,10 @@ static bool end_joined(joining *j)
     bool ok = true;
     for (int i = 0; i < j->now.n && ok; i++)
         ok = CG_PUSH(&j->where, &j->now.at[i]);
-    ok = ok && cg_scan_end(j->s, j->where.at, j->where.n) == CG_OK;
-    j->s = ok ? NULL : j->s;
+    if (ok) {
+        ok = cg_scan_end(j->s, j->where.at, j->where.n) == CG_OK;
+        j->s = NULL;
+    }
     for (int i = 0; i < j->now.n && ok; i++)
         cg__map_note(&j->p->failed, &j->p->memo, j->old.at[i], j->now.at[i]);
     return ok;
@@ -200,10 +202,7 @@ static void join(cg_loops *p, const int *members, int n)
     bool ok = j.s != NULL;
     for (int i = 0; i < n && ok; i++)
         ok = add_loop(&j, p->nodes.at[members[i]]);
-    if (ok) {
-        ok = end_joined(&j);
-        j.s = NULL;
-    }
+    ok = ok && end_joined(&j);
     for (int i = 1; i < n && ok; i++)
         cg__loops_tell(p, CG_LOOP_JOIN, p->nodes.at[members[i]], j.now.at[0]);
     cg__scan_drop(j.s);

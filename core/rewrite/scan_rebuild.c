@@ -184,7 +184,7 @@ static void find_passing(rebuild *r)
     for (int i = r->steps.body.n - 1; i >= 0; i--) {
         const cg_node *m = r->steps.body.at[i];
         const bool passes = m->op->props & CG_VIEW ? cg__map_has(&r->passing, m) : !(m->op->props & CG_DENSE);
-        for (int k = 0; passes && k < m->nin; k++)
+        for (int k = 0; passes && k < cg__nvalues(m); k++)
             cg__map_note(&r->p->failed, &r->passing, m->in[k], m);
     }
 }
@@ -283,7 +283,7 @@ static void end_loop(rebuild *r)
         if (r->used[k] && !r->p->failed && !(r->now[k] = known_output(r, o, open)))
             at[k] = add_output(r, o, open);
     }
-    for (int i = 0; i < nouts; i++)
+    for (int i = 0; i < nouts && !r->p->failed; i++)
         where[i] = &made[i];
     if (!r->p->failed && r->s->results.n) {
         r->p->failed = cg_scan_end(r->s, where, r->s->results.n) < 0;

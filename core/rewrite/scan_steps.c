@@ -24,7 +24,7 @@ static void find_varying(cg_steps *s)
             cg__map_note(&s->failed, &s->outside, n, s->v.seq[n->attr[0].at[0]]);
         else if (cg__is(n, CG_OP_arg))
             varies = true;
-        for (int k = 0; k < n->nin && !varies; k++)
+        for (int k = 0; k < cg__nvalues(n) && !varies; k++)
             varies = cg__steps_varies(s, n->in[k]);
         if (varies)
             cg__map_note(&s->failed, &s->varies, n, n);

@@ -210,6 +210,20 @@ static cg_node *reduce(const cg_node *like, cg_node *x, const int64_t *axes, int
 }
 
 /* The axes of both, as axes of the inner operand. A result that keeps some of the axes only is a reshape. */
+/* A reduction that keeps its axes only for a reshape to take them away. */
+CG_RULE_BUILDER(cg__reduce_squeezed)
+{
+    const cg_node *inner = n->in[0], *x = b->node[0];
+    int64_t axes[CG_MAX_RANK];
+    int naxes = 0, at = 0;
+    for (int i = 0; i < x->type.rank; i++)
+        if (reduces(inner, i))
+            axes[naxes++] = i;
+        else if (at >= n->type.rank || !cg__dim_same(x->type.dim[i], n->type.dim[at++]))
+            return NULL;
+    return naxes && keeps(inner) && at == n->type.rank ? reduce(inner, b->node[0], axes, naxes, false) : NULL;
+}
+
 CG_RULE_BUILDER(cg__reduce_once)
 {
     const cg_node *inner = n->in[0], *x = b->node[0];
