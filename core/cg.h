@@ -403,6 +403,8 @@ typedef struct cg_scan_spec {
     size_t struct_size;
     cg_node *steps;               /* i64 scalar; NULL: as many as the shortest sequence has rows. Negative, or more than a sequence has: the call fails */
     int backwards;                /* sequences are walked from their last row to the first; outputs are in the order of steps */
+    const char *name;             /* for messages and plans */
+    int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
     cg_scan_save save;            /* what a gradient may keep of each step */
     int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
                                    * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
@@ -415,7 +417,13 @@ typedef enum {
 } cg_scan_keep;
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o);
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x);                    /* row t of x */
+/* Row t + tap of x, tap of any sign; all taps of one sequence are given in the body. The loop walks the places at which each of them, and tap 0, is a
+ * row, so -1 and 2 shorten the sequence by three; backwards, tap 1 is still the row behind, which came the step before. */
+CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap);
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init);               /* its value before the step, init at first */
+/* A state as it was several steps ago: with CG_AXES(-1, -3), CG_OUT(&last, &third) the values of the step before and of the third before. init has
+ * a row for each step that the taps reach back, the oldest first. cg_scan_next is told one of the nodes. */
+CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int ntaps, cg_node **const *out, int nout);
 /* A state that is a shared variable: it begins as the variable's value (as the loops before left it) and what it is at the end becomes the default
  * update of the variable. In a loop within a loop it is such a state of both. Asked for again, it is the same node. */
 CG_API cg_node *cg_scan_shared(cg_scan *s, cg_node *var);
@@ -424,6 +432,15 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once 
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
+
+/* Loops that are one function of a row of x, which is called once, to build the body. A sequence of several is walked by begin and end.
+ * cg_scan_map: f of each row, stacked. cg_scan_foldl: the state after the last row (a reduction), init where there are no rows; foldr comes from the
+ * last row to the first. */
+typedef cg_node *cg_row_fn(void *user, cg_node *row);
+typedef cg_node *cg_fold_fn(void *user, cg_node *state, cg_node *row);
+CG_API cg_node *cg_scan_map(cg_node *x, cg_row_fn *f, void *user);
+CG_API cg_node *cg_scan_foldl(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
+CG_API cg_node *cg_scan_foldr(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
 
 /* ---- Choices ------------------------------------------------------------------------------------------------ */
 
@@ -457,6 +474,26 @@ typedef struct cg_grad_spec {
 #define CG_CONSTANTS(...) .constant = (cg_node *const[]){ 0, __VA_ARGS__ } + 1, .nconstant = CG_COUNT_(cg_node *const, __VA_ARGS__)
 /* The same with options (NULL: none): cg_grad_with(NULL, CG_NODES(W), CG_OUT(&dW), CG_GRAD(CG_KNOWN({ h, dh }))) continues from h. */
 CG_API int cg_grad_with(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
+
+/* Products with the matrix of derivatives J, J[i][j] = df[i]/dwrt[j], without J. points[j] has the shape of the node that it stands beside,
+ * and NULL is zeros; it is not derived itself. Options as those of cg_grad_with but for .known; o NULL: none.
+ *     cg_rop(CG_NODES(y), CG_NODES(W, b), CG_NODES(v, NULL), CG_OUT(&dy), NULL);          // dy = dy/dW v
+ * cg_lop: u' J, *out[j] = sum over i of points[i]' df[i]/dwrt[j], of the type of wrt[j]. A point adds to what reaches its expression through
+ *     another one of f; a known gradient of cg_grad_with replaces that.
+ * cg_rop: J v, *out[i] = sum over j of df[i]/dwrt[j] points[j], of the type of f[i] (Pearlmutter, Fast exact multiplication by the Hessian, 1994),
+ *     as the derivative by u, along v, of u' J, which is linear in u (Townsend, A new trick for calculating Jacobian vector products, 2017). So it
+ *     is the adjoint of cg_lop, <u, J v> = <J' u, v>, through every operation and loop; only grad_clip, which bounds gradients, is here the identity
+ *     where its bounds hold 0. An expression that no variable reaches is what is disconnected. */
+CG_API int cg_lop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+CG_API int cg_rop(cg_node *const *f, int nf, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[j] = df/dwrt[j], of f's shape and then wrt[j]'s: f may have any rank, up to CG_MAX_RANK together. A loop makes it row by row, a backward
+ * step an element of f; for a product with it cg_lop and cg_rop are far cheaper. */
+CG_API int cg_jacobian(cg_node *f, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[j] = d^2 cost / dwrt[j]^2, of wrt[j]'s shape twice: the Jacobian of the gradient, which gives the mixed blocks, too. Zeros where the cost is
+ * linear. */
+CG_API int cg_hessian(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
+/* *out[i] = sum over j of d^2 cost / (dwrt[i] dwrt[j]) points[j], of the type of wrt[i]: a gradient's cost, whatever the sizes. */
+CG_API int cg_hessian_vector(cg_node *cost, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
 
 /* ---- Operations of your own ---------------------------------------------------------------------------------- */
 

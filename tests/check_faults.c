@@ -229,10 +229,12 @@ static int loop(world *w)
     w->g = cg_graph_new();
     w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
     w->W = cg_shared(w->g, "W", w->w);
-    cg_scan *s = cg_scan_begin(w->g, CG_SCAN());
-    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *hs = NULL;
-    cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq(s, w->X), cg_sum(w->W, CG_REDUCE())), h));
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.name = "loop", .truncate_gradient = 2));
+    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *before = NULL, *hs = NULL;
+    cg_scan_state_taps(s, cg_slice(w->X, 0, NULL, cg_scalar(w->g, CG_I64, 2), 1), CG_AXES(-2), CG_OUT(&before));
+    cg_node *next = cg_tanh(cg_add(cg_mul(cg_scan_seq_at(s, w->X, 1), cg_sum(w->W, CG_REDUCE())), cg_add(h, before)));
     cg_scan_next(s, h, next);
+    cg_scan_next(s, before, cg_mul(next, h));
     cg_scan_out(s, next, CG_SCAN_ALL);
     cg_scan_end(s, CG_OUT(&hs));
     w->cost = cg_sum(hs, CG_REDUCE());
@@ -445,6 +447,23 @@ static int products(world *w)
     return rc;
 }
 
+/* Products with the matrix of derivatives, the matrix, the Hessian: walks that are walked again, and loops that are not ended. */
+static int matrices(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    if (!g)
+        return said();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY)), *f = cg_tanh(x), *cost = cg_sum(f, CG_REDUCE()), *made[5] = { NULL };
+    int rc = cg_graph_error(g) ? (int)cg_graph_error(g)->code : cg_rop(CG_NODES(f), CG_NODES(x), CG_NODES(x), CG_OUT(&made[0]), NULL);
+    rc = rc == CG_OK ? cg_lop(CG_NODES(f), CG_NODES(x), CG_NODES(f), CG_OUT(&made[1]), NULL) : rc;
+    rc = rc == CG_OK ? cg_jacobian(f, CG_NODES(x), CG_OUT(&made[2]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian(cost, CG_NODES(x), CG_OUT(&made[3]), NULL) : rc;
+    rc = rc == CG_OK ? cg_hessian_vector(cost, CG_NODES(x), CG_NODES(f), CG_OUT(&made[4]), NULL) : rc;
+    rc = rc == CG_OK ? took_text(w, cg_print(made, 5)) : rc;
+    (cg_graph_free)(g);
+    return rc;
+}
+
 static void with_graph(world *w)    { need(build(w)); }
 static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
 static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
@@ -467,6 +486,7 @@ static const scenario scenarios[] = {
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
     { "loops", NULL, loops, add_outputs },
+    { "matrices of derivatives", NULL, matrices, NULL },
     { "a choice", NULL, choice, add_outputs },
     { "an operation of one's own", NULL, own, add_outputs },
     { "a net", NULL, net, NULL },

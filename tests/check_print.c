@@ -90,6 +90,7 @@ START_TEST(symbolic_attributes_come_back)
         "(sliding_window_view n :axis [1] :window_shape [2] :stride [2])",
         SUM_OF_ROWS,
         "(get (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0]) :output 0)",
+        "(get (scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0] :truncate_gradient 1) :output 0)",
         TWO_OUTPUTS,
     };
     for (int i = 0; i < CG_LEN(rows); i++) {
@@ -148,6 +149,7 @@ START_TEST(hostile_texts_are_errors)
         "(arg)", "(arg :index -1 :dtype f32 :shape [])", "(arg :index 0 :dtype f32 :shape [-2])", "(get x :output 0)", "(scan)", "(scan x)",
         "(scan 2 :seq [x])", "(scan 2 :seq [] :init [] :capture [] :body [(exp x)] :back [] :outs [0 0 0])",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [2])] :back [0] :outs [0 0 0])",
+        "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 0 0] :truncate_gradient 0)",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 7 :dtype f32 :shape [3])] :back [0] :outs [0 0 0])",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [0 9 0])",
         "(scan 2 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype f32 :shape [3])] :back [0] :outs [1 0 0])",

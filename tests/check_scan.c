@@ -26,6 +26,7 @@ static void counts(cell *c) { c->out[0] = c->next[0] = cg_add(cg_scale(c->h[0], 
 static void unread_state(cell *c) { c->next[0] = cg_mul(c->y, c->y); c->out[0] = cg_square(c->y); }
 static void hoisted(cell *c) { c->out[0] = c->next[0] = cg_add(c->h[0], cg_sum(cg_matmul(c->U, c->W), CG_REDUCE(CG_OVER(0), .keepdims = 1))); }
 static void normalised(cell *c) { c->out[0] = c->next[0] = cg_softmax(cg_add(cg_matmul(c->h[0], c->W), c->y), -1); }
+static void added_product(cell *c) { c->out[0] = c->next[0] = cg_add(c->h[0], cg_scale(cg_matmul(c->h[0], c->W), 0.5)); }
 static void reads_before(cell *c) { c->next[0] = cg_mul(cg_sin(c->h[0]), c->y); c->out[0] = c->h[0]; c->out[1] = c->next[0]; }
 static cg_node *choice(cg_node *cond, cg_node *a, cg_node *b) { cg_node *out; cg_ifelse(cond, CG_NODES(a), CG_NODES(b), CG_OUT(&out)); return out; }
 static void by_step(cell *c)
@@ -49,6 +50,7 @@ static const loop_row loops[] = {
     { "a state that nothing reads", 1, 1, { CG_SCAN_ALL }, unread_state, 1 },
     { "work that is the same in every step", 1, 1, { CG_SCAN_LAST }, hoisted, 1 },
     { "a reduction in the body", 1, 1, { CG_SCAN_ALL }, normalised, 1 },
+    { "a product that is added to the state", 1, 1, { CG_SCAN_ALL }, added_product, 1 },
     { "the state before the step", 1, 2, { CG_SCAN_ALL, CG_SCAN_LAST }, reads_before, 1 },
     { "a choice by the step's number", 1, 1, { CG_SCAN_ALL }, by_step, 1 },
     { "a choice by the state", 1, 1, { CG_SCAN_ALL }, by_state, 1 },

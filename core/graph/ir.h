@@ -84,6 +84,7 @@ extern const cg_op cg__ops[CG_OP_COUNT];
 #define CG_ZERO         ((cg_node *)-1)          /* identically zero: n varies with the operand in steps (floor), or not at all */
 #define CG_DISCONNECTED ((cg_node *)-2)          /* the operand's value is no part of n's: a size, a position, what a builder cut off */
 cg_node *cg__undefined(cg_graph *g, const char *reason);        /* n varies with it, and there is no derivative; grad.c adds whose operand it is */
+const char *cg__undefined_reason(const cg_node *grad, const cg_node **at, int *operand);        /* and of which operation's operand (from 0) it is */
 bool cg__is_undefined(const cg_node *grad);
 bool cg__has_grad(const cg_node *grad);                         /* a node, and none of the above */
 static inline cg_op_id cg__op_id(const cg_node *n) { return (cg_op_id)(n->op - cg__ops); }
@@ -154,5 +155,6 @@ typedef struct cg_backward {
     cg_node *const *constant; int nconstant;                            /* not crossed */
 } cg_backward;
 int cg__backward(const cg_backward *b, cg_node **out);
+cg_node *cg__zeros(cg_graph *g, const cg_type *t);
 
 #endif

@@ -9,7 +9,8 @@
 #include "core/graph/guard.h"
 #include "core/graph/scan.h"
 
-enum { MAX_VIEWS = 8 };                  /* of a capture, one on the other; a longer chain is captured as it is */
+enum { MAX_VIEWS = 8,                    /* of a capture, one on the other; a longer chain is captured as it is */
+       MAX_TAP = 1000 };                 /* a state of taps is that many states */
 
 /* ---- the parts of a node */
 
@@ -19,6 +20,7 @@ cg_scan_view cg__scan_view(const cg_node *n)
     cg_scan_view v = { .nseq = a[CG_SCAN_A_SEQ].n, .nstate = a[CG_SCAN_A_INIT].n, .ncapture = a[CG_SCAN_A_CAPTURE].n, .nroots = a[CG_SCAN_A_BODY].n,
                        .nouts = a[CG_SCAN_A_OUTS].n / 3, .steps = n->in[0], .back = a[CG_SCAN_A_BACK].at,
                        .out = (const cg_scan_out_row *)(const void *)a[CG_SCAN_A_OUTS].at,
+                       .truncate = a[CG_SCAN_A_TRUNCATE].n > 0 ? a[CG_SCAN_A_TRUNCATE].at[0] : 0,
                        .save = a[CG_SCAN_A_SAVE].n == 1 ? (cg_scan_save)a[CG_SCAN_A_SAVE].at[0] : CG_SAVE_EXPENSIVE };
     v.seq = n->in + 1;
     v.init = v.seq + v.nseq;
@@ -30,6 +32,13 @@ cg_scan_view cg__scan_view(const cg_node *n)
 cg_node *cg__scan_source(const cg_scan_view *v, int k)
 {
     return k < v->nseq + v->nstate + v->ncapture ? v->seq[k] : NULL;      /* they lie one behind the other */
+}
+
+const cg_node *cg__scan_sequence(const cg_node *rows)
+{
+    while (cg__is(rows, CG_OP_slice))
+        rows = rows->in[0];
+    return rows;
 }
 
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k)
@@ -65,10 +74,31 @@ cg_node *cg__placeholder(cg_graph *g, const cg_type *t)
     return make_arg(g, ((int64_t)1 << 32) + (int64_t)++g->uids, t);
 }
 
+/* What is wrong with a loop, told with its name. */
+CG_PRINTF(4, 5) static cg_node *wrong(cg_scan *s, cg_status code, const char *what, const char *fmt, ...)
+{
+    cg_error why = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    cg__fail_v(&why, code, fmt, ap);
+    va_end(ap);
+    s->failed = true;
+    return cg__graph_fail(s->g, code, "cg_scan_%s: %s%s", what, s->said, why.text);
+}
+
 static cg_node *broken(cg_scan *s, const char *what, const char *why)
 {
-    s->failed = true;
-    return cg__graph_fail(s->g, CG_EINVAL, "cg_scan_%s: %s", what, why);
+    return wrong(s, CG_EINVAL, what, "%s", why);
+}
+
+/* What is built of a named loop's placeholders tells which one and whose it is. */
+static cg_node *placeholder(cg_scan *s, const char *what, int k, const cg_type *t)
+{
+    cg_node *place = cg__placeholder(s->g, t);
+    char name[160];
+    if (s->name)
+        snprintf(name, sizeof name, "%s %d of loop '%s'", what, k, s->name);
+    return s->name ? cg_name(place, name) : place;
 }
 
 static bool usable(cg_scan *s, const cg_node *n, const char *what)
@@ -76,9 +106,9 @@ static bool usable(cg_scan *s, const cg_node *n, const char *what)
     if (!s || !n || s->failed)
         return s ? !(s->failed = true) : false;
     if (n->graph != s->g)
-        return broken(s, what, "the node belongs to another graph") != NULL;
+        return wrong(s, CG_EINVAL, what, "%s belongs to another graph", cg__label(n)) != NULL;
     if (n->nouts)
-        return broken(s, what, "the node has several outputs; take one with get") != NULL;
+        return wrong(s, CG_EINVAL, what, "%s has several outputs; take one with get", cg__label(n)) != NULL;
     return true;
 }
 
@@ -91,9 +121,46 @@ static cg_node *entered(cg_scan *s, cg_node *place, bool ok)
 
 /* ---- begin */
 
+static bool take_name(cg_scan *s, const char *name)
+{
+    char said[120];
+    s->said = "";
+    if (!name || !*name)
+        return true;
+    snprintf(said, sizeof said, "loop '%s': ", name);
+    const char *kept = cg__arena_str(&s->g->arena, said);
+    s->said = kept ? kept : "";
+    s->name = cg__arena_str(&s->g->arena, name);
+    return kept && s->name;
+}
+
+static bool take_steps(cg_scan *s, cg_node *steps)
+{
+    if (!steps)
+        return true;
+    if (steps->graph != s->g)
+        return wrong(s, CG_EINVAL, "begin", "the number of steps, %s, belongs to another graph", cg__label(steps)) != NULL;
+    if (steps->nouts || steps->type.rank || (!cg__is_int(steps->type.dtype) && !steps->type.weak))
+        return wrong(s, CG_EDTYPE, "begin", "the number of steps is %s, not an integer scalar", cg__label(steps)) != NULL;
+    double n;
+    s->steps = cg_cast(steps, CG_I64);
+    return s->steps && (!cg__is_const(s->steps, &n) || n >= 0 || wrong(s, CG_EINVAL, "begin", "%.0f steps", n) != NULL);
+}
+
+static void check_gradient_options(cg_scan *s)
+{
+    if (s->truncate < 0)
+        wrong(s, CG_EINVAL, "begin", "the gradient of the last %lld steps", (long long)s->truncate);
+    else if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
+        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
+    else if (s->every && s->truncate)
+        broken(s, "begin", "a truncated gradient needs no checkpoints: it keeps the last steps only");
+}
+
 CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
 {
     CG_BUILDER(g);
+    static const cg_scan_spec none = { .struct_size = sizeof none };
     cg_scan *s = g ? cg__zalloc(sizeof *s) : NULL;
     if (!s) {
         if (g)
@@ -101,63 +168,128 @@ CG_API cg_scan *cg_scan_begin(cg_graph *g, const cg_scan_spec *o)
         return NULL;
     }
     s->g = g;
+    s->said = "";
     s->around = g->scan;
     g->scan = s;
-    if (o && o->struct_size != sizeof *o) {
+    o = o ? o : &none;
+    if (o->struct_size != sizeof *o) {
         broken(s, "begin", "the options are not made by CG_SCAN of this version");
         return s;
     }
-    s->steps = o ? o->steps : NULL;
-    s->back = o && o->backwards;
-    s->save = o ? o->save : CG_SAVE_EXPENSIVE;
-    s->every = o ? o->every : 0;
-    if (s->every < 0 || (s->save != CG_SAVE_EXPENSIVE && s->save != CG_SAVE_STATES))
-        broken(s, "begin", s->every < 0 ? "checkpoints are every 1, 2, ... steps, or 0: none" : "there is no such way to save");
-    if (s->steps && (s->steps->graph != g || s->steps->type.rank || (!cg__is_int(s->steps->type.dtype) && !s->steps->type.weak)))
-        broken(s, "begin", "the number of steps is not an integer scalar of this graph");
-    else if (s->steps)
-        s->steps = cg_cast(s->steps, CG_I64);
+    s->back = o->backwards;
+    s->truncate = o->truncate_gradient;
+    s->save = o->save;
+    s->every = o->every;
+    s->failed |= !take_name(s, o->name) || !take_steps(s, o->steps);
+    if (!s->failed)
+        check_gradient_options(s);
     return s;
+}
+
+static cg_node *seq_at(cg_scan *s, cg_node *x, int64_t tap, bool back)
+{
+    if (!usable(s, x, "seq"))
+        return NULL;
+    if (x->type.rank == 0)
+        return wrong(s, CG_ESHAPE, "seq", "%s has no axis to walk along", cg__label(x));
+    for (int i = 0; i < s->seqs.n; i++)
+        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back && s->seqs.at[i].tap == tap)
+            return s->seqs.at[i].place;
+    const cg_scan_view one = { .nseq = 1, .seq = &x };
+    const cg_type t = cg__scan_arg_type(&one, 0);
+    const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s, "sequence", s->seqs.n, &t) };
+    return entered(s, item.place, item.place && CG_PUSH(&s->seqs, item));
 }
 
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
 {
-    if (!usable(s, x, "seq"))
-        return NULL;
-    if (x->type.rank == 0) {
-        s->failed = true;
-        return cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_seq: %s has no axis to walk along", cg__label(x));
-    }
-    for (int i = 0; i < s->seqs.n; i++)
-        if (s->seqs.at[i].outer == x && s->seqs.at[i].back == back)
-            return s->seqs.at[i].place;
-    const cg_scan_view one = { .nseq = 1, .seq = &x };
-    const cg_type t = cg__scan_arg_type(&one, 0);
-    const cg_scan_item item = { .outer = x, .back = back, .place = cg__placeholder(s->g, &t) };
-    return entered(s, item.place, item.place && CG_PUSH(&s->seqs, item));
+    return seq_at(s, x, 0, back);
 }
 
 CG_API cg_node *cg_scan_seq(cg_scan *s, cg_node *x)
 {
     CG_BUILDER(s ? s->g : NULL);
-    return s ? cg__scan_seq(s, x, s->back) : NULL;
+    return s ? seq_at(s, x, 0, s->back) : NULL;
+}
+
+CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    if (s && (tap < -INT32_MAX || tap > INT32_MAX))
+        return broken(s, "seq_at", "no sequence is as long as that tap is far");
+    return s ? seq_at(s, x, tap, s->back) : NULL;
+}
+
+/* head < 0: the state's own. */
+static cg_node *add_state(cg_scan *s, cg_node *init, cg_node *next, int head)
+{
+    const cg_scan_item item = { .outer = init, .place = init ? placeholder(s, "state", s->states.n, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
+    return entered(s, item.place, item.place && CG_PUSH(&s->states, item));
 }
 
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
 {
     CG_BUILDER(s ? s->g : NULL);
-    if (!usable(s, init, "state"))
-        return NULL;
-    init = init->type.weak ? cg_cast(init, CG_F32) : init;
-    const cg_scan_item item = { .outer = init, .place = init ? cg__placeholder(s->g, &init->type) : NULL };
-    return entered(s, item.place, item.place && CG_PUSH(&s->states, item));
+    return usable(s, init, "state") ? add_state(s, init->type.weak ? cg_cast(init, CG_F32) : init, NULL, -1) : NULL;
+}
+
+/* How many steps the taps reach back; 0: some are no taps of a state. */
+static int64_t depth_of(const int64_t *taps, int n)
+{
+    int64_t depth = 0;
+    for (int i = 0; i < n; i++) {
+        if (taps[i] >= 0 || taps[i] < -MAX_TAP)
+            return 0;
+        for (int k = 0; k < i; k++)
+            if (taps[k] == taps[i])
+                return 0;
+        depth = -taps[i] > depth ? -taps[i] : depth;
+    }
+    return depth;
+}
+
+/* The values that a state had before its first step, oldest first, as an array of just so many rows. */
+static cg_node *past_values(cg_scan *s, cg_node *init, int64_t depth)
+{
+    const cg_type *t = &init->type;
+    if (!t->rank || (!t->dim[0].sym && t->dim[0].n != depth))
+        return wrong(s, CG_ESHAPE, "state_taps", "taps that reach %lld steps back need that many first values along axis 0, not %s", (long long)depth, cg__label(init));
+    cg_node *dims[CG_MAX_RANK] = { cg__const_i64(s->g, depth) };
+    for (int i = 1; i < t->rank; i++)
+        dims[i] = cg__dim_node(s->g, t->dim[i]);
+    return t->dim[0].sym ? cg_reshape_to(init, dims, t->rank) : init;
+}
+
+/* A state of several taps is as many states as they reach back: that of tap -j is next what that of tap -j+1 is now. */
+CG_API int cg_scan_state_taps(cg_scan *s, cg_node *init, const int64_t *taps, int n, cg_node **const *out, int nout)
+{
+    CG_BUILDER(s ? s->g : NULL);
+    for (int i = 0; i < nout; i++)
+        *out[i] = NULL;
+    if (!usable(s, init, "state_taps"))
+        return CG_EINVAL;
+    const int64_t depth = depth_of(taps, n);
+    if (!depth || n != nout) {
+        broken(s, "state_taps", depth ? "the places for nodes are not as many as the taps" : "the taps of a state are negative, and each is given once");
+        return CG_EINVAL;
+    }
+    const int head = s->states.n;
+    cg_node *rows = past_values(s, init, depth), *before = NULL;
+    for (int64_t j = 1; j <= depth && rows; j++) {
+        cg_node *row = cg_slice(rows, 0, cg__const_i64(s->g, depth - j), cg__const_i64(s->g, depth - j + 1), 1);
+        before = add_state(s, cg_squeeze(row, 0), before, head);
+        for (int i = 0; i < n; i++)
+            if (taps[i] == -j)
+                *out[i] = before;
+    }
+    return s->failed ? CG_EINVAL : CG_OK;
 }
 
 CG_API cg_node *cg_scan_index(cg_scan *s)
 {
     CG_BUILDER(s ? s->g : NULL);
     if (s && !s->step)
-        s->step = cg__placeholder(s->g, &(cg_type){ .dtype = CG_I64 });
+        s->step = placeholder(s, "step", 0, &(cg_type){ .dtype = CG_I64 });
     return s ? s->step : NULL;
 }
 
@@ -264,9 +396,9 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
     CG_BUILDER(s ? s->g : NULL);
     if (!usable(s, state, "next") || !usable(s, value, "next"))
         return CG_EINVAL;
-    const int i = state_of(s, state);
+    const int place = state_of(s, state), i = place < 0 ? -1 : s->states.at[place].head;
     if (i < 0 || s->states.at[i].next) {
-        broken(s, "next", i < 0 ? "the first node is not a state of this loop" : "the state has a next value already");
+        wrong(s, CG_EINVAL, "next", i < 0 ? "%s is not a state of this loop" : "%s has a next value already", cg__label(state));
         return CG_EINVAL;
     }
     value = fitting(value, state);
@@ -274,9 +406,9 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value)
     for (int k = 0; fits && k < state->type.rank; k++)
         fits = value->type.dim[k].sym || state->type.dim[k].sym || value->type.dim[k].n == state->type.dim[k].n;
     if (!fits) {
-        s->failed = true;
-        cg__graph_fail(s->g, CG_ESHAPE, "cg_scan_next: the state begins as %s, but its next value is %s", cg__label(s->states.at[i].outer), value ? cg__label(value) : "none");
-        return CG_ESHAPE;
+        const bool other = value && value->type.dtype != state->type.dtype;
+        wrong(s, other ? CG_EDTYPE : CG_ESHAPE, "next", "state %d begins as %s, but its next value is %s", i, cg__label(s->states.at[i].outer), value ? cg__label(value) : "none");
+        return other ? CG_EDTYPE : CG_ESHAPE;
     }
     s->states.at[i].next = value;
     return CG_OK;
@@ -403,7 +535,7 @@ static void close_placeholder(closing *c, cg_node *place, int k)
         if (t.dim[i].sym) {
             if (has(&c->inside, t.dim[i].sym)) {
                 c->failed = true;
-                cg__graph_fail(c->g, CG_ESHAPE, "cg_scan_end: the size of axis %d of a state or sequence changes from step to step", i);
+                wrong(c->s, CG_ESHAPE, "end", "the size of axis %d of %s changes from step to step", i, cg__label(place));
                 return;
             }
             capture(c, t.dim[i].sym);
@@ -517,6 +649,8 @@ static cg_node *make_scan(closing *c)
     }
     for (int i = 0; i < c->closed.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_BODY], CG_REF(in.n)) && CG_PUSH(&in, c->closed.at[i]);
+    if (s->truncate)
+        ok = ok && CG_PUSH(&at[CG_SCAN_A_TRUNCATE], s->truncate);
     if (s->save)
         ok = ok && CG_PUSH(&at[CG_SCAN_A_SAVE], (int64_t)s->save);
     cg_attr attrs[CG_MAX_ATTRS];
@@ -544,6 +678,36 @@ static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
     cg__map_free(&seen);
 }
 
+/* The rows that tap `tap` reads where `first` to `last` are read, too: one for each place at which all of them and tap 0 are rows. */
+static cg_node *rows_at(cg_node *x, int64_t tap, int64_t first, int64_t last)
+{
+    cg_graph *g = x->graph;
+    if (first == last)
+        return x;
+    return cg_slice(x, 0, cg__const_i64(g, tap - first), last > tap ? cg__const_i64(g, tap - last) : NULL, 1);
+}
+
+static bool shift_sequences(cg_scan *s)
+{
+    cg_node_vec rows = { 0 };
+    bool ok = true;
+    for (int i = 0; i < s->seqs.n && ok; i++) {
+        const cg_scan_item *x = &s->seqs.at[i];
+        int64_t first = 0, last = 0;
+        for (int k = 0; k < s->seqs.n; k++)
+            if (s->seqs.at[k].outer == x->outer) {
+                first = s->seqs.at[k].tap < first ? s->seqs.at[k].tap : first;
+                last = s->seqs.at[k].tap > last ? s->seqs.at[k].tap : last;
+            }
+        cg_node *at = rows_at(x->outer, x->tap, first, last);
+        ok = at && CG_PUSH(&rows, at);
+    }
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        s->seqs.at[i].outer = rows.at[i];
+    CG_VEC_FREE(&rows);
+    return ok;
+}
+
 /* As many steps as the shortest sequence has rows, unless their number was given. */
 static bool settle_steps(cg_scan *s)
 {
@@ -557,14 +721,19 @@ static bool settle_steps(cg_scan *s)
     return s->steps || broken(s, "end", "a loop without sequences needs a number of steps");
 }
 
-/* Every sequence is cut to the number of steps. */
+/* Every sequence is cut to the number of steps. Where it has fewer rows the call tells so, unless both are known. */
 static bool cut_sequences(cg_scan *s)
 {
     cg_graph *g = s->g;
+    double steps;
+    const bool known = cg__is_const(s->steps, &steps);
     for (int i = 0; i < s->seqs.n; i++) {
         cg_node *x = s->seqs.at[i].outer, *rows = cg__dim_node(g, x->type.dim[0]);
+        const cg_dim_t have = x->type.dim[0];
+        if (known && !have.sym && steps > (double)have.n)
+            return wrong(s, CG_ESHAPE, "end", "%.0f steps, but %s has rows for %lld", steps, cg__label(cg__scan_sequence(x)), (long long)have.n) != NULL;
         if (rows != s->steps && s->seqs.at[i].back)
-            s->seqs.at[i].outer = cg_slice(x, 0, cg__int(g, CG_OP_sub, rows, s->steps), NULL, 1);
+            s->seqs.at[i].outer = cg_slice(x, 0, cg__int(g, CG_OP_maximum, cg__int(g, CG_OP_sub, rows, s->steps), cg__const_i64(g, 0)), NULL, 1);
         else if (rows != s->steps)
             s->seqs.at[i].outer = cg_slice(x, 0, NULL, s->steps, 1);
         if (!s->seqs.at[i].outer)
@@ -579,7 +748,7 @@ static bool gather_roots(closing *c)
     bool ok = true;
     for (int i = 0; i < s->states.n && ok; i++) {
         if (!s->states.at[i].next)
-            return broken(c->s, "end", "a state has no next value") != NULL;
+            return wrong(c->s, CG_EINVAL, "end", "the state that begins as %s has no next value", cg__label(s->states.at[i].outer)) != NULL;
         ok = CG_PUSH(&c->roots, s->states.at[i].next);
     }
     for (int i = 0; i < s->results.n && ok; i++)
@@ -631,12 +800,14 @@ CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n)
         broken(s, "end", "the places for outputs are not as many as the outputs");
     if (!s->failed && add_shared(s) && !s->results.n)
         broken(s, "end", "the loop has no output");
-    if (!s->failed && settle_steps(s) && gather_roots(&c)) {
+    if (!s->failed && shift_sequences(s) && settle_steps(s) && gather_roots(&c)) {
         drop_unused(s, &c.nodes);
         if (cut_sequences(s))
             close_all(&c);
         node = !s->failed && !c.failed ? make_scan(&c) : NULL;
     }
+    if (node && s->name)
+        cg_name(node, s->name);
     if (node && !deliver(s, node, out, n))
         node = NULL;
     if (!node && !s->g->error.code)

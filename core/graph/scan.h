@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Loops as nodes.
  *
- * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...] :save 0)
+ * (scan steps :seq [x...] :init [h0...] :capture [c...] :body [next... value...] :back [0...] :outs [keep root back ...] :truncate_gradient k :save 0)
  *
  * Step t = 0, 1, ... steps-1 computes the roots of a closed body from args, (arg :index k :dtype d :shape [...]):
  *   k in 0..nseq-1                 row t of sequence k (row steps-1-t if back[k])
@@ -10,6 +10,7 @@
  *   then one                       t itself
  * Root i < nstate is the next value of state i. An output keeps a root: CG_SCAN_ALL stacks its values along a new first axis (row steps-1-t
  * if back), CG_SCAN_LAST is a state after the last step (the init when there is none), CG_SCAN_SUM adds the values up from 0.
+ * Only the last k steps are differentiated, all if k is absent: what was before them counts as constant, and what they gave.
  * A gradient may keep what `save` says (cg_scan_save) of each step.
  * Sequences have exactly `steps` rows. A body is closed, so equal loops are one node, and no rewrite from outside enters one.
  */
@@ -18,7 +19,7 @@
 
 #include "core/graph/ir.h"
 
-enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS, CG_SCAN_A_SAVE };      /* attributes */
+enum { CG_SCAN_A_SEQ, CG_SCAN_A_INIT, CG_SCAN_A_CAPTURE, CG_SCAN_A_BODY, CG_SCAN_A_BACK, CG_SCAN_A_OUTS, CG_SCAN_A_TRUNCATE, CG_SCAN_A_SAVE };      /* attributes */
 
 typedef struct cg_scan_out_row { int64_t keep, root, back; } cg_scan_out_row;
 typedef struct cg_scan_view {            /* the parts of a scan node */
@@ -26,23 +27,31 @@ typedef struct cg_scan_view {            /* the parts of a scan node */
     cg_node *steps, *const *seq, *const *init, *const *capture, *const *root;
     const int64_t *back;
     const cg_scan_out_row *out;
+    int64_t truncate;                    /* 0: all steps are differentiated */
     cg_scan_save save;
 } cg_scan_view;
 cg_scan_view cg__scan_view(const cg_node *n);
 static inline int cg__scan_nargs(const cg_scan_view *v) { return v->nseq + v->nstate + v->ncapture + 1; }
 /* The outer node that arg k stands for in the first step: a sequence, an init, a capture; NULL for the step number. */
 cg_node *cg__scan_source(const cg_scan_view *v, int k);
+const cg_node *cg__scan_sequence(const cg_node *rows);           /* what messages call the rows that a loop walks: what they were cut from */
 /* The type that arg k must have, in terms of outer dims. */
 cg_type cg__scan_arg_type(const cg_scan_view *v, int k);
 
 /* ---- building: an open body is made of placeholders, args with indices of their own; cg_scan_end closes it */
-typedef struct cg_scan_item { cg_node *outer, *place, *next, *shared; bool back; } cg_scan_item;       /* next: of states; shared: the variable that one is */
+typedef struct cg_scan_item {
+    cg_node *outer, *place;
+    bool back; int64_t tap;              /* of sequences */
+    cg_node *next, *shared; int head;    /* of states; shared: the variable that one is; head: the one that cg_scan_next means, of several taps -1 */
+} cg_scan_item;
 typedef struct cg_scan_result { cg_node *value; cg_scan_keep keep; bool back; int state; } cg_scan_result;       /* state: of LAST, else -1 */
 struct cg_scan {
     cg_graph *g;
+    const char *name, *said;             /* or NULL; how messages begin: "loop 'name': ", or "" */
     cg_scan *around;                     /* the loop in whose body it is built, or the one that was begun before it */
     cg_node *steps, *step;               /* step: the placeholder of its number, or NULL */
     bool back;
+    int64_t truncate;
     cg_scan_save save;
     int64_t every;
     CG_VEC(cg_scan_item) seqs;

@@ -242,12 +242,21 @@ static void mark_placed(cg_lower *L, const cg_node *n)
         i->must_place = true;
 }
 
+int64_t cg__lower_rows(const cg_lower *L, const cg_node *n)
+{
+    const node_info *i = cg__lower_info(L, n);
+    return i ? i->rows : 0;
+}
+
 static void note_uses(cg_lower *L, const cg_node *n)
 {
     for (int k = 0; k < cg__nvalues(n); k++) {
         const cg_node *in = n->in[k];
         const reading how = reads(n, k);
-        cg__lower_info(L, in)->uses++;
+        node_info *at = cg__lower_info(L, in);
+        const int64_t rows = cg__last_rows(n, k);
+        at->uses++;
+        at->rows = rows > at->rows ? rows : at->rows;
         if (how != READ_EMIT)
             mark_placed(L, how == READ_STRIDED ? cg__matrix_base(in) : how == READ_DENSE ? cg__dense_base(in) : in);
     }
@@ -304,6 +313,7 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
         note_uses(L, nodes->at[i]);
     for (int i = 0; i < L->top->nroots; i++) {
         cg__lower_info(L, L->top->roots[i])->uses++;
+        cg__lower_info(L, L->top->roots[i])->rows = CG_ALL_ROWS;
         if (!L->top->targets)
             mark_placed(L, L->top->roots[i]);
     }
@@ -314,22 +324,26 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
     return true;
 }
 
-int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
+static int check(cg_lower *L, cg_checked what, cg_num_op op, cg_num a, cg_num b)
 {
     cg_plan *p = L->plan;
-    if (a == b && a != CG_NUM_NONE)
-        return CG_OK;
-    const cg_num other = cg__lower_if_run(L, L->top->open, b, a);
-    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_EQ, a, other, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+    return CG_PUSH(&p->checked, what) && cg__num(p, op, a, b, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+}
+
+int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
+{
+    return cg__lower_check_of(L, n, NULL, a, b);
+}
+
+int cg__lower_check_of(cg_lower *L, const cg_node *n, const cg_node *of, cg_num a, cg_num b)
+{
+    return a == b && a != CG_NUM_NONE ? CG_OK : check(L, (cg_checked){ n, of }, CG_N_CHECK_EQ, a, cg__lower_if_run(L, L->top->open, b, a));
 }
 
 int cg__lower_check_divisor(cg_lower *L, const cg_node *n, cg_num by)
 {
-    cg_plan *p = L->plan;
-    if (by != CG_NUM_NONE && p->nums.at[by].op == CG_N_CONST && p->nums.at[by].imm != 0)
-        return CG_OK;
-    by = cg__lower_if_run(L, cg__lower_info(L, n)->guard, by, cg__num_const(p, 1));
-    return CG_PUSH(&p->checked, n) && cg__num(p, CG_N_CHECK_DIVISOR, by, 0, 0, p->checked.n - 1) != CG_NUM_NONE ? CG_OK : cg__lower_no_memory(L);
+    const cg_num_ins *in = by != CG_NUM_NONE ? &L->plan->nums.at[by] : NULL;
+    return in && in->op == CG_N_CONST && in->imm != 0 ? CG_OK : check(L, (cg_checked){ n, NULL }, CG_N_CHECK_DIVISOR, cg__lower_if_run(L, cg__lower_info(L, n)->guard, by, cg__num_const(L->plan, 1)), 0);
 }
 
 /* The element counts of a reshape agree at each call, unless they are one number. */

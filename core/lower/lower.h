@@ -31,6 +31,7 @@ int cg__lower_no_memory(cg_lower *);                             /* the status *
 
 /* At each call a and b must be equal, else it fails and names n and its operands. */
 int cg__lower_check(cg_lower *, const cg_node *n, cg_num a, cg_num b);
+int cg__lower_check_of(cg_lower *, const cg_node *loop, const cg_node *of, cg_num a, cg_num b);          /* about that operand of a loop, NULL: its steps */
 /* And `by`, by which n divides, must not be 0. */
 int cg__lower_check_divisor(cg_lower *, const cg_node *n, cg_num by);
 
@@ -50,6 +51,8 @@ bool cg__lower_strided(cg_lower *, const cg_node *n, cg_strided *out);
 bool cg__lower_dense(cg_lower *, const cg_node *n, int *slot, cg_num *off);
 cg_num cg__slice_first(cg_lower *, const cg_node *n, int axis);  /* first element of a slice along an axis (core/ops/index.c) */
 
+#define CG_ALL_ROWS INT64_MAX
+int64_t cg__lower_rows(const cg_lower *, const cg_node *n);      /* how many of the last rows of a loop's output are read, in the frame that has the loop */
 bool cg__scan_reads_dense(const cg_node *scan, int k);           /* core/ops/scan.c */
 
 /* ---- bodies: lowered in a frame of their own, where their args are bound to places and numbers of the level above */

@@ -11,6 +11,7 @@ typedef struct node_info {
     int slot;                /* -1: not placed (yet) */
     cg_num off;              /* of its first element in the slot */
     int uses, cost;
+    int64_t rows;            /* of those that a loop stacks: how many of the last ones are read at most, CG_ALL_ROWS: all */
     int root;                /* 1 + position of the root that its place will hold: a root itself, or what a root reshapes (the same place); 0: none */
     bool host, must_place, bound;        /* bound: slot or number were given before the pass came here */
     cg_num num;
@@ -56,5 +57,6 @@ bool cg__lower_host_leaf(const cg_node *n);
 bool cg__lower_could_be_host(const cg_node *n);                          /* by its own op and type */
 const cg_node *cg__matrix_base(const cg_node *n);                        /* what cg__lower_strided reads for a matrix, if nothing on the way is placed */
 const cg_node *cg__dense_base(const cg_node *n);                         /* likewise for cg__lower_dense */
+int64_t cg__last_rows(const cg_node *user, int k);                       /* how many of the last rows of operand k the user may read; or CG_ALL_ROWS */
 
 #endif

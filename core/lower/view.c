@@ -33,6 +33,36 @@ const cg_node *cg__dense_base(const cg_node *n)
     return n;
 }
 
+/* ---- the last rows of an array */
+
+static bool is_int(const cg_node *n, double *v) { return cg__is_const(n, v) && n->type.rank == 0; }
+
+/* How many steps before `rows` n is at most, where n is rows - k, rows - minimum(k, ...) or either but not negative. */
+static int64_t before_end(const cg_node *n, const cg_node *rows)
+{
+    double k;
+    if (cg__is(n, CG_OP_maximum))
+        n = is_int(n->in[0], &k) ? n->in[1] : n->in[0];
+    if (!cg__is(n, CG_OP_sub) || n->in[0] != rows)
+        return CG_ALL_ROWS;
+    n = n->in[1];
+    if (cg__is(n, CG_OP_minimum))
+        n = is_int(n->in[0], &k) ? n->in[0] : n->in[1];
+    return is_int(n, &k) && k >= 0 ? (int64_t)k : CG_ALL_ROWS;
+}
+
+int64_t cg__last_rows(const cg_node *user, int k)
+{
+    const cg_attr *a = user->attr;
+    if (!cg__is(user, CG_OP_slice) || k || !user->type.rank || a[0].n < 1 || a[0].at[0] == CG_NONE || step_of(user, 0) != 1)
+        return CG_ALL_ROWS;
+    const cg_dim_t rows = user->in[0]->type.dim[0];
+    const int64_t from = a[0].at[0];
+    if (CG_IS_REF(from))
+        return rows.sym ? before_end(user->in[CG_REF_OF(from)], rows.sym) : CG_ALL_ROWS;
+    return from < 0 ? -from : rows.sym ? CG_ALL_ROWS : from < rows.n ? rows.n - from : 0;
+}
+
 /* ---- strides */
 
 /* The axis of n->in[0] that axis i of the view n walks; -1: none, it has size 1. */

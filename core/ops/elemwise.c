@@ -241,12 +241,41 @@ static cg_node *gelu_grad(cg_node *g, cg_node *x)
     return cg_mul(g, cg_add(whole, cg_mul(x, density)));
 }
 
-/* s (1 + x (1 - s) u'), s = sigmoid(u), u = 2 sqrt(2/pi) (x + 0.044715 x^3) */
+/* s (1 + x (1 - s) u'), s = sigmoid(u), u = 2 sqrt(2/pi) (x + 0.044715 x^3). Beyond 32 that is 0 or 1 whatever x is, and its powers would
+ * overflow, those of halves at 256. */
 static cg_node *gelu_tanh_grad(cg_node *g, cg_node *x)
 {
+    x = cg_clip(x, N(-32), N(32));
     cg_node *square = cg_square(x), *u = S(cg_mul(x, cg_add(N(1), S(square, 0.044715))), 1.5957691216057307118);
     cg_node *s = cg_sigmoid(u), *slope = S(cg_add(N(1), S(square, 0.134145)), 1.5957691216057307118);
     return cg_mul(g, cg_mul(s, cg_add(N(1), cg_mul(cg_mul(x, cg_sub(N(1), s)), slope))));
+}
+
+/* c[0] + c[1] t + ... */
+static cg_node *polynomial(cg_node *g, cg_node *t, const double *c, int n)
+{
+    cg_node *sum = N(c[n - 1]);
+    for (int k = n - 2; k >= 0; k--)
+        sum = cg_add(cg_mul(sum, t), N(c[k]));
+    return sum;
+}
+
+/* 2 x y - 2 / sqrt(pi), y = erfcx(x). Beyond 16 that cancels, its derivatives more so: there it is the asymptotic series, term by term
+ * (Abramowitz, Stegun 7.1.23), -w / sqrt(pi) (1 - 3/2 w + 15/4 w^2 - ...), w = 1 / x^2. */
+static cg_node *erfcx_grad(cg_node *g, cg_node *x, cg_node *y)
+{
+    static const double c[] = { 1, -3.0 / 2, 15.0 / 4, -105.0 / 8, 945.0 / 16, -10395.0 / 32, 135135.0 / 64, -2027025.0 / 128 };
+    cg_node *w = cg_square(cg_reciprocal(cg_maximum(x, N(16)))), *far = S(cg_mul(w, polynomial(g, w, c, 8)), -RSQRT_PI);
+    return cg_mul(g, Q(cg_greater(x, N(16)), far, cg_sub(cg_mul(S(x, 2), y), N(2 * RSQRT_PI))));
+}
+
+/* i0(x) - y / x, y = i1(x). Near 0 the derivatives of that cancel: there it is the power series of i1, term by term (Abramowitz, Stegun
+ * 9.6.10), the sum over k of (2k + 1) / (2 k! (k + 1)!) (x^2 / 4)^k. */
+static cg_node *i1_grad(cg_node *g, cg_node *x, cg_node *y)
+{
+    static const double c[] = { 1.0 / 2, 3.0 / 4, 5.0 / 24, 7.0 / 288, 9.0 / 5760, 11.0 / 172800 };
+    cg_node *near = cg_less(cg_abs(x), N(0.25)), *half = S(cg_clip(x, N(-0.25), N(0.25)), 0.5);
+    return cg_mul(g, Q(near, polynomial(g, cg_square(half), c, 6), cg_sub(cg_i0(x), cg_div(y, Q(near, N(1), x)))));
 }
 
 /* One function a row gives the gradients that are asked for. */

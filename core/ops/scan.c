@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* scan: its type, and its way to a REPEAT step. core/graph/scan.h says what the node means.
  *
- * A state lives in a ring of rows: all steps and one more if its values are an output, else two; the body reads one row and writes the
- * next, so nothing is copied and an output is a view of the rows. What changes from step to step are numbers only.
+ * States live in rings of rows, of which a step writes one and reads others, so nothing is copied and an output is a view of the rows. States that
+ * only hand on what another was a step ago, as those of several taps do, share its ring. Of an output of which later code reads but the last rows
+ * no others are kept: it is placed as if it had all. What changes from step to step are numbers only.
  */
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
@@ -70,6 +71,18 @@ static int check_lists(cg_node *n, cg_error *err)
     }
     if (at != n->nin || n->in[0]->type.rank || n->in[0]->type.dtype != CG_I64)
         return wrong(err, "the number of steps must be an i64 scalar, and every other operand stand in a list");
+    return CG_OK;
+}
+
+/* That the last k steps are differentiated says nothing where there are no more. */
+static int check_truncation(cg_node *n, cg_error *err)
+{
+    const int64_t k = cg__attr_int(n, CG_SCAN_A_TRUNCATE, INT64_MAX);
+    const cg_dim_t steps = cg__dim_from(n->in[0]);
+    if (k <= 0)
+        return wrong(err, "truncate_gradient is a positive number of steps");
+    if (k == INT64_MAX || (!steps.sym && steps.n <= k))
+        n->attr[CG_SCAN_A_TRUNCATE] = (cg_attr){ 0, NULL };
     return CG_OK;
 }
 
@@ -157,7 +170,7 @@ static int infer_out(cg_node *n, const cg_scan_view *v, int k, cg_error *err)
 CG_DECLARE_INFER(cg__scan_infer)
 {
     int rc = check_lists(n, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = check_truncation(n, err)) < 0)
         return rc;
     const cg_scan_view v = cg__scan_view(n);
     if ((rc = check_rows(n, &v, err)) < 0 || (rc = check_body(&v, err)) < 0)
@@ -181,14 +194,18 @@ bool cg__scan_reads_dense(const cg_node *scan, int k)
     return k > 0 && (k <= v.nseq || k > v.nseq + v.nstate);
 }
 
-typedef struct ring { int slot; cg_num size, write, read, last, all, before; bool back; } ring;      /* first elements: of a row, of outputs */
+/* Rows of the last values of a chain of states. Counted from the value after the last step: before step t the state of lag j is row t-count-j, so
+ * what the step writes is lag 0, an init is the row at t = 0 and the state after the loop that at t = count. All `rows` that are kept lie in this
+ * order, if `back` in the other one. */
+typedef struct ring { int slot, depth; cg_num size, rows; bool all, back; } ring;       /* depth: states; size: elements of a row */
+typedef struct state { int leader, head, lag; bool led; ring ring; } state;             /* leader: whose last value it is, or -1; ring: of a head, whose lag is 1 */
 typedef struct loop {
     cg_lower *L;
     cg_plan *p;
     const cg_node *n;
     cg_scan_view v;
     cg_num count, step;
-    ring *state;
+    state *state;
     cg_node **roots; cg_target *targets; int nroots;     /* of the body's frame: a root may have several targets */
     cg_num *arg_off; int *arg_slot;                      /* of sequences and captures, outside */
 } loop;
@@ -203,46 +220,103 @@ static cg_num row_of(const loop *r, bool back)
     return back ? num2(r, CG_N_SUB, plus(r, r->count, -1), r->step) : r->step;
 }
 
-static bool is_state_arg(const loop *r, const cg_node *root, int i)
+/* The state whose value before the step n is, or -1. */
+static int state_of(const loop *r, const cg_node *n)
 {
-    return cg__is(root, CG_OP_arg) && root->attr[0].at[0] == r->v.nseq + i;
+    const int64_t k = cg__is(n, CG_OP_arg) ? n->attr[0].at[0] - r->v.nseq : -1;
+    return k >= 0 && k < r->v.nstate ? (int)k : -1;
 }
 
-/* The first output that stacks state i, after the step or before it. */
-static const cg_scan_out_row *stacked(const loop *r, int i)
+static bool leads_to(const loop *r, int from, int to)
 {
-    for (int k = 0; k < r->v.nouts; k++)
-        if (r->v.out[k].keep == CG_SCAN_ALL && (r->v.out[k].root == i || is_state_arg(r, r->v.root[r->v.out[k].root], i)))
-            return &r->v.out[k];
-    return NULL;
+    while (from >= 0 && from != to)
+        from = r->state[from].leader;
+    return from == to;
 }
 
-/* Rows of a stacked state: 0 is the init and t+1 the value after step t; from the other end if the output runs back. */
-static int make_ring(loop *r, int i)
+/* Of several states that hand on the same value one follows, and of those that hand it round one begins a chain. */
+static void find_chains(loop *r)
 {
-    ring *g = &r->state[i];
-    const cg_scan_out_row *all = stacked(r, i);
-    const cg_num zero = cg__num_const(r->p, 0), two = cg__num_const(r->p, 2);
-    g->size = cg__lower_count(r->L, &r->v.init[i]->type);
-    g->back = all && all->back;
-    cg_num init = zero, write = plus(r, r->step, 1), read = r->step, last = r->count;
-    if (g->back) {
-        init = r->count;
-        write = row_of(r, true);
-        read = plus(r, write, 1);
-        last = zero;
-    } else if (!all) {
-        write = num2(r, CG_N_MOD, write, two);
-        read = num2(r, CG_N_MOD, read, two);
-        last = num2(r, CG_N_MOD, last, two);
+    for (int i = 0; i < r->v.nstate; i++)
+        r->state[i].leader = -1;
+    for (int i = 0; i < r->v.nstate; i++) {
+        const int from = state_of(r, r->v.root[i]);
+        if (from >= 0 && !r->state[from].led && !leads_to(r, from, i)) {
+            r->state[i].leader = from;
+            r->state[from].led = true;
+        }
     }
-    g->write = mul(r, write, g->size);
-    g->read = mul(r, read, g->size);
-    g->last = mul(r, last, g->size);
-    g->all = g->back ? zero : g->size;
-    g->before = g->back ? g->size : zero;
-    g->slot = cg__lower_temp(r->L, r->v.init[i]->type.dtype, mul(r, all ? plus(r, r->count, 1) : two, g->size), "state");
-    return g->slot < 0 ? cg__lower_no_memory(r->L) : cg__lower_into(r->L, r->v.init[i], (cg_target){ g->slot, mul(r, init, g->size), false });
+    for (int i = 0; i < r->v.nstate; i++) {
+        state *s = &r->state[i];
+        s->lag = 1;
+        for (s->head = i; r->state[s->head].leader >= 0; s->head = r->state[s->head].leader)
+            s->lag++;
+        ring *g = &r->state[s->head].ring;
+        g->depth = s->lag > g->depth ? s->lag : g->depth;
+    }
+}
+
+/* The chain whose rows a stacked output is and where in it: after each step (0), or as a state was before it. NULL: those of none. */
+static ring *ring_of(const loop *r, const cg_scan_out_row *o, int *lag)
+{
+    const int before = state_of(r, r->v.root[o->root]);
+    if (before < 0 && (o->root >= r->v.nstate || o->keep == CG_SCAN_SUM))
+        return NULL;
+    *lag = before < 0 ? 0 : r->state[before].lag;
+    return o->keep == CG_SCAN_ALL ? &r->state[before < 0 ? o->root : r->state[before].head].ring : NULL;
+}
+
+/* The first element of the row of lag `lag` before step t. */
+static cg_num row_at(const loop *r, const ring *g, cg_num t, int lag)
+{
+    cg_num row = g->all ? plus(r, t, g->depth - lag) : num2(r, CG_N_MOD, plus(r, num2(r, CG_N_SUB, t, r->count), -lag), g->rows);
+    if (g->back)
+        row = num2(r, CG_N_SUB, plus(r, g->rows, -1), row);
+    return mul(r, row, g->size);
+}
+
+/* How many of the last steps output k must keep; what runs back has them first. */
+static int64_t rows_read(const loop *r, int k)
+{
+    const cg_node *get = cg__get((cg_node *)(uintptr_t)r->n, k);
+    const int64_t rows = get ? cg__lower_rows(r->L, get) : 0;
+    return r->v.out[k].back ? CG_ALL_ROWS : rows ? rows : 1;
+}
+
+/* What outputs need of a ring's rows; they lie in the order of the first one. */
+static int64_t rows_kept(const loop *r, ring *g)
+{
+    int64_t kept = 0;
+    for (int k = 0, lag; k < r->v.nouts; k++) {
+        if (ring_of(r, &r->v.out[k], &lag) != g)
+            continue;
+        g->back = kept ? g->back : r->v.out[k].back != 0;
+        const int64_t read = rows_read(r, k), need = g->back != (r->v.out[k].back != 0) ? 1 : read > INT32_MAX ? CG_ALL_ROWS : read + lag;
+        kept = need > kept ? need : kept;
+    }
+    return kept;
+}
+
+/* A ring has one row more than states, which the step writes, and those that outputs need. */
+static int make_ring(loop *r, int head)
+{
+    ring *g = &r->state[head].ring;
+    const cg_type *t = &r->v.init[head]->type;
+    const int64_t kept = rows_kept(r, g);
+    const cg_num few = cg__num_const(r->p, g->depth + 1), all = plus(r, r->count, g->depth);
+    g->all = kept == CG_ALL_ROWS;
+    g->size = cg__lower_count(r->L, t);
+    g->rows = g->all ? all : kept > g->depth + 1 ? num2(r, CG_N_MAX, few, num2(r, CG_N_MIN, all, cg__num_const(r->p, kept))) : few;
+    g->slot = cg__lower_temp(r->L, t->dtype, mul(r, g->rows, g->size), "state");
+    return g->slot < 0 ? cg__lower_no_memory(r->L) : CG_OK;
+}
+
+static const ring *ring_of_state(const loop *r, int i) { return &r->state[r->state[i].head].ring; }
+
+static int place_init(loop *r, int i)
+{
+    const ring *g = ring_of_state(r, i);
+    return cg__lower_into(r->L, r->v.init[i], (cg_target){ g->slot, row_at(r, g, cg__num_const(r->p, 0), r->state[i].lag), false });
 }
 
 static void add_root(loop *r, cg_node *root, cg_target to)
@@ -251,35 +325,64 @@ static void add_root(loop *r, cg_node *root, cg_target to)
     r->targets[r->nroots++] = to;
 }
 
-/* Where output k is after the loop: in the ring of a state, or in an array of its own, which the body writes. */
+static cg_num row_size(const loop *r, const cg_node *rows)
+{
+    cg_num size = cg__num_const(r->p, 1);
+    for (int i = 1; i < rows->type.rank; i++)
+        size = mul(r, size, cg__lower_dim(r->L, rows->type.dim[i]));
+    return size;
+}
+
+/* Where the first row of what is stacked from a ring is, or would be if it were kept. */
+static cg_num first_row(const loop *r, const ring *g, int lag)
+{
+    const cg_num ahead = num2(r, CG_N_SUB, g->rows, r->count);
+    return g->back ? row_at(r, g, plus(r, r->count, -1), lag) : mul(r, g->all ? cg__num_const(r->p, g->depth - lag) : plus(r, ahead, -lag), g->size);
+}
+
+/* An array of its own for output k, whose rows the body writes. Those of which only the last are kept are written into the first of these before. */
+static int stack_rows(loop *r, int k, cg_node *get)
+{
+    const bool back = r->v.out[k].back != 0;
+    const int64_t read = rows_read(r, k);
+    const cg_num zero = cg__num_const(r->p, 0), size = row_size(r, get);
+    const cg_num rows = read == CG_ALL_ROWS ? r->count : num2(r, CG_N_MIN, r->count, cg__num_const(r->p, read)), gone = num2(r, CG_N_SUB, r->count, rows);
+    const cg_num row = read == CG_ALL_ROWS ? row_of(r, back) : num2(r, CG_N_MAX, num2(r, CG_N_SUB, r->step, gone), zero);
+    const int slot = cg__lower_temp(r->L, get->type.dtype, mul(r, rows, size), "stack");
+    if (slot < 0)
+        return cg__lower_no_memory(r->L);
+    add_root(r, r->v.root[r->v.out[k].root], (cg_target){ slot, mul(r, row, size), false });
+    cg__lower_alias(r->L, get, slot, read == CG_ALL_ROWS ? zero : num2(r, CG_N_SUB, zero, mul(r, gone, size)));
+    return CG_OK;
+}
+
+static int add_up(loop *r, int k, cg_node *get)
+{
+    const cg_num zero = cg__num_const(r->p, 0);
+    const int slot = cg__lower_temp(r->L, get->type.dtype, cg__lower_count(r->L, &get->type), "sum");
+    if (slot < 0)
+        return cg__lower_no_memory(r->L);
+    add_root(r, r->v.root[r->v.out[k].root], (cg_target){ slot, zero, true });
+    cg__lower_alias(r->L, get, slot, zero);
+    return cg__lower_zeros(r->L, get);
+}
+
+/* Where output k is after the loop: in the ring of a state, or in an array of its own. */
 static int make_out(loop *r, int k)
 {
     const cg_scan_out_row *o = &r->v.out[k];
-    cg_node *root = r->v.root[o->root], *get = cg__get((cg_node *)(uintptr_t)r->n, k);
-    int slot = -1;
+    cg_node *get = cg__get((cg_node *)(uintptr_t)r->n, k);
+    int lag = 0;
     if (!get)
         return cg__lower_no_memory(r->L);
-    if (o->keep == CG_SCAN_LAST) {
-        cg__lower_alias(r->L, get, r->state[o->root].slot, r->state[o->root].last);
-        return CG_OK;
-    }
-    for (int i = 0; i < r->v.nstate && o->keep == CG_SCAN_ALL; i++) {
-        const ring *g = &r->state[i];
-        if (g->back != (o->back != 0) || (o->root != i && !is_state_arg(r, root, i)))
-            continue;
-        cg__lower_alias(r->L, get, g->slot, o->root == i ? g->all : g->before);
-        return CG_OK;
-    }
-    slot = cg__lower_temp(r->L, get->type.dtype, cg__lower_count(r->L, &get->type), "stack");
-    if (slot < 0)
-        return cg__lower_no_memory(r->L);
-    cg_num size = cg__num_const(r->p, 1);
-    for (int i = 1; i < get->type.rank; i++)
-        size = mul(r, size, cg__lower_dim(r->L, get->type.dim[i]));
-    const bool sum = o->keep == CG_SCAN_SUM;
-    add_root(r, root, (cg_target){ slot, sum ? cg__num_const(r->p, 0) : mul(r, row_of(r, o->back != 0), size), sum });
-    cg__lower_alias(r->L, get, slot, cg__num_const(r->p, 0));
-    return sum ? cg__lower_zeros(r->L, get) : CG_OK;
+    const ring *g = o->keep == CG_SCAN_LAST ? ring_of_state(r, (int)o->root) : ring_of(r, o, &lag);
+    if (o->keep == CG_SCAN_LAST)
+        cg__lower_alias(r->L, get, g->slot, row_at(r, g, r->count, r->state[o->root].lag));
+    else if (g && g->back == (o->back != 0))
+        cg__lower_alias(r->L, get, g->slot, first_row(r, g, lag));
+    else
+        return o->keep == CG_SCAN_SUM ? add_up(r, k, get) : stack_rows(r, k, get);
+    return CG_OK;
 }
 
 /* What the body reads from outside, before its frame hides it. */
@@ -295,26 +398,19 @@ static int find_sources(loop *r)
     return CG_OK;
 }
 
-static cg_num row_size(const loop *r, const cg_node *seq)
-{
-    cg_num size = cg__num_const(r->p, 1);
-    for (int i = 1; i < seq->type.rank; i++)
-        size = mul(r, size, cg__lower_dim(r->L, seq->type.dim[i]));
-    return size;
-}
-
 /* Offsets of rows are numbers of the outer level, so they are made before the body's frame is entered. */
 static int place_args(loop *r)
 {
     int rc = find_sources(r);
     for (int k = 0; k < r->v.nseq && rc == CG_OK; k++) {
         const cg_num rows = cg__lower_dim(r->L, r->v.seq[k]->type.dim[0]);
-        rc = cg__lower_check(r->L, r->v.seq[k], r->count, rows);
+        rc = cg__lower_check_of(r->L, r->n, r->v.seq[k], r->count, rows);
         r->arg_off[k] = num2(r, CG_N_ADD, r->arg_off[k], mul(r, row_of(r, r->v.back[k] != 0), row_size(r, r->v.seq[k])));
     }
     for (int i = 0; i < r->v.nstate; i++) {
-        r->arg_slot[r->v.nseq + i] = r->state[i].slot;
-        r->arg_off[r->v.nseq + i] = r->state[i].read;
+        const ring *g = ring_of_state(r, i);
+        r->arg_slot[r->v.nseq + i] = g->slot;
+        r->arg_off[r->v.nseq + i] = row_at(r, g, r->step, r->state[i].lag);
     }
     for (int k = r->v.nseq + r->v.nstate; k < r->v.nseq + r->v.nstate + r->v.ncapture && rc == CG_OK; k++)
         if (r->arg_slot[k] < 0 && (r->arg_off[k] = cg__lower_num(r->L, r->v.seq[k])) < 0)
@@ -347,7 +443,7 @@ static int check_states(const loop *r, const cg_num *dims)
     for (int i = 0; i < r->v.nstate; i++)
         for (int k = 0; k < r->v.root[i]->type.rank && rc == CG_OK; k++) {
             const cg_num now = cg__lower_dim(r->L, r->v.root[i]->type.dim[k]);
-            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check(r->L, r->v.root[i], now, dims[i * CG_MAX_RANK + k]);
+            rc = now < 0 ? (int)cg__lower_error(r->L)->code : cg__lower_check_of(r->L, r->n, r->v.init[i], now, dims[i * CG_MAX_RANK + k]);
         }
     return rc;
 }
@@ -395,9 +491,12 @@ static int run_loop(loop *r)
     r->step = cg__num(r->p, CG_N_STEP, r->p->nrepeats++, 0, 0, 0);
     for (int k = 0; k < cg__scan_nargs(&r->v); k++)
         r->arg_slot[k] = -1;
+    find_chains(r);
     for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
-        if ((rc = make_ring(r, i)) == CG_OK)
-            add_root(r, r->v.root[i], (cg_target){ r->state[i].slot, r->state[i].write, false });
+        if (r->state[i].head == i && (rc = make_ring(r, i)) == CG_OK)
+            add_root(r, r->v.root[i], (cg_target){ r->state[i].ring.slot, row_at(r, &r->state[i].ring, r->step, 0), false });
+    for (int i = 0; i < r->v.nstate && rc == CG_OK; i++)
+        rc = place_init(r, i);
     for (int k = 0; k < r->v.nouts && rc == CG_OK; k++)
         rc = make_out(r, k);
     if (rc == CG_OK)

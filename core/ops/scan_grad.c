@@ -5,6 +5,8 @@
  * rows of the outputs' gradients to its args. Gradients of sequences are stacked, those of captures are sums, those of inits the last
  * states. The forward loop gets more outputs: the states before each step, and what is expensive in its body (whatever is not computed
  * element by element), unless it is to save its states only; all else is computed again from these.
+ *
+ * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero.
  */
 #include "core/graph/guard.h"
 #include "core/graph/scan.h"
@@ -16,6 +18,7 @@ typedef struct pass {
     cg_graph *g;
     cg_scan_view v;
     cg_scan *s;
+    cg_node *steps; bool cut;                    /* how many are walked; fewer than there are, perhaps */
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
     cg_guards guards;                            /* of these: what only a branch needs is not kept, for then each step would compute it */
@@ -255,31 +258,85 @@ static cg_node *mapped(pass *p, int k)
     return p->darg[k] ? cg__clone(p->g, p->darg[k], &p->memo) : NULL;
 }
 
-static int finish(pass *p, const bool *need, cg_node **gin)
+static bool is_state(const pass *p, int k) { return k >= p->v.nseq && k < p->v.nseq + p->v.nstate; }
+
+/* Inits are out of reach if fewer steps are walked than there surely are. */
+static bool reached(const pass *p, int k)
 {
-    const int nvalues = p->v.nseq + p->v.nstate + p->v.ncapture;
-    cg_node ***where = cg__zalloc((size_t)(nvalues + 1) * sizeof *where);
-    int rc = where ? CG_OK : CG_ENOMEM, nout = 0;
+    return !is_state(p, k) || !p->cut || cg__dim_from(p->v.steps).sym;
+}
+
+/* The gradient of the rows that were walked as that of all rows. */
+static cg_node *in_all_rows(const pass *p, cg_node *d, int seq)
+{
+    cg_node *skipped = cg__int(p->g, CG_OP_sub, p->v.steps, p->steps), *all = NULL;
+    cg_node *rows = p->v.back[seq] ? cg_slice(p->v.seq[seq], 0, NULL, p->steps, 1) : cg_slice(p->v.seq[seq], 0, skipped, NULL, 1);
+    return d && rows && rows->op->grad(rows, &d, (const bool[]){ true }, &all) == CG_OK ? all : NULL;
+}
+
+/* An init's gradient, if the walk came back to it. */
+static cg_node *if_reached(const pass *p, cg_node *d)
+{
+    cg_node *in_reach = cg_less_equal(p->v.steps, cg__const_i64(p->g, p->v.truncate));
+    return d && in_reach ? cg_where(in_reach, d, cg__splat(p->g, d->type.dtype, 0)) : NULL;
+}
+
+static bool widen(const pass *p, int k, cg_node **d)
+{
+    if (p->cut && k < p->v.nseq + p->v.nstate)
+        *d = is_state(p, k) ? if_reached(p, *d) : in_all_rows(p, *d, k);
+    return *d != NULL;
+}
+
+static int next_states(pass *p)
+{
+    int rc = CG_OK;
     for (int i = 0; i < p->v.nstate && rc == CG_OK; i++) {
         cg_node *d = p->state[i] ? mapped(p, p->v.nseq + i) : NULL;
         if (p->state[i])
             rc = cg_scan_next(p->s, p->state[i], d ? d : zeros_like(p->state[i]));
     }
-    int state = 0;
-    for (int k = 0; k < nvalues && rc == CG_OK; k++) {
-        const bool is_state = k >= p->v.nseq && k < p->v.nseq + p->v.nstate, there = is_state ? p->state[k - p->v.nseq] != NULL : p->darg[k] != NULL;
-        if (need[1 + k] && there) {
-            rc = is_state ? cg__scan_last(p->s, state) : cg__scan_out(p->s, mapped(p, k), k < p->v.nseq ? CG_SCAN_ALL : CG_SCAN_SUM, k < p->v.nseq && !p->v.back[k]);
-            where[nout++] = &gin[1 + k];
+    return rc;
+}
+
+/* where[i]: the operand whose gradient is output i of the loop. */
+static int ask_for(pass *p, const bool *need, cg_node **gin, cg_node ***where, int *nout)
+{
+    int rc = CG_OK, state = 0;
+    for (int k = 0; k < cg__scan_nargs(&p->v) - 1 && rc == CG_OK; k++) {
+        const bool there = is_state(p, k) ? p->state[k - p->v.nseq] != NULL : p->darg[k] != NULL;
+        if (need[1 + k] && there && !reached(p, k))
+            gin[1 + k] = CG_ZERO;
+        else if (need[1 + k] && there) {
+            rc = is_state(p, k) ? cg__scan_last(p->s, state) : cg__scan_out(p->s, mapped(p, k), k < p->v.nseq ? CG_SCAN_ALL : CG_SCAN_SUM, k < p->v.nseq && !p->v.back[k]);
+            where[(*nout)++] = &gin[1 + k];
         }
-        state += is_state && there;
+        state += is_state(p, k) && there;
     }
+    return rc;
+}
+
+static int finish(pass *p, const bool *need, cg_node **gin)
+{
+    cg_node ***where = cg__zalloc((size_t)cg__scan_nargs(&p->v) * sizeof *where);
+    int nout = 0, rc = where ? next_states(p) : CG_ENOMEM;
+    if (rc == CG_OK)
+        rc = ask_for(p, need, gin, where, &nout);
     if (rc == CG_OK && nout) {
         rc = cg_scan_end(p->s, where, nout);
         p->s = NULL;
     }
+    for (int i = 0; i < nout && rc == CG_OK; i++)
+        rc = widen(p, (int)(where[i] - gin) - 1, where[i]) ? CG_OK : CG_ENOMEM;
     cg__free(where);
     return rc;
+}
+
+static bool begin(pass *p)
+{
+    p->cut = p->v.truncate > 0;
+    p->steps = p->cut ? cg__int(p->g, CG_OP_minimum, p->v.steps, cg__const_i64(p->g, p->v.truncate)) : p->v.steps;
+    return p->steps && (p->s = cg_scan_begin(p->g, CG_SCAN(.steps = p->steps, .save = p->v.save)));
 }
 
 CG_DECLARE_GRAD(cg__scan_grad)
@@ -290,8 +347,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
     p.seed = cg__zalloc((size_t)(p.v.nroots + 1) * sizeof *p.seed);
     p.arg = cg__zalloc(nargs * sizeof *p.arg);
     p.darg = cg__zalloc(nargs * sizeof *p.darg);
-    p.s = cg_scan_begin(p.g, CG_SCAN(.steps = p.v.steps, .save = p.v.save));
-    int rc = p.state && p.seed && p.arg && p.darg && p.s ? CG_OK : CG_ENOMEM;
+    int rc = p.state && p.seed && p.arg && p.darg && begin(&p) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)
         rc = find_args(&p) && seeds(&p, gout) ? CG_OK : CG_ENOMEM;
     if (rc == CG_OK)

@@ -153,7 +153,7 @@ static int64_t value(const cg_num_ins *i, const int64_t *n)
 static int check(const cg_plan *p, const cg_num_env *env, const cg_num_ins *in, const int64_t *n)
 {
     const int64_t b = arity(in->op) > 1 ? n[in->b] : 0;
-    return holds(in->op, n[in->a], b) ? CG_OK : env->broken(env->user, p->checked.at[in->imm], in->op, n[in->a], b);
+    return holds(in->op, n[in->a], b) ? CG_OK : env->broken(env->user, &p->checked.at[in->imm], in->op, n[in->a], b);
 }
 
 static bool is_check(const cg_num_ins *in) { return in->op == CG_N_CHECK_EQ || in->op == CG_N_CHECK_DIVISOR; }

@@ -27,7 +27,7 @@ typedef enum {
     CG_N_LT, CG_N_EQ,
     CG_N_STRETCH,    /* a == 1 ? b : a */
     CG_N_SELECT,     /* a ? b : c */
-    CG_N_CHECK_EQ,   /* a must equal b: else the call fails for the plan's checked node imm; value a */
+    CG_N_CHECK_EQ,   /* a must equal b: else the call fails for the plan's check imm; value a */
     CG_N_CHECK_DIVISOR   /* a must not be 0: likewise */
 } cg_num_op;
 typedef struct cg_num_ins { cg_num_op op; int a, b, c; int64_t imm; uint64_t loops; /* bit i mod 64: depends on the STEP of REPEAT i */ } cg_num_ins;
@@ -125,6 +125,7 @@ typedef struct cg_step {
 /* The steps of its body, which follow it; NULL: it has none. */
 static inline int *cg__step_body(cg_step *s) { return s->kind == CG_STEP_REPEAT ? &s->repeat.nbody : s->kind == CG_STEP_BRANCH ? &s->branch.nbody : NULL; }
 
+typedef struct cg_checked { const struct cg_node *node, *of; } cg_checked;       /* of: of a loop, the sequence or init that it is about; or NULL */
 typedef struct cg_const { cg_dtype dtype; int64_t count; const void *data; } cg_const;
 typedef struct cg_plan {
     cg_arena arena;
@@ -132,7 +133,7 @@ typedef struct cg_plan {
     CG_VEC(cg_slot) slots;
     CG_VEC(cg_step) steps;
     CG_VEC(cg_const) consts;
-    CG_VEC(const struct cg_node *) checked;
+    CG_VEC(cg_checked) checked;
     int nrepeats, nreads;
     int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
@@ -147,7 +148,7 @@ typedef struct cg_num_env {              /* what a call knows */
     int64_t (*input)(void *user, int input);
     int64_t (*shared)(void *user, int var);
     int64_t (*shared_dim)(void *user, int var, int axis);
-    int (*broken)(void *user, const struct cg_node *checked, cg_num_op check, int64_t a, int64_t b);      /* says so; a status */
+    int (*broken)(void *user, const cg_checked *what, cg_num_op check, int64_t a, int64_t b);      /* says so; a status */
 } cg_num_env;
 cg_num cg__num(cg_plan *p, cg_num_op op, int a, int b, int c, int64_t imm);    /* folds and shares; CG_NUM_NONE: no memory */
 cg_num cg__num_const(cg_plan *p, int64_t v);

@@ -146,6 +146,13 @@ static cg_node *with_body(cg_loops *p, cg_node *n)
     return made;
 }
 
+/* A loop that stands for another is called as that was. */
+static void keep_name(cg_loops *p, const cg_node *old, const cg_node *value)
+{
+    if (!p->failed && cg__is(value, CG_OP_get) && cg__is(value->in[0], CG_OP_scan))
+        p->failed |= !cg__site_copy(value->in[0], old);
+}
+
 /* The outputs of `old`, which is n over new operands, become what is better in the memo. */
 static void rewrite_loop(cg_loops *p, cg_node *old, cg_node *n)
 {
@@ -162,8 +169,10 @@ static void rewrite_loop(cg_loops *p, cg_node *old, cg_node *n)
     if (!p->failed && l.n && !p->off[CG_LOOP_INVARIANT])
         cg__loop_rebuild(&l);
     for (int k = 0; k < l.nouts && !p->failed; k++)
-        if (cg__loop_is_used(&l, k))
+        if (cg__loop_is_used(&l, k)) {
             cg__map_note(&p->failed, &p->memo, cg__get(old, k), l.value[k]);
+            keep_name(p, old, l.value[k]);
+        }
     cg__free(l.value);
     p->g->inherit = inherit;
 }

@@ -7,6 +7,7 @@
  */
 #include <time.h>
 #include <unistd.h>
+#include "core/graph/scan.h"
 #include "core/run/run.h"
 
 typedef struct run {
@@ -159,9 +160,27 @@ static int64_t env_input(void *user, int input) { return scalar_of(((run *)user)
 static int64_t env_shared(void *user, int var) { return scalar_of(((run *)user)->v->low.vars.at[var]->array, user); }
 static int64_t env_shared_dim(void *user, int var, int axis) { return ((run *)user)->v->low.vars.at[var]->array->shape[axis]; }
 
-static int env_broken(void *user, const cg_node *n, cg_num_op check, int64_t a, int64_t b)
+/* A loop's count is what its sequences have rows for, and not negative; a state keeps its sizes. */
+static int loop_broken(run *r, const cg_checked *what, int64_t a, int64_t b)
+{
+    const char *f = r->f->name, *loop = label(r, what->node);
+    const cg_scan_view v = cg__scan_view(what->node);
+    bool sequence = false;
+    for (int i = 0; i < v.nseq; i++)
+        sequence |= v.seq[i] == what->of;
+    if (!what->of)
+        return cg__fail(r->err, CG_EINVAL, "cg_call: '%s': %lld steps of %s", f, (long long)b, loop);
+    if (sequence)
+        return cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': %lld steps of %s, but %s has rows for %lld", f, (long long)a, loop, label(r, cg__scan_sequence(what->of)), (long long)b);
+    return cg__fail(r->err, CG_ESHAPE, "cg_call: '%s': in %s the state that begins as %s changes a size from %lld to %lld", f, loop, label(r, what->of), (long long)b, (long long)a);
+}
+
+static int env_broken(void *user, const cg_checked *what, cg_num_op check, int64_t a, int64_t b)
 {
     run *r = user;
+    const cg_node *n = what->node;
+    if (cg__is(n, CG_OP_scan))
+        return loop_broken(r, what, a, b);
     return check == CG_N_CHECK_EQ ? unequal(r, n, a, b) : cg__fail(r->err, CG_ERUNTIME, "cg_call: '%s': an integer is divided by zero in %s", r->f->name, label(r, n));
 }
 
