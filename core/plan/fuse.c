@@ -307,12 +307,12 @@ static bool gathers(const cg_loop *l)
     return false;
 }
 
-/* They read something in common, or the second reads what the first writes. */
+/* They read something in common, or one reads what the other writes; that both store parts of one array is no reason. */
 static bool related(const cg_touched *a, const cg_touched *b)
 {
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++)
-            if (a->slot[i] == b->slot[k])
+            if (a->slot[i] == b->slot[k] && !(a->written[i] && b->written[k]))
                 return true;
     return false;
 }
