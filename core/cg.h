@@ -446,6 +446,16 @@ CG_API cg_node *cg_scan_map(cg_node *x, cg_row_fn *f, void *user);
 CG_API cg_node *cg_scan_foldl(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
 CG_API cg_node *cg_scan_foldr(cg_node *x, cg_node *init, cg_fold_fn *f, void *user);
 
+/* ---- Choices ------------------------------------------------------------------------------------------------ */
+
+/* *out[i] is then[i] where cond holds, else otherwise[i]: of one dtype and shape (a bare number takes the other's dtype). cond is a scalar of any
+ * dtype, true if it is not 0. Unlike cg_where it is lazy: what only then[] or only otherwise[] needs is computed only in a call that takes that
+ * branch, and cannot fail in others; so is the gradient. What both need, what anything else needs, and what is needed by branches of
+ * different conditions, is always computed. A condition that the host knows (an integer that is fed, sizes, a constant, comparisons of
+ * such, also with the step of a loop) costs nothing; any other costs one wait a call, in a loop one a step.
+ *     cg_ifelse(cg_less(i, cg_weak(g, 10)), CG_NODES(cg_exp(x)), CG_NODES(cg_matmul(x, W)), CG_OUT(&y)); */
+CG_API int cg_ifelse(cg_node *cond, cg_node *const *then, int nthen, cg_node *const *otherwise, int notherwise, cg_node **const *out, int nout);
+
 /* ---- Derivatives ------------------------------------------------------------------------------------------ */
 
 /* dcost/dwrt[i] into *out[i], each with the type of wrt[i]; cost is a float scalar, wrt of floats.
@@ -488,6 +498,30 @@ CG_API int cg_jacobian(cg_node *f, cg_node *const *wrt, int n, cg_node **const *
 CG_API int cg_hessian(cg_node *cost, cg_node *const *wrt, int n, cg_node **const *out, int nout, const cg_grad_spec *o);
 /* *out[i] = sum over j of d^2 cost / (dwrt[i] dwrt[j]) points[j], of the type of wrt[i]: a gradient's cost, whatever the sizes. */
 CG_API int cg_hessian_vector(cg_node *cost, cg_node *const *wrt, int n, cg_node *const *points, int npoints, cg_node **const *out, int nout, const cg_grad_spec *o);
+
+/* ---- Operations of your own ---------------------------------------------------------------------------------- */
+
+/* A graph as one operation, with a name and, if it is told, a gradient by hand:
+ *     static int log1pexp_grad(const cg_own_call *c, cg_node **in_grad) { in_grad[0] = cg_mul(c->grad[0], cg_sigmoid(c->in[0])); return 0; }
+ *     cg_own_op *log1pexp = cg_op_from_graph(CG_NODES(x), CG_NODES(cg_log(cg_add(cg_exp(x), cg_weak(g, 1)))), CG_OWN(.name = "log1pexp", .grad = log1pexp_grad));
+ *     cg_apply(log1pexp, CG_NODES(h), CG_OUT(&y));
+ * cg_print writes (log1pexp h), and cg_read of the same graph takes it; messages call it so. A function that is compiled sees what it is made of,
+ * so rewriting and fusion go through it. The gradient by hand is what cg_grad uses, also for gradients of gradients. */
+typedef struct cg_own_op cg_own_op;                           /* its graph's */
+typedef struct cg_own_call { cg_node *const *in; int nin; cg_node *const *out, *const *grad; int nout; void *user; } cg_own_call;     /* grad: of each output */
+typedef struct cg_own_spec {
+    size_t struct_size;
+    const char *name;                                         /* of an operation that the graph does not have yet */
+    /* NULL: as its graph gives it. Sets in_grad[k], of the type of in[k]; where it stays NULL, it is as the graph gives it. A negative status: failed. */
+    int (*grad)(const cg_own_call *c, cg_node **in_grad);
+    void *user;
+} cg_own_spec;
+#define CG_OWN(...) (&(cg_own_spec){ .struct_size = sizeof(cg_own_spec), __VA_ARGS__ })
+/* The outputs as a function of the inputs, which are any different nodes that are no constants; what else the outputs use is part of the
+ * operation. With .grad no other float variable may be. */
+CG_API cg_own_op *cg_op_from_graph(cg_node *const *inputs, int ninputs, cg_node *const *outputs, int noutputs, const cg_own_spec *o);
+/* Outputs for args in the place of the inputs: of their dtypes and shapes (sizes that were CG_ANY may be others). */
+CG_API int cg_apply(const cg_own_op *op, cg_node *const *args, int nargs, cg_node **const *out, int nout);
 
 /* ---- Functions --------------------------------------------------------------------------------------------- */
 

@@ -290,6 +290,66 @@ static int loops(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+/* A choice by the sum of x in a loop by a number of the step, its gradient, compiled and called. */
+static int choice(world *w)
+{
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN());
+    cg_node *h = cg_scan_state(s, cg_scalar(w->g, CG_F32, 0)), *next = NULL, *y = NULL, *last = NULL;
+    cg_ifelse(cg_less(cg_scan_index(s), cg_weak(w->g, 1)), CG_NODES(cg_mul(cg_scan_seq(s, w->X), cg_sum(cg_exp(w->W), CG_REDUCE()))), CG_NODES(h), CG_OUT(&next));
+    cg_scan_next(s, h, next);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_end(s, CG_OUT(&last));
+    cg_ifelse(cg_greater(cg_sum(w->X, CG_REDUCE()), cg_weak(w->g, 0)), CG_NODES(cg_mul(last, cg_mul(w->W, w->W))), CG_NODES(cg_softmax(w->W, 0)), CG_OUT(&y));
+    w->cost = cg_sum(cg_mul(y, w->W), CG_REDUCE());
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "choice", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, y)));
+    return w->f ? called_with(w, w->x) : said();
+}
+
+static int own_grad(const cg_own_call *c, cg_node **in_grad)
+{
+    in_grad[0] = cg_mul(c->grad[0], cg_mul(c->out[0], c->in[1]));
+    return 0;
+}
+
+/* An operation of one's own, by hand for one operand, printed and read, compiled and called. */
+static int own(world *w)
+{
+    cg_graph_free(w->g);
+    cg_function_free(w->f);
+    w->f = NULL;
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->W = cg_shared(w->g, "W", w->w);
+    cg_own_op *op = cg_op_from_graph(CG_NODES(w->X, w->W), CG_NODES(cg_exp(cg_mul(w->X, w->W)), cg_sum(w->X, CG_REDUCE())), CG_OWN(.name = "mine", .grad = own_grad));
+    cg_node *y = NULL, *s = NULL, *both[] = { w->X, w->W };
+    if (op)
+        cg_apply(op, CG_NODES(cg_mul(w->X, w->X), w->W), CG_OUT(&y, &s));
+    char *text = y ? cg_print(&y, 1) : NULL;
+    if (y && !text)
+        return said();
+    y = text ? cg_read(w->g, text, both, 2) : NULL;
+    cg_text_free(text);
+    w->cost = cg_sum(cg_mul(y, s), CG_REDUCE());
+    w->dW = NULL;
+    cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
+    const cg_error *first = cg_graph_error(w->g);
+    if (!w->g || first)
+        return first ? (int)first->code : said();
+    w->f = cg_compile(w->g, CG_SPEC(.name = "own", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, y)));
+    return w->f ? called_with(w, w->x) : said();
+}
+
 /* Written, read back, and written in another format over the same file. */
 static int files(world *w)
 {
@@ -453,6 +513,8 @@ static const scenario scenarios[] = {
     { "a loop with until", NULL, loop_until, add_outputs },
     { "loops", NULL, loops, add_outputs },
     { "matrices of derivatives", NULL, matrices, NULL },
+    { "a choice", NULL, choice, add_outputs },
+    { "an operation of one's own", NULL, own, add_outputs },
     { "a net", NULL, net, NULL },
     { "a recurrent layer", NULL, recurrent, NULL },
     { "files", NULL, files, NULL },

@@ -187,7 +187,7 @@ static void check_cost(int r, int level, double h, cg_array **here, cg_array *up
 /* Operations that have a gradient to tell, and stand in no row: it would be tested nowhere. */
 static void check_all_met(slopes *s)
 {
-    static const cg_op_id elsewhere[] = { CG_OP_scan, CG_OP_gemm, CG_OP_sum_to };          /* check_scan; rewriting makes it; of free sizes: check_variants */
+    static const cg_op_id elsewhere[] = { CG_OP_scan, CG_OP_gemm, CG_OP_sum_to, CG_OP_own };          /* check_scan; rewriting makes it; of free sizes: check_variants; check_branch */
     bool met[CG_OP_COUNT] = { false };
     cg_node_vec nodes = { 0 };
     ck_assert(cg__reach(s->out, s->nout, &nodes));

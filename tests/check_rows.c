@@ -60,6 +60,7 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "get", "(get (tuple x y) :output 0)", ANY, 0 },
     { "scan", "(get (scan 3 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype $ :shape [4])] :back [1] :outs [0 0 0]) :output 0)", ANY, 0 },
     { "arg", "(get (scan 3 :seq [x] :init [] :capture [] :body [(arg :index 0 :dtype $ :shape [4])] :back [0] :outs [0 0 0]) :output 0)", ANY, 0 },
+    { "ifelse", "(ifelse (less (sum x) 1000) y (transpose y))", ANY, 0 },
     { "stack", "(stack x x :axis 1)", ANY, 0 },
     { "split", "(get (split x :indices_or_sections 2 :axis 1) :output 1)", ANY, 0 },
     { "squeeze", "(squeeze (expand_dims x :axis 0))", ANY, 0 },
@@ -72,10 +73,10 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "std", "(std x :axis [0])", ANY, 0 },
 };
 
-/* What text does not make (inputs), and what two sizes of a call are. */
+/* What text does not make (inputs, operations of the caller's own), and what two sizes of a call are. */
 static bool claimed(const char *op)
 {
-    bool found = strcmp(op, "broadcast_dim") == 0 || strcmp(op, "input") == 0 || strcmp(op, "shared") == 0;
+    bool found = strcmp(op, "broadcast_dim") == 0 || strcmp(op, "input") == 0 || strcmp(op, "shared") == 0 || strcmp(op, "own") == 0;
     for (int i = 0; i < CG_LEN(claims); i++)
         found = found || strcmp(claims[i].op, op) == 0;
     return found;

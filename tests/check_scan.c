@@ -14,7 +14,7 @@
 enum { BATCH = 3, IN = 4, HIDDEN = 5, MAX_OUT = 4, MAX_STATE = 2 };
 
 /* One step: x, y are rows of the two sequences, h the states; gives the next states and the values that are kept. */
-typedef struct cell { cg_node *x, *y, *h[MAX_STATE], *t, *U, *W, *next[MAX_STATE], *out[MAX_OUT]; } cell;
+typedef struct cell { cg_node *x, *y, *h[MAX_STATE], *t, *U, *W, *next[MAX_STATE], *out[MAX_OUT]; int64_t now; } cell;      /* now: the step where it is written out, else -1 */
 typedef struct loop_row { const char *name; int nstate, nout; cg_scan_keep keep[MAX_OUT]; void (*step)(cell *); int grad; } loop_row;
 
 static void rnn(cell *c) { c->out[0] = c->next[0] = cg_tanh(cg_add(cg_matmul(c->x, c->U), cg_matmul(c->h[0], c->W))); }
@@ -28,6 +28,14 @@ static void hoisted(cell *c) { c->out[0] = c->next[0] = cg_add(c->h[0], cg_sum(c
 static void normalised(cell *c) { c->out[0] = c->next[0] = cg_softmax(cg_add(cg_matmul(c->h[0], c->W), c->y), -1); }
 static void added_product(cell *c) { c->out[0] = c->next[0] = cg_add(c->h[0], cg_scale(cg_matmul(c->h[0], c->W), 0.5)); }
 static void reads_before(cell *c) { c->next[0] = cg_mul(cg_sin(c->h[0]), c->y); c->out[0] = c->h[0]; c->out[1] = c->next[0]; }
+static cg_node *choice(cg_node *cond, cg_node *a, cg_node *b) { cg_node *out; cg_ifelse(cond, CG_NODES(a), CG_NODES(b), CG_OUT(&out)); return out; }
+static void by_step(cell *c)
+{
+    cg_node *first = cg_tanh(cg_add(cg_matmul(c->h[0], c->W), c->y)), *later = cg_matmul(c->y, c->W);
+    c->out[0] = c->next[0] = c->now < 0 ? choice(cg_less(c->t, cg_weak(cg_node_graph(c->t), 2)), first, later) : c->now < 2 ? first : later;
+}
+static void by_state(cell *c) { c->out[0] = c->next[0] = choice(cg_greater(cg_sum(c->h[0], CG_REDUCE()), cg_weak(cg_node_graph(c->t), 0)), cg_sub(cg_matmul(c->h[0], c->W), cg_exp(c->y)), cg_add(c->h[0], cg_sigmoid(cg_matmul(c->x, c->U)))); }
+static void by_what_is_outside(cell *c) { c->out[0] = c->next[0] = choice(cg_greater(cg_sum(c->U, CG_REDUCE()), cg_weak(cg_node_graph(c->t), 0)), cg_mul(c->h[0], cg_sum(cg_matmul(c->U, c->W), CG_REDUCE())), cg_add(c->y, c->h[0])); }
 
 static const loop_row loops[] = {
     { "rnn, all", 1, 1, { CG_SCAN_ALL }, rnn, 1 },
@@ -44,6 +52,9 @@ static const loop_row loops[] = {
     { "a reduction in the body", 1, 1, { CG_SCAN_ALL }, normalised, 1 },
     { "a product that is added to the state", 1, 1, { CG_SCAN_ALL }, added_product, 1 },
     { "the state before the step", 1, 2, { CG_SCAN_ALL, CG_SCAN_LAST }, reads_before, 1 },
+    { "a choice by the step's number", 1, 1, { CG_SCAN_ALL }, by_step, 1 },
+    { "a choice by the state", 1, 1, { CG_SCAN_ALL }, by_state, 1 },
+    { "a choice by what is outside", 1, 1, { CG_SCAN_LAST }, by_what_is_outside, 1 },
 };
 
 typedef struct problem { cg_graph *g; cg_node *x, *y, *h, *k, *U, *W, *in[6]; int nin; cg_array *arrays[6]; } problem;
@@ -86,7 +97,7 @@ static void close_problem(problem *p)
 static void as_loop(problem *p, const loop_row *row, int backwards, cg_node **out)
 {
     cg_scan *s = cg_scan_begin(p->g, CG_SCAN(.steps = cg_dim(p->x, 0), .backwards = backwards));
-    cell c = { .x = cg_scan_seq(s, p->x), .y = cg_scan_seq(s, p->y), .t = cg_scan_index(s), .U = p->U, .W = p->W };
+    cell c = { .x = cg_scan_seq(s, p->x), .y = cg_scan_seq(s, p->y), .t = cg_scan_index(s), .U = p->U, .W = p->W, .now = -1 };
     cg_node **where[MAX_OUT];
     for (int i = 0; i < row->nstate; i++)
         c.h[i] = cg_scan_state(s, i ? p->k : p->h);
@@ -120,6 +131,7 @@ static void written_out(problem *p, const loop_row *row, int64_t steps, int back
         c.x = row_of(p->x, r);
         c.y = row_of(p->y, r);
         c.t = cg_scalar(p->g, CG_I64, (double)t);
+        c.now = t;
         memcpy(c.h, h, sizeof h);
         row->step(&c);
         for (int i = 0; i < row->nstate; i++)

@@ -72,11 +72,11 @@ static void has_small_row(const char *op)
     ck_assert_msg(found, "%s has no golden row of at most %d elements: add it to tests/golden.py", op, ELEMENTS);
 }
 
-/* Inputs and shared variables are what rows are about: text does not make them. */
+/* Inputs and shared variables are what rows are about, and operations of the caller's own are gone when a function is compiled: text makes neither. */
 START_TEST(every_operation_has_a_small_row)
 {
     for (int op = 0; op < CG_OP_FIRST_ELEM; op++)
-        if (!(cg__ops[op].props & CG_IDENTITY))
+        if (!(cg__ops[op].props & CG_IDENTITY) && op != CG_OP_own)
             has_small_row(cg__ops[op].name);
 #define FORM(name, ...) has_small_row(#name);
 #include "core/ops/forms.def"

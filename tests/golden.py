@@ -193,6 +193,8 @@ with np.errstate(all="ignore"):
         row(f"({name} x :axis [0])", getattr(np, name)(X, axis=0), grad=name != "argmax", x=X)
     row("(log_softmax x :axis 1)", log_softmax(X, 1), grad=True, x=X)
     row("(get (tuple x y) :output 1)", Y, x=X, y=Y)
+    row("(ifelse (less c 12) (tanh x) (mul x y))", np.tanh(X), grad=True, x=X, y=Y, c=i64(np.array(11)))
+    row("(ifelse (greater (sum x) 1e9) (tanh x) (mul x y))", X * Y, grad=True, x=X, y=Y)
     row("(dim x :axis -1)", np.array(5), x=X)
     row("(broadcast_dim (dim x :axis 0) (dim y :axis 0))", np.array(3), x=X, y=np.array([2.5]))
     row("(mul x (const f32 [1 5] [1 2 3 4 0.5]))", X * [[1, 2, 3, 4, 0.5]], x=X)

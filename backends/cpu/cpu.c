@@ -295,6 +295,11 @@ static void copy(const cg_plan *p, const cg_copy *c, const int64_t *n, const cg_
 }
 
 static int repeat(cg_cpu *d, const exe *x, const cg_plan *p, int step, const cg_num_env *env, int64_t *n, const cg_place *place, cg_error *err);
+static void fetch(const cg_plan *p, const cg_fetch *r, int64_t *n, const cg_place *place)
+{
+    const cg_dtype d = p->slots.at[r->slot].dtype;
+    n[r->to] = cg__load_i64(at(place, r->slot, n[r->off], d), d);
+}
 
 /* Steps from..to-1; a REPEAT's body are the steps after it. Nesting is as deep as loops are nested, not as graphs are deep. */
 static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to, const cg_num_env *env, int64_t *n, const cg_place *place, cg_error *err)
@@ -311,6 +316,8 @@ static int run_steps(cg_cpu *d, const exe *x, const cg_plan *p, int from, int to
             rc = repeat(d, x, p, i, env, n, place, err);
             i += s->repeat.nbody;
             break;
+        case CG_STEP_BRANCH: i += (n[s->branch.test] != 0) == s->branch.side ? 0 : s->branch.nbody; continue;
+        case CG_STEP_READ: fetch(p, &s->fetch, n, place); continue;
         }
         d->super.launches++;
     }

@@ -181,6 +181,18 @@ static int run_copy(cg_cl *d, const launch *a, cg_error *err)
     return cg__cl_sent(d, e, err);
 }
 
+/* The one step that waits: for all commands before it. */
+static int fetch(cg_cl *d, const launch *a, int64_t *n, cg_error *err)
+{
+    const cg_fetch *r = &a->p->steps.at[a->step].fetch;
+    const cg_dtype t = a->p->slots.at[r->slot].dtype;
+    const size_t item = cg__dtypes[t].bytes;
+    int64_t room = 0;
+    CL_TRY(err, clEnqueueReadBuffer(d->queue, cg__cl_mem(a->place[r->slot].buffer), CL_TRUE, a->place[r->slot].offset + (size_t)n[r->off] * item, item, &room, 0, NULL, NULL));
+    n[r->to] = cg__load_i64(&room, t);
+    return CG_OK;
+}
+
 /* ---- steps */
 
 static int repeat(cg_cl *d, launch a, int64_t *n, cg_error *err);
@@ -203,6 +215,8 @@ static int run_steps(cg_cl *d, launch a, int from, int to, int64_t *n, cg_error 
             rc = repeat(d, a, n, err);
             i += s->repeat.nbody;
             break;
+        case CG_STEP_BRANCH: i += (n[s->branch.test] != 0) == s->branch.side ? 0 : s->branch.nbody; break;
+        case CG_STEP_READ: rc = fetch(d, &a, n, err); break;
         }
     }
     return rc;

@@ -5,7 +5,7 @@
  * lettered as the operands are in cg_list_ops; sizes and other operands of attributes come along dashed edges. The body of a loop is not shown.
  *     digraph libcg { n1 [label="x\nf32[3]"]; n2 [label="exp\nf32[3]"]; n1 -> n2; }
  */
-#include "core/graph/ir.h"
+#include "core/graph/own.h"
 
 /* Text within a quoted label; quotes and backslashes are escaped, control characters are blanks. */
 static void put_label(cg_strb *out, const char *text)
@@ -65,7 +65,7 @@ static void put_node(cg_strb *out, const cg_node *n, bool root)
     else if (leaf && *name)
         put_label(out, name);
     else
-        put_label(out, n->op->name);
+        put_label(out, cg__op_name(n));
     if (!leaf) {
         put_attrs(out, n);
         cg__strb(out, "%s", *name ? "\\n" : "");

@@ -9,14 +9,18 @@
  * from an operation that has no derivative; nothing at all: the node is disconnected from the roots. All that such a node
  * hands on is of the same kind, but an operand that nothing varies with stays CG_ZERO: floor hides an undefined
  * derivative. So a kind is an error only if it arrives at a variable that was asked for.
+ *
+ * The gradient of what has a guard (guard.h) counts where the guard holds. Where it leaves it, it becomes an ifelse with zeros: so nothing
+ * is derived of a branch that is not taken, and a NaN there stays there. Variables and known nodes have no guard.
  */
-#include "core/graph/ir.h"
+#include "core/graph/guard.h"
 
 enum { WANTED = 1, KNOWN = 2, CONSTANT = 4 };
 typedef struct walk {
     cg_graph *g;
     cg_node_vec nodes;
     void **grads;                        /* by id: the gradient so far; of a tuple an array of one an output, in the arena */
+    cg_guards guards;
     uint8_t *marks;                      /* by id: WANTED: a variable reaches a root through it; KNOWN, CONSTANT: as the caller said */
     cg_arena arena;
 } walk;
@@ -98,15 +102,30 @@ static int add_grad(walk *w, cg_node *n, cg_node *more)
     return sum ? CG_OK : CG_ENOMEM;
 }
 
+/* The gradient that n hands to its operand k, as it counts where that is computed. NULL: no memory. */
+static cg_node *leaving(walk *w, const cg_node *n, int k, cg_node *grad)
+{
+    const cg_guard *at = NULL, *to = cg__guard_of(&w->guards, n->in[k]);
+    if (!cg__has_grad(grad))
+        return grad;
+    if (!cg__guard_read(&w->guards, n, k, &at))
+        return NULL;
+    for (; at != to && grad; at = at->outer) {
+        cg_node *none = cg__zeros(w->g, &grad->type);
+        grad = cg__node(w->g, CG_OP_ifelse, (cg_node *[]){ at->cond, at->side ? grad : none, at->side ? none : grad }, 3, NULL);
+    }
+    return grad;
+}
+
 /* What reaches output `get` of a tuple is kept beside that of its other outputs. */
 static int add_to_tuple(walk *w, const cg_node *get)
 {
     const cg_node *tuple = get->in[0];
-    cg_node **list = w->grads[tuple->id];
+    cg_node **list = w->grads[tuple->id], *grad = leaving(w, get, 0, w->grads[get->id]);
     const int64_t k = get->attr[0].at[0];
     if (!list && !(w->grads[tuple->id] = list = cg__arena(&w->arena, (size_t)tuple->nouts * sizeof *list)))
         return CG_ENOMEM;
-    list[k] = sum_of(list[k], w->grads[get->id]);
+    list[k] = grad ? sum_of(list[k], grad) : NULL;
     return list[k] ? CG_OK : CG_ENOMEM;
 }
 
@@ -143,7 +162,7 @@ static int hand_on(walk *w, const cg_node *n, int k, cg_node *grad, cg_node *kin
         ((undefined *)grad)->at = n;
         ((undefined *)grad)->operand = k;
     }
-    return add_grad(w, n->in[k], kind && grad && grad != CG_DISCONNECTED && grad != CG_ZERO ? kind : grad);
+    return add_grad(w, n->in[k], kind && grad && grad != CG_DISCONNECTED && grad != CG_ZERO ? kind : leaving(w, n, k, grad));
 }
 
 /* Asks n for the gradients of its inputs, given those of its outputs. */
@@ -188,7 +207,8 @@ static int begin(walk *w, const cg_backward *b)
     int rc = CG_OK;
     w->grads = cg__zalloc(count * sizeof *w->grads);
     w->marks = cg__zalloc(count);
-    if (!w->grads || !w->marks || !cg__reach_values(b->root, b->nroots, &w->nodes))
+    if (!w->grads || !w->marks || !cg__reach_values(b->root, b->nroots, &w->nodes) ||
+        !cg__guards_find(&w->guards, &w->nodes, b->root, b->nroots, b->wrt, b->nwrt))
         return CG_ENOMEM;
     for (int i = 0; i < b->nconstant; i++)
         w->marks[b->constant[i]->id] |= CONSTANT;
@@ -214,6 +234,7 @@ int cg__backward(const cg_backward *b, cg_node **out)
     CG_VEC_FREE(&w.nodes);
     cg__free(w.grads);
     cg__free(w.marks);
+    cg__guards_free(&w.guards);
     cg__arena_free(&w.arena);
     return rc;
 }

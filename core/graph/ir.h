@@ -56,7 +56,8 @@ struct cg_node {
 
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
        CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */,
-       CG_FOLLOWS = 256 /* a bare number that is the last operand before those of attributes takes the first one's dtype */ };
+       CG_FOLLOWS = 256 /* a bare number that is the last operand before those of attributes takes the first one's dtype */,
+       CG_CHOOSES = 512 /* the first operand is a condition, bare numbers among the others take their dtype */ };
 enum { CG_MAX_ATTRS = 8 };
 struct cg_lower;
 struct cg_loop_builder;
@@ -95,6 +96,8 @@ struct cg_graph {
     cg_node *first, *last;
     int count;
     int loops;                   /* nodes that have a body */
+    int branches;                /* ifelse nodes */
+    CG_VEC(cg_own_op *) owns;    /* own.h: the caller's own operations */
     struct cg_scan *scan;        /* the innermost loop that is being built */
     uint64_t uids;
     int64_t draws;               /* the largest number of a random draw */

@@ -26,6 +26,7 @@ CG_API void cg_graph_free(cg_graph *g)
     cg__map_free(&g->defaults);
     cg__sites_free(&g->sites);
     CG_VEC_FREE(&g->scopes);
+    CG_VEC_FREE(&g->owns);
     cg__arena_free(&g->arena);
     cg__free(g);
 }
@@ -241,6 +242,7 @@ static cg_node *intern(cg_graph *g, const cg_node *candidate)
     }
     g->count++;
     g->loops += n->nbody > 0;
+    g->branches += cg__is(n, CG_OP_ifelse);
     n->next = NULL;
     *(g->last ? &g->last->next : &g->first) = n;
     g->last = n;

@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include <math.h>
+#include "core/graph/own.h"
 #include "core/graph/text.h"
 
 typedef struct piece { const cg_node *node, *user; const char *text; } piece;       /* node NULL: the text, which lasts */
@@ -169,12 +170,12 @@ static void begin_call(printer *p, const cg_node *n)
 {
     const int from = p->stack.n, noperands = n->op->nin < 0 ? n->nin : n->op->nin;
     add(&p->out, "(");
-    add(&p->out, n->op->name);
-    for (int k = 0; k < noperands; k++) {
+    add(&p->out, cg__op_name(n));
+    for (int k = cg__first_operand(n); k < noperands; k++) {
         push_text(p, " ");
         push_node(p, n->in[k], n);
     }
-    for (int k = 0; k < n->op->nattrs; k++)
+    for (int k = 0; k < n->op->nattrs && !cg__is(n, CG_OP_own); k++)
         push_attr(p, n, k);
     push_text(p, ")");
     for (int i = from, j = p->stack.n - 1; i < j; i++, j--) {
@@ -243,7 +244,7 @@ static void count_users(printer *p, const cg_node *root, const cg_node_vec *node
     p->users[root->id] = 1;
     for (int i = nodes->n - 1; i >= 0; i--) {
         const cg_node *n = nodes->at[i];
-        for (int k = 0; p->users[n->id] && k < n->nin; k++)
+        for (int k = cg__first_operand(n); p->users[n->id] && k < n->nin; k++)
             p->users[n->in[k]->id]++;
     }
 }
@@ -328,7 +329,7 @@ CG_API char *cg_list_ops(void)
     cg__strb(&out, "(const DTYPE [SIZE...] [VALUE...])\n");
     for (int i = 0; i < CG_OP_COUNT; i++) {
         const cg_op *op = &cg__ops[i];
-        if (op->props & CG_LEAF)
+        if ((op->props & CG_LEAF) || i == CG_OP_own)
             continue;
         cg__strb(&out, "(%s", op->name);
         for (int k = 0; k < op->nin; k++)

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include "core/graph/build.h"
+#include "core/graph/own.h"
 #include "core/graph/text.h"
 
 enum { MAX_OPERANDS = 512, MAX_REFS = 500 };
@@ -22,6 +23,7 @@ typedef struct frame {
     frame_kind kind;
     int values, ints, binds;     /* where its part of each stack begins */
     cg_op_id op;                 /* CALL */
+    const cg_own_op *own;        /* CALL of the graph's own operation */
     int attr, refs;              /* CALL: attribute being read, or -1; expressions in attributes so far */
     int lists;                   /* open brackets of the attribute: [[1 2] [3 4]] is [1 2 3 4] */
     span attrs[CG_MAX_ATTRS];    /* CALL: n -1: absent */
@@ -295,7 +297,7 @@ static bool find_op(word w, cg_op_id *op)
         if (is(w, aliases[i].name))
             return *op = aliases[i].op, true;
     for (int i = 0; i < CG_OP_COUNT; i++)
-        if (!(cg__ops[i].props & CG_LEAF) && is(w, cg__ops[i].name))
+        if (!(cg__ops[i].props & CG_LEAF) && i != CG_OP_own && is(w, cg__ops[i].name))
             return *op = (cg_op_id)i, true;
     return false;
 }
@@ -324,6 +326,7 @@ static void open_paren(reader *r, const char *at)
 {
     frame *f = top(r);
     cg_op_id op = CG_OP_COUNT;
+    const cg_own_op *own;
     if (f && f->kind == F_LET && f->state == LET_OPEN) {
         f->state = LET_BINDINGS;
         return;
@@ -339,6 +342,8 @@ static void open_paren(reader *r, const char *at)
         read_const(r, at);
     else if (!w.n || is_bracket(*w.at))
         fail(r, w.at, CG_EFORMAT, "an operation's name is missing");
+    else if ((own = cg__own_by_name(r->g, w.at, w.n)))
+        open_frame(r, (frame){ .kind = F_CALL, .op = CG_OP_own, .own = own });
     else if (!find_op(w, &op))
         fail(r, w.at, CG_EUNSUPPORTED, "there is no operation '%.*s'", width(w), w.at);
     else
@@ -389,7 +394,7 @@ static void close_call(reader *r, const char *at, const frame *f)
     const int n = gather(r, f, in);
     for (int i = 0; i < CG_MAX_ATTRS; i++)
         attrs[i] = (cg_attr){ f->attrs[i].n, f->attrs[i].n > 0 ? r->ints.at + f->attrs[i].from : NULL };
-    cg_node *node = call(r->g, f->op, in, n, attrs);
+    cg_node *node = f->own ? cg__own_apply(f->own, in, n) : call(r->g, f->op, in, n, attrs);
     r->values.n = f->values;
     r->ints.n = f->ints;
     r->frames.n--;
@@ -443,7 +448,7 @@ static void open_attr(reader *r, word w)
     }
     const cg_op *op = &cg__ops[f->op];
     for (int i = 0; i < op->nattrs; i++)
-        if (is(name, op->attrs[i].name) && f->attrs[i].n < 0) {
+        if (!f->own && is(name, op->attrs[i].name) && f->attrs[i].n < 0) {
             f->attr = i;
             f->attrs[i] = (span){ r->ints.n, 0 };
             return;

@@ -2,9 +2,11 @@
 /* Building loops: placeholders while the body is open, then closing it.
  *
  * Closing finds what depends on a placeholder; everything else that such a node reads, sizes in types included, becomes a capture, so
- * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, and views, which cost nothing.
+ * work that is the same in every step is outside by construction. Only rank-0 constants stay inside, views, which cost nothing, and what a
+ * branch alone needs (guard.h), which outside would be computed whether it is taken or not.
  */
 #include "core/graph/build.h"
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 
 enum { MAX_VIEWS = 8,                    /* of a capture, one on the other; a longer chain is captured as it is */
@@ -81,6 +83,11 @@ static cg_node *make_arg(cg_graph *g, int64_t index, const cg_type *t)
     return cg__node(g, CG_OP_arg, in, nin, (cg_attr[]){ { 1, &index }, { 1, &dtype }, { t->rank, shape } });
 }
 
+cg_node *cg__placeholder(cg_graph *g, const cg_type *t)
+{
+    return make_arg(g, ((int64_t)1 << 32) + (int64_t)++g->uids, t);
+}
+
 /* What is wrong with a loop, told with its name. */
 CG_PRINTF(4, 5) static cg_node *wrong(cg_scan *s, cg_status code, const char *what, const char *fmt, ...)
 {
@@ -101,7 +108,7 @@ static cg_node *broken(cg_scan *s, const char *what, const char *why)
 /* What is built of a named loop's placeholders tells which one and whose it is. */
 static cg_node *placeholder(cg_scan *s, const char *what, int k, const cg_type *t)
 {
-    cg_node *place = make_arg(s->g, ((int64_t)1 << 32) + (int64_t)++s->g->uids, t);
+    cg_node *place = cg__placeholder(s->g, t);
     char name[160];
     if (s->name)
         snprintf(name, sizeof name, "%s %d of loop '%s'", what, k, s->name);
@@ -117,6 +124,13 @@ static bool usable(cg_scan *s, const cg_node *n, const char *what)
     if (n->nouts)
         return wrong(s, CG_EINVAL, what, "%s has several outputs; take one with get", cg__label(n)) != NULL;
     return true;
+}
+
+/* The placeholder that was entered; NULL: there was no memory for it. */
+static cg_node *entered(cg_scan *s, cg_node *place, bool ok)
+{
+    s->failed |= !ok;
+    return ok || !place ? place : cg__graph_fail(s->g, CG_ENOMEM, "cg_scan: no memory");
 }
 
 /* ---- begin */
@@ -198,8 +212,7 @@ static cg_node *seq_at(cg_scan *s, cg_node *x, int64_t tap, bool back)
     const cg_scan_view one = { .nseq = 1, .seq = &x };
     const cg_type t = cg__scan_arg_type(&one, 0);
     const cg_scan_item item = { .outer = x, .back = back, .tap = tap, .place = placeholder(s, "sequence", s->seqs.n, &t) };
-    s->failed |= !item.place || !CG_PUSH(&s->seqs, item);
-    return item.place;
+    return entered(s, item.place, item.place && CG_PUSH(&s->seqs, item));
 }
 
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back)
@@ -225,8 +238,7 @@ CG_API cg_node *cg_scan_seq_at(cg_scan *s, cg_node *x, int64_t tap)
 static cg_node *add_state(cg_scan *s, cg_node *init, cg_node *next, int head)
 {
     const cg_scan_item item = { .outer = init, .place = init ? placeholder(s, "state", s->states.n, &init->type) : NULL, .next = next, .head = head < 0 ? s->states.n : head };
-    s->failed |= !item.place || !CG_PUSH(&s->states, item);
-    return item.place;
+    return entered(s, item.place, item.place && CG_PUSH(&s->states, item));
 }
 
 CG_API cg_node *cg_scan_state(cg_scan *s, cg_node *init)
@@ -583,14 +595,17 @@ static void find_inside(closing *c)
         c->failed |= !cg__map_put(&c->inside, cg__key(s->states.at[i].place), 1);
     if (s->step)
         c->failed |= !cg__map_put(&c->inside, cg__key(s->step), 1);
+    cg_guards guards = { 0 };
+    c->failed |= !cg__guards_find(&guards, &c->nodes, c->roots.at, c->roots.n, NULL, 0);
     for (int i = 0; i < c->nodes.n && !c->failed; i++) {
         const cg_node *n = c->nodes.at[i];
-        bool in = false;
+        bool in = cg__guard_of(&guards, n) && !(n->op->props & CG_LEAF) && !cg__is(n, CG_OP_arg);
         for (int k = 0; k < cg__nvalues(n) && !in; k++)
             in = has(&c->inside, n->in[k]);
         if (in && !has(&c->inside, n))
             c->failed |= !cg__map_put(&c->inside, cg__key(n), 1);
     }
+    cg__guards_free(&guards);
 }
 
 static void close_placeholders(closing *c)

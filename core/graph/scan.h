@@ -70,6 +70,7 @@ struct cg_scan {
     CG_VEC(cg_scan_result) results;
     bool failed;
 };
+cg_node *cg__placeholder(cg_graph *g, const cg_type *t);         /* stands for a value of that type until another takes its place */
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
 void cg__scan_drop(cg_scan *s);                  /* ends building without a node; NULL is fine */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Creation sites, names and scopes: what messages call a node. See sites.h. */
-#include "core/graph/ir.h"
+#include "core/graph/own.h"
 
 enum { MAX_SITES = 4 };
 
@@ -337,10 +337,10 @@ static void describe(const cg_node *n, bool with_places, cg_strb *out)
     const cg_site *s = speaker(n);
     const bool titled = s && (s->name || s->of || s->scope);
     if (titled) {
-        path_text(s, s->name ? s->name : n->op->name, out);
+        path_text(s, s->name ? s->name : cg__op_name(n), out);
         cg__strb(out, " (");
     }
-    cg__strb(out, "%s ", n->op->name);
+    cg__strb(out, "%s ", cg__op_name(n));
     cg__type_text(&n->type, out);
     const bool placed = with_places && places(n, titled ? ", " : " (", out);
     cg__strb(out, "%s", titled || placed ? ")" : "");

@@ -4,7 +4,7 @@
  * The edges of a node are its inputs and the dim nodes of its type (a dim of an input refers back to the input itself,
  * which a walk has then already seen).
  */
-#include "core/graph/ir.h"
+#include "core/graph/own.h"
 
 /* at[id] is the node once it was seen: at the end that is the topological order, without sorting. The walk goes down the ids; a size that is
  * younger than who mentions it is behind it, and looked at in between. */
@@ -79,6 +79,14 @@ static cg_node *copy_leaf(cg_graph *g, cg_node *n)
                   : cg_constant(g, t.dtype, shape, t.rank, n->attr[0].at);
 }
 
+/* n over operands of g. An operation of the caller's own is told of in its graph only: elsewhere it is what it is made of. */
+static cg_node *over(cg_graph *g, const cg_node *n, cg_node *const *in)
+{
+    if (!cg__is(n, CG_OP_own) || n->graph == g)
+        return cg__node(g, cg__op_id(n), in, n->nin, n->attr);
+    return n->nouts ? cg__node(g, CG_OP_tuple, in, n->nouts, NULL) : in[0];
+}
+
 /* n over the copies of its operands, or n itself; at[id]: the copies so far. */
 static cg_node *copy_node(cg_graph *g, cg_node *n, cg_node *const *at)
 {
@@ -90,7 +98,7 @@ static cg_node *copy_node(cg_graph *g, cg_node *n, cg_node *const *at)
     const bool deriving = g->deriving;
     g->inherit = n;
     g->deriving = false;
-    cg_node *made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : cg__node(g, cg__op_id(n), list, n->nin, n->attr);
+    cg_node *made = !list ? NULL : n->op->props & CG_LEAF ? copy_leaf(g, n) : over(g, n, list);
     g->inherit = inherit;
     g->deriving = deriving;
     if (list != in)

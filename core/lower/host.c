@@ -4,18 +4,31 @@
 #include "core/graph/scan.h"
 #include "core/lower/pass.h"
 
-static const struct { cg_op_id op; cg_num_op num; } host_ops[] = {
-    { CG_OP_add, CG_N_ADD }, { CG_OP_sub, CG_N_SUB }, { CG_OP_mul, CG_N_MUL }, { CG_OP_floor_divide, CG_N_FDIV },
-    { CG_OP_mod, CG_N_MOD }, { CG_OP_maximum, CG_N_MAX }, { CG_OP_minimum, CG_N_MIN }, { CG_OP_neg, CG_N_NEG },
-    { CG_OP_less, CG_N_LT }, { CG_OP_equal, CG_N_EQ }, { CG_OP_where, CG_N_SELECT }, { CG_OP_broadcast_dim, CG_N_STRETCH },
+enum { SWAP = 1 /* the first two operands */, NOT = 2 /* the result is a truth, and the other one is meant */, LOGIC = 4 /* only of bools */ };
+typedef struct host_op { cg_op_id op; cg_num_op num; unsigned how; } host_op;
+static const host_op host_ops[] = {
+    { CG_OP_add, CG_N_ADD, 0 }, { CG_OP_sub, CG_N_SUB, 0 }, { CG_OP_mul, CG_N_MUL, 0 }, { CG_OP_floor_divide, CG_N_FDIV, 0 },
+    { CG_OP_mod, CG_N_MOD, 0 }, { CG_OP_maximum, CG_N_MAX, 0 }, { CG_OP_minimum, CG_N_MIN, 0 }, { CG_OP_neg, CG_N_NEG, 0 },
+    { CG_OP_less, CG_N_LT, 0 }, { CG_OP_greater, CG_N_LT, SWAP }, { CG_OP_less_equal, CG_N_LT, SWAP | NOT }, { CG_OP_greater_equal, CG_N_LT, NOT },
+    { CG_OP_equal, CG_N_EQ, 0 }, { CG_OP_not_equal, CG_N_EQ, NOT }, { CG_OP_logical_not, CG_N_MAX, NOT | LOGIC },
+    { CG_OP_logical_and, CG_N_MIN, LOGIC }, { CG_OP_logical_or, CG_N_MAX, LOGIC },
+    { CG_OP_where, CG_N_SELECT, 0 }, { CG_OP_ifelse, CG_N_SELECT, 0 }, { CG_OP_broadcast_dim, CG_N_STRETCH, 0 },
 };
 
-static int host_op(const cg_node *n)
+static const host_op *host_op_of(const cg_node *n)
 {
     for (int i = 0; i < CG_LEN(host_ops); i++)
         if (cg__is(n, host_ops[i].op))
-            return (int)host_ops[i].num;
-    return -1;
+            return !(host_ops[i].how & LOGIC) || n->in[0]->type.dtype == CG_BOOL ? &host_ops[i] : NULL;
+    return NULL;
+}
+
+/* a: the numbers of n's operands; of one operand the second is the first. */
+static cg_num apply(cg_lower *L, const cg_node *n, const cg_num a[3])
+{
+    const host_op *h = host_op_of(n);
+    const cg_num second = n->nin > 1 ? a[1] : a[0], v = h->how & SWAP ? cg__num(L->plan, h->num, second, a[0], 0, 0) : cg__num(L->plan, h->num, a[0], second, a[2], 0);
+    return h->how & NOT ? cg__num(L->plan, CG_N_EQ, v, cg__num_const(L->plan, 0), 0, 0) : v;
 }
 
 bool cg__lower_host_leaf(const cg_node *n)
@@ -29,7 +42,7 @@ static bool is_quotient(const cg_node *n) { return cg__is(n, CG_OP_floor_divide)
 bool cg__lower_could_be_host(const cg_node *n)
 {
     const cg_dtype d = n->type.dtype;
-    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (cg__lower_host_leaf(n) ? d == CG_I64 || cg__is(n, CG_OP_const) : host_op(n) >= 0);
+    return n->type.rank == 0 && !n->type.weak && (d == CG_I64 || d == CG_BOOL) && (cg__lower_host_leaf(n) ? d == CG_I64 || cg__is(n, CG_OP_const) : host_op_of(n) != NULL);
 }
 
 int cg__lower_var(cg_lower *L, const cg_node *n)
@@ -85,7 +98,7 @@ cg_num cg__lower_num(cg_lower *L, const cg_node *root)
                 }
             }
         if (ready && at->num == CG_NUM_NONE) {
-            at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : cg__num(L->plan, (cg_num_op)host_op(n), a[0], a[1], a[2], 0);
+            at->num = cg__lower_host_leaf(n) ? leaf_num(L, n) : apply(L, n, a);
             ok = at->num != CG_NUM_NONE && (!is_quotient(n) || cg__lower_check_divisor(L, n, a[1]) == CG_OK);
         }
         stack.n -= ready;

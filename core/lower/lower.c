@@ -36,7 +36,7 @@ node_info *cg__lower_make_info(cg_lower *L, const cg_node *n)
     frame *f = L->top;
     if (have)
         return have;
-    const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE };
+    const node_info fresh = { .slot = -1, .off = CG_NUM_NONE, .num = CG_NUM_NONE, .test = CG_NUM_NONE, .guard = cg__guard_of(&f->guards, n) };
     bool ok = CG_PUSH(&f->infos, fresh);
     while (ok && f->place.n <= n->id)
         ok = CG_PUSH(&f->place, 0);
@@ -136,7 +136,8 @@ static void note_roots(const cg_lower *L)
         }
 }
 
-int cg__lower_out(cg_lower *L, const cg_node *n)
+/* A place of its own, or the one it was given as a root. */
+static int own_place(cg_lower *L, const cg_node *n)
 {
     const frame *f = L->top;
     const int root = root_index(L, n);
@@ -150,6 +151,19 @@ int cg__lower_out(cg_lower *L, const cg_node *n)
         return cg__lower_no_memory(L);
     cg__lower_alias(L, n, to.slot, to.off);
     return L->err->code ? (int)L->err->code : CG_OK;
+}
+
+int cg__lower_out(cg_lower *L, const cg_node *n)
+{
+    const cg_node *home = n;
+    while (cg__lower_info(L, home)->into && cg__lower_info(L, home)->slot < 0)
+        home = cg__lower_info(L, home)->into;
+    int rc = cg__lower_info(L, home)->slot < 0 ? own_place(L, home) : CG_OK;
+    for (; n != home && rc == CG_OK; n = cg__lower_info(L, n)->into) {
+        cg__lower_alias(L, n, cg__lower_info(L, home)->slot, cg__lower_info(L, home)->off);
+        rc = L->err->code;
+    }
+    return rc;
 }
 
 /* What has a lower of its own has a place of its own; a view shares one. */
@@ -269,6 +283,19 @@ static int cost_of(const cg_lower *L, const cg_node *n)
     return c > 1000 ? 1000 : c;
 }
 
+/* A value that only one branch reads is computed where the ifelse will be. */
+static void note_choice(cg_lower *L, const cg_node *n)
+{
+    node_info *cond = cg__lower_info(L, n->in[0]);
+    cond->tested = true;
+    mark_placed(L, n->in[0]);
+    for (int k = 1; k < n->nin; k++) {
+        node_info *in = cg__lower_info(L, n->in[k]);
+        if (in->uses == 1 && !in->bound && !in->root && n->in[k]->op->lower)
+            in->into = n;
+    }
+}
+
 static bool survey(cg_lower *L, const cg_node_vec *nodes)
 {
     for (int i = 0; i < nodes->n; i++) {
@@ -278,7 +305,7 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
             return false;
         if (at->bound)
             continue;
-        at->host = cg__lower_could_be_host(n);
+        at->host = cg__lower_could_be_host(n) && cg__lower_decidable(L, n);
         for (int k = 0; k < n->nin && at->host && !cg__lower_host_leaf(n); k++)
             at->host = cg__lower_info(L, n->in[k])->host;
     }
@@ -291,6 +318,9 @@ static bool survey(cg_lower *L, const cg_node_vec *nodes)
             mark_placed(L, L->top->roots[i]);
     }
     note_roots(L);
+    for (int i = 0; i < nodes->n && L->g->branches; i++)
+        if (cg__is(nodes->at[i], CG_OP_ifelse))
+            note_choice(L, nodes->at[i]);
     return true;
 }
 
@@ -307,13 +337,13 @@ int cg__lower_check(cg_lower *L, const cg_node *n, cg_num a, cg_num b)
 
 int cg__lower_check_of(cg_lower *L, const cg_node *n, const cg_node *of, cg_num a, cg_num b)
 {
-    return a == b && a != CG_NUM_NONE ? CG_OK : check(L, (cg_checked){ n, of }, CG_N_CHECK_EQ, a, b);
+    return a == b && a != CG_NUM_NONE ? CG_OK : check(L, (cg_checked){ n, of }, CG_N_CHECK_EQ, a, cg__lower_if_run(L, L->top->open, b, a));
 }
 
 int cg__lower_check_divisor(cg_lower *L, const cg_node *n, cg_num by)
 {
     const cg_num_ins *in = by != CG_NUM_NONE ? &L->plan->nums.at[by] : NULL;
-    return in && in->op == CG_N_CONST && in->imm != 0 ? CG_OK : check(L, (cg_checked){ n, NULL }, CG_N_CHECK_DIVISOR, by, 0);
+    return in && in->op == CG_N_CONST && in->imm != 0 ? CG_OK : check(L, (cg_checked){ n, NULL }, CG_N_CHECK_DIVISOR, cg__lower_if_run(L, cg__lower_info(L, n)->guard, by, cg__num_const(L->plan, 1)), 0);
 }
 
 /* The element counts of a reshape agree at each call, unless they are one number. */
@@ -340,32 +370,43 @@ static int place(cg_lower *L, const cg_node *n)
     return n->op->lower ? n->op->lower(L, n) : n->op->emit ? cg__lower_map(L, n) : cg__fail(L->err, CG_EUNSUPPORTED, "cg_compile: %s cannot be lowered", cg__label(n));
 }
 
+/* Whether steps of its own place it: leaves, numbers and what was given a place have one, and an ifelse fills the one that a branch has made. */
+static bool has_steps(cg_lower *L, const cg_node *n)
+{
+    node_info *at = cg__lower_info(L, n);
+    if ((n->op->props & CG_LEAF) || at->host || (at->slot >= 0 && !cg__is(n, CG_OP_ifelse)) || cg__is(n, CG_OP_dim) || cg__is(n, CG_OP_arg))
+        return false;
+    at->cost = cost_of(L, n);
+    return !inlined(at, n);
+}
+
+static int lower_node(cg_lower *L, const cg_node *n)
+{
+    if (cg__is(n, CG_OP_shared) && cg__lower_var(L, n) < 0)
+        return cg__lower_no_memory(L);
+    int rc = CG_OK;
+    if (has_steps(L, n))
+        rc = cg__lower_under(L, cg__lower_info(L, n)->guard) == CG_OK ? place(L, n) : CG_ENOMEM;
+    if (rc == CG_OK && cg__lower_info(L, n)->tested)
+        rc = cg__lower_test(L, n);
+    return rc < 0 && !L->err->code ? cg__lower_no_memory(L) : rc;
+}
+
 /* The steps of all nodes that the frame's roots need. */
 static int lower_nodes(cg_lower *L, const cg_node_vec *nodes)
 {
-    if (!survey(L, nodes))
-        return cg__lower_no_memory(L);
-    for (int i = 0; i < nodes->n; i++) {
-        const cg_node *n = nodes->at[i];
-        node_info *at = cg__lower_info(L, n);
-        if (cg__is(n, CG_OP_shared) && cg__lower_var(L, n) < 0)
-            return cg__lower_no_memory(L);
-        if ((n->op->props & CG_LEAF) || at->host || at->slot >= 0 || cg__is(n, CG_OP_dim) || cg__is(n, CG_OP_arg))
-            continue;
-        at->cost = cost_of(L, n);
-        if (inlined(at, n))
-            continue;
-        const int rc = place(L, n);
-        if (rc < 0)
-            return L->err->code ? (int)L->err->code : cg__lower_no_memory(L);
-    }
-    return CG_OK;
+    int rc = survey(L, nodes) ? CG_OK : cg__lower_no_memory(L);
+    for (int i = 0; i < nodes->n && rc == CG_OK; i++)
+        rc = lower_node(L, nodes->at[i]);
+    return rc == CG_OK ? cg__lower_under(L, NULL) : rc;
 }
 
 static int lower_frame(cg_lower *L)
 {
     cg_node_vec nodes = { 0 };
-    const int rc = cg__reach_values(L->top->roots, L->top->nroots, &nodes) ? lower_nodes(L, &nodes) : cg__lower_no_memory(L);
+    int rc = cg__reach_values(L->top->roots, L->top->nroots, &nodes) ? cg__lower_guards(L, &nodes) : cg__lower_no_memory(L);
+    if (rc == CG_OK)
+        rc = lower_nodes(L, &nodes);
     CG_VEC_FREE(&nodes);
     return rc;
 }
@@ -388,6 +429,8 @@ void cg__lower_unframe(cg_lower *L)
     L->top = f->outer;
     CG_VEC_FREE(&f->infos);
     CG_VEC_FREE(&f->place);
+    CG_VEC_FREE(&f->branches);
+    cg__guards_free(&f->guards);
     cg__free(f);
 }
 
@@ -396,6 +439,8 @@ static int bind(cg_lower *L, const cg_node *arg, node_info to)
     node_info *i = cg__lower_make_info(L, arg);
     if (!i)
         return cg__lower_no_memory(L);
+    to.guard = i->guard;
+    to.test = CG_NUM_NONE;
     *i = to;
     i->bound = true;
     return CG_OK;

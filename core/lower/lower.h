@@ -65,6 +65,9 @@ void cg__lower_unframe(cg_lower *);
 /* A LOOP that writes n to `to`, or adds it; n is computed there if it is not placed. */
 int cg__lower_into(cg_lower *, const cg_node *n, cg_target to);
 
+/* Steps that put operand k of the ifelse n into the place of n, if that side is taken. */
+int cg__lower_side(cg_lower *, const cg_node *n, int k);
+
 /* ---- loops */
 cg_loop_builder *cg__loop_begin(cg_lower *, const cg_node *n);
 int cg__loop_axis(cg_loop_builder *, cg_dim_t size, bool inner); /* outer axes first; returns the axis */

@@ -4,6 +4,7 @@
 #ifndef CG_PASS_H
 #define CG_PASS_H
 
+#include "core/graph/guard.h"
 #include "core/lower/lower.h"
 
 typedef struct node_info {
@@ -14,6 +15,10 @@ typedef struct node_info {
     int root;                /* 1 + position of the root that its place will hold: a root itself, or what a root reshapes (the same place); 0: none */
     bool host, must_place, bound;        /* bound: slot or number were given before the pass came here */
     cg_num num;
+    const cg_guard *guard;   /* under which it is computed */
+    bool tested;             /* it is the condition of an ifelse */
+    cg_num test;             /* then: its number */
+    const cg_node *into;     /* the ifelse that alone reads it, so that its place is that one's; or NULL */
 } node_info;
 
 typedef struct frame {
@@ -22,6 +27,9 @@ typedef struct frame {
     CG_VEC(node_info) infos;
     cg_node *const *roots; int nroots;
     const cg_target *targets;            /* of the roots; NULL: outputs of the function */
+    cg_guards guards;
+    const cg_guard *open;                /* the guard of the steps that are made now */
+    CG_VEC(int) branches;                /* its BRANCH steps, the outermost first */
 } frame;
 
 struct cg_lower {
@@ -39,6 +47,12 @@ node_info *cg__lower_info(const cg_lower *, const cg_node *n);           /* NULL
 node_info *cg__lower_make_info(cg_lower *, const cg_node *n);            /* NULL: no memory */
 int cg__lower_var(cg_lower *, const cg_node *n);                         /* index of a shared variable */
 int cg__lower_input(const cg_lower *, const cg_node *n);                 /* index of an input, or -1 */
+/* branch.c: guards become BRANCH steps */
+int cg__lower_guards(cg_lower *, cg_node_vec *nodes);                     /* of the top frame's nodes, and their order */
+int cg__lower_under(cg_lower *, const cg_guard *guard);                   /* steps from here on run under it */
+int cg__lower_test(cg_lower *, const cg_node *cond);                      /* makes the number of a condition that has been computed */
+bool cg__lower_decidable(const cg_lower *, const cg_node *n);             /* the host knows before the call whether n is computed */
+cg_num cg__lower_if_run(cg_lower *, const cg_guard *guard, cg_num a, cg_num b);      /* a where steps under the guard, and those of outer frames, run; else b */
 bool cg__lower_host_leaf(const cg_node *n);
 bool cg__lower_could_be_host(const cg_node *n);                          /* by its own op and type */
 const cg_node *cg__matrix_base(const cg_node *n);                        /* what cg__lower_strided reads for a matrix, if nothing on the way is placed */

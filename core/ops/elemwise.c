@@ -134,6 +134,23 @@ static cg_node *plain_operand(cg_graph *g, cg_op_id op, cg_node *const *in, int 
     return cg_cast(in[i], d);
 }
 
+/* The condition is a bool; an integer is compared with 0, which the host can do. */
+static cg_node *build_choice(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
+{
+    cg_node *args[3], *cond = in[0];
+    if (nin != CG_LEN(args))
+        return cg__graph_fail(g, CG_EINVAL, "cg_%s: takes %d operands, got %d", cg__ops[op].name, (int)CG_LEN(args), nin);
+    if (cond->type.rank)
+        return cg__graph_fail(g, CG_ESHAPE, "cg_%s: the condition must be a scalar, is %s", cg__ops[op].name, cg__label(cond));
+    args[0] = cond->type.weak || !cg__is_int(cond->type.dtype) ? resolve_weak(cond, CG_BOOL) : cg_not_equal(cond, cg_weak(g, 0));
+    for (int i = 1; i < nin; i++) {
+        const cg_type *other = &in[3 - i]->type;
+        const cg_dtype d = other->weak || !weak_fits(in[i], other->dtype) ? CG_F32 : other->dtype;
+        args[i] = in[i]->type.weak ? resolve_weak(in[i], d) : in[i];
+    }
+    return cg__node(g, op, args, nin, attrs);
+}
+
 cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const cg_attr *attrs)
 {
     cg_node *few[CG_MAX_RANK * 2], **plain = few;
@@ -141,6 +158,8 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
         return NULL;
     if (cg__ops[op].props & CG_ELEMWISE)
         return build_elem(g, op, in, nin);
+    if (cg__ops[op].props & CG_CHOOSES)
+        return build_choice(g, op, in, nin, attrs);
     if (cg__ops[op].form)                /* what it is made of sees to bare numbers itself */
         return cg__node(g, op, in, nin, attrs);
     if (nin > CG_LEN(few) && !(plain = cg__zalloc((size_t)nin * sizeof *plain)))

@@ -9,6 +9,7 @@
  * A truncated gradient walks the last steps only, so reads the last rows; to rows and inits before them it is zero. After until the last steps are
  * those that were made, and of each sequence the rows that they read.
  */
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 #include "core/ops/ops.h"
 
@@ -21,6 +22,7 @@ typedef struct pass {
     cg_node *made, *steps; bool cut;             /* how many steps were made, how many are walked; fewer, perhaps */
     cg_node **state, **seed, **arg, **darg;      /* gradient of each state (NULL: not a float), of each root; args, and their gradients */
     cg_map forward;                              /* nodes of the forward body */
+    cg_guards guards;                            /* of these: what only a branch needs is not kept, for then each step would compute it */
     CG_VEC(saved) saved;
     cg_map memo;                                 /* forward or gradient node -> node of the backward body */
 } pass;
@@ -71,7 +73,7 @@ static bool seeds(pass *p, cg_node *const *gout)
 static bool find_args(pass *p)
 {
     cg_node_vec nodes = { 0 };
-    bool ok = cg__reach_values(p->v.root, p->v.nroots, &nodes);
+    bool ok = cg__reach_values(p->v.root, p->v.nroots, &nodes) && cg__guards_find(&p->guards, &nodes, p->v.root, p->v.nroots, NULL, 0);
     for (int i = 0; i < nodes.n && ok; i++) {
         ok = cg__map_put(&p->forward, cg__key(nodes.at[i]), 1);
         if (cg__is(nodes.at[i], CG_OP_arg))
@@ -136,12 +138,17 @@ static bool is_forward(const pass *p, const cg_node *n)
     return !n->nouts && (in_map(&p->forward, n) || (cg__is(n, CG_OP_get) && in_map(&p->forward, n->in[0])));
 }
 
+static bool in_branch(const pass *p, const cg_node *n)
+{
+    return cg__guard_of(&p->guards, cg__is(n, CG_OP_get) ? n->in[0] : n) != NULL;
+}
+
 /* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. What has
  * another size in each step cannot be stacked, and the steps that an inner loop makes are a size. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
+    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || (in_branch(p, n) && !state_arg) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))
@@ -384,6 +391,7 @@ CG_DECLARE_GRAD(cg__scan_grad)
         rc = find_saved(&p) && fill_memo(&p) ? finish(&p, need, gin) : CG_ENOMEM;
     cg__scan_drop(p.s);
     cg__map_free(&p.forward);
+    cg__guards_free(&p.guards);
     cg__map_free(&p.memo);
     CG_VEC_FREE(&p.saved);
     cg__free(p.state);

@@ -58,8 +58,9 @@ struct cg_backend {
     int (*prepare)(cg_device *, const cg_plan *, void **exe, cg_error *err);
     void (*unprepare)(cg_device *, void *exe);
     int (*copy)(cg_device *, cg_buffer *to, const cg_buffer *from, size_t bytes, cg_error *err);        /* in the order of commands */
-    /* Runs or enqueues all steps as call number `call`. n: the numbers, which REPEAT changes, as env says what is wrong with them; place[slot].
-     * Waits for nothing but the bool of a REPEAT with until, once a pass; on an error nothing is under way when it returns. *committed is set before the plan's `commit` step begins: from there on shared variables change. A
+    /* Runs or enqueues all steps as call number `call`. n: the numbers, of which REPEAT and READ change some, as env says what is wrong with them;
+     * place[slot]. Waits only for a READ, and for the bool of a REPEAT with until, once a pass; on an error nothing is under way when it returns.
+     * *committed is set before the plan's `commit` step begins: from there on shared variables change. A
      * backend that is immediate does not go there after a step that failed. */
     int (*run)(cg_device *, void *exe, const cg_plan *, const cg_num_env *env, int64_t *n, const cg_place *place, int64_t call, bool *committed, cg_error *err);
     /* Waits for the end of a call that run() accepted and tells how it went, once a call: CG_OK, CG_ERUNTIME with the status word (plan.h:

@@ -571,14 +571,16 @@ static void stretch(fuser *f, int from, int to)
     }
 }
 
-/* Bodies of loops are stretches of their own: a step stays on its side of each boundary. */
+/* Bodies are stretches of their own: a step stays on its side of each boundary. */
 static void stretches(fuser *f, bool *boundary)
 {
     const cg_plan *p = f->p;
     const int n = p->steps.n;
-    for (int i = 0; i < n; i++)
-        if (p->steps.at[i].kind == CG_STEP_REPEAT)
-            boundary[i] = boundary[i + 1] = boundary[i + 1 + p->steps.at[i].repeat.nbody] = true;
+    for (int i = 0; i < n; i++) {
+        const int *nbody = cg__step_body(&p->steps.at[i]);
+        if (nbody)
+            boundary[i] = boundary[i + 1] = boundary[i + 1 + *nbody] = true;
+    }
     for (int from = 0, to; from < n; from = to) {
         to = from + 1;
         while (to < n && !boundary[to])
@@ -622,11 +624,11 @@ static void close_ranks(cg_plan *p, const bool *gone)
     int n = 0;
     for (int i = 0; i < p->steps.n; i++) {
         cg_step *s = &p->steps.at[i];
-        int lost = 0;
-        for (int k = 0; s->kind == CG_STEP_REPEAT && k < s->repeat.nbody; k++)
+        int *nbody = cg__step_body(s), lost = 0;
+        for (int k = 0; nbody && k < *nbody; k++)
             lost += gone[i + 1 + k];
-        if (s->kind == CG_STEP_REPEAT)
-            s->repeat.nbody -= lost;
+        if (nbody)
+            *nbody -= lost;
         if (!gone[i])
             p->steps.at[n++] = *s;
     }

@@ -106,7 +106,7 @@ static void join_up(cg_plan *p, int floor, int j)
 
 void cg__plan_group(cg_plan *p)
 {
-    const int floor = cg__after_repeats(p);
+    const int floor = cg__after_bodies(p);
     for (int j = floor; j < p->steps.n; j++)
         if (may_join(p, &p->steps.at[j]))
             join_up(p, floor, j);

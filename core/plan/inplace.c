@@ -19,7 +19,7 @@ typedef struct placer {
     int *writer;                         /* by update: the step that makes the new value, as far as that is not a copy of the old; -1 none */
     bool *writes;                        /* by step: it is such a writer */
     int *after;                          /* by step: which step it comes behind; itself if it stays */
-    int last_fail, free_from;            /* free_from: steps before are in or before a REPEAT and stay */
+    int last_fail, free_from;            /* free_from: steps before are in or before a body and stay */
 } placer;
 
 /* The step copies values of the one slot to their own places in the other: all of them, or a part (a concatenation's first part). */
@@ -78,7 +78,7 @@ static void want_order(placer *b)
         b->after[i] = i;
         b->writes[i] = false;
     }
-    b->free_from = cg__after_repeats(b->p);
+    b->free_from = cg__after_bodies(b->p);
     for (int k = 0; k < b->n; k++) {
         const int w = b->writer[k], read = b->last[b->u[k].var], until = read > b->last_fail ? read : b->last_fail;
         if (w < b->free_from)
@@ -256,7 +256,8 @@ static void rename_slots(cg_step *s, const int *as)
         s->copy.from = as[s->copy.from];
         s->copy.to = as[s->copy.to];
         break;
-    case CG_STEP_REPEAT: break;
+    case CG_STEP_READ: s->fetch.slot = as[s->fetch.slot]; break;
+    case CG_STEP_REPEAT: case CG_STEP_BRANCH: break;
     }
 }
 

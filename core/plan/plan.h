@@ -23,6 +23,7 @@ typedef enum {
     CG_N_SHARED_DIM, /* size of axis b of the shared variable in BOUND slot a */
     CG_N_STEP,       /* the current step of the enclosing REPEAT whose index is a; below number b */
     CG_N_FOUND,      /* a size that depends on data: what the REPEAT whose index is a found, known when it has ended; at most number b */
+    CG_N_READ,       /* what READ number a has read; 0 before */
     CG_N_ADD, CG_N_SUB, CG_N_MUL, CG_N_FDIV, CG_N_MOD, CG_N_MAX, CG_N_MIN, CG_N_NEG,
     CG_N_LT, CG_N_EQ,
     CG_N_STRETCH,    /* a == 1 ? b : a */
@@ -119,15 +120,21 @@ typedef struct cg_found { const cg_num *nums; int nnums; } cg_found;
  * late: which steps it makes, or what is checked in them, is not known before the plan runs, so its checks are made on the way. */
 typedef struct cg_repeat { cg_num count; int index, nbody; const cg_num *nums; int nnums, until; bool late; cg_found found; } cg_repeat;
 
-typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT } cg_step_kind;
+/* The nbody steps that follow run if the number `test` is not 0, or, with `side` false, if it is. */
+typedef struct cg_branch { cg_num test; bool side; int nbody; } cg_branch;
+typedef struct cg_fetch { int slot; cg_num off, to; } cg_fetch;         /* the number `to`, a READ, becomes the element's value, which is waited for */
+
+typedef enum { CG_STEP_LOOP, CG_STEP_GEMM, CG_STEP_KERNEL, CG_STEP_COPY, CG_STEP_REPEAT, CG_STEP_BRANCH, CG_STEP_READ } cg_step_kind;
 typedef struct cg_step {
     cg_step_kind kind;
     int group;               /* > 1: so many steps from this one on are alike and independent of each other; < 0: it is that far behind the first of such */
     const char *label;       /* "add_tanh": goes into kernel names */
     const char *origin;      /* "layer1/h (tanh f32[3])": the user's node, for what people read */
     const struct cg_node *node;      /* the same, for call-time messages; opaque here */
-    union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; };
+    union { cg_loop loop; cg_gemm gemm; cg_kernel kernel; cg_copy copy; cg_repeat repeat; cg_branch branch; cg_fetch fetch; };
 } cg_step;
+/* The steps of its body, which follow it; NULL: it has none. */
+static inline int *cg__step_body(cg_step *s) { return s->kind == CG_STEP_REPEAT ? &s->repeat.nbody : s->kind == CG_STEP_BRANCH ? &s->branch.nbody : NULL; }
 
 typedef struct cg_checked { const struct cg_node *node, *of; } cg_checked;       /* of: of a loop, the sequence or init that it is about; or NULL */
 typedef struct cg_const { cg_dtype dtype; int64_t count; const void *data; } cg_const;
@@ -138,7 +145,7 @@ typedef struct cg_plan {
     CG_VEC(cg_step) steps;
     CG_VEC(cg_const) consts;
     CG_VEC(cg_checked) checked;
-    int nrepeats;
+    int nrepeats, nreads;
     int commit;              /* the first step that writes a shared variable, behind all that can fail; steps.n: none does */
     cg_map num_index;        /* hash of an instruction -> id: equal ones are shared */
     int known[2];            /* 1 + the ids of the constants 0 and 1, which nearly every address asks for; 0: not there yet */
@@ -190,7 +197,7 @@ cg_touched cg__touched_by(const cg_step *s);
 bool cg__touched_ordered(const cg_touched *a, const cg_touched *b);      /* the order of the two steps matters */
 bool cg__same_place(const cg_operand *x, const cg_operand *y);           /* of one slot, at every point */
 bool cg__step_can_fail(const cg_plan *p, const cg_step *s);              /* it may set the call's status */
-int cg__after_repeats(const cg_plan *p);                                 /* the first step behind the last REPEAT's body */
+int cg__after_bodies(const cg_plan *p);                                  /* the first step behind the last body of a REPEAT or BRANCH */
 void cg__plan_commit(cg_plan *p);                                        /* sets p->commit */
 
 /* ---- fuse.c: neighbouring loops become one, and steps are named; before plan_repeats and lifetimes, which are of steps. What fails is p->failed. */

@@ -4,7 +4,7 @@
 
 static const char *const slot_kinds[] = { "arena", "input", "shared", "output", "const" };
 static const char *const red_names[] = { "sum", "prod", "max", "min", "argmax", "argmin" };
-static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "found", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
+static const char *const num_names[] = { "const", "dim", "input", "shared", "shared-dim", "step", "found", "read", "+", "-", "*", "/", "mod", "max", "min", "neg", "<", "==", "stretch", "select", "check", "check-divisor" };
 
 static void num(const cg_plan *p, cg_num id, cg_strb *out)
 {
@@ -150,6 +150,16 @@ int cg__plan_print(const cg_plan *p, cg_strb *out)
             num(p, s->repeat.count, out);
             cg__strb(out, " times the next %d step%s", s->repeat.nbody, s->repeat.nbody == 1 ? "" : "s");
             cg__strb(out, s->repeat.until >= 0 ? ", until s%d)" : ")", s->repeat.until);
+            break;
+        case CG_STEP_BRANCH:
+            cg__strb(out, "(if ");
+            num(p, s->branch.test, out);
+            cg__strb(out, " is%s 0 the next %d step%s)", s->branch.side ? " not" : "", s->branch.nbody, s->branch.nbody == 1 ? "" : "s");
+            break;
+        case CG_STEP_READ:
+            cg__strb(out, "(read s%d into ", s->fetch.slot);
+            num(p, s->fetch.to, out);
+            cg__strb(out, ")");
             break;
         }
         cg__strb(out, "\n");

@@ -37,11 +37,13 @@ cg_touched cg__touched_by(const cg_step *s)
         touch(&t, s->copy.from, false);
         touch(&t, s->copy.to, true);
         break;
+    case CG_STEP_READ: touch(&t, s->fetch.slot, false); break;
     case CG_STEP_REPEAT:
         if (s->repeat.until >= 0)
             touch(&t, s->repeat.until, false);
         t.all = true;
         break;
+    case CG_STEP_BRANCH: t.all = true; break;
     }
     return t;
 }
@@ -70,13 +72,13 @@ bool cg__step_can_fail(const cg_plan *p, const cg_step *s)
     return yes;
 }
 
-int cg__after_repeats(const cg_plan *p)
+int cg__after_bodies(const cg_plan *p)
 {
     int from = 0;
     for (int i = 0; i < p->steps.n; i++) {
-        const cg_step *s = &p->steps.at[i];
-        if (s->kind == CG_STEP_REPEAT && from < i + 1 + s->repeat.nbody)
-            from = i + 1 + s->repeat.nbody;
+        const int *nbody = cg__step_body(&p->steps.at[i]);
+        if (nbody && from < i + 1 + *nbody)
+            from = i + 1 + *nbody;
     }
     return from;
 }

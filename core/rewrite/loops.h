@@ -11,6 +11,7 @@
 #ifndef CG_LOOPS_H
 #define CG_LOOPS_H
 
+#include "core/graph/guard.h"
 #include "core/graph/scan.h"
 #include "core/rewrite/rewrite.h"
 
@@ -64,6 +65,7 @@ typedef struct cg_steps {
     const cg_node *n;
     cg_scan_view v;
     cg_node_vec body;            /* what the roots reach, by id */
+    cg_guards guards;            /* of these: what only a branch needs stays in it, so in the loop */
     cg_map varies;               /* body nodes that depend on more than captures */
     cg_map known[2];             /* varying body node -> all its values; [back] */
     cg_map outside;              /* other body nodes -> what they are outside */

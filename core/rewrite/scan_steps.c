@@ -34,13 +34,14 @@ static void find_varying(cg_steps *s)
 void cg__steps_begin(cg_steps *s, const cg_node *n)
 {
     *s = (cg_steps){ .g = n->graph, .n = n, .v = cg__scan_view(n) };
-    s->failed = !cg__reach_values(s->v.root, s->v.nroots, &s->body);
+    s->failed = !cg__reach_values(s->v.root, s->v.nroots, &s->body) || !cg__guards_find(&s->guards, &s->body, s->v.root, s->v.nroots, NULL, 0);
     find_varying(s);
 }
 
 void cg__steps_end(cg_steps *s)
 {
     CG_VEC_FREE(&s->body);
+    cg__guards_free(&s->guards);
     cg__map_free(&s->varies);
     cg__map_free(&s->known[0]);
     cg__map_free(&s->known[1]);
@@ -217,7 +218,7 @@ void cg__steps_derive(cg_steps *s, cg_node *n)
     over_steps *over = operation(n);
     cg_node *in[CG_MAX_RANK];
     int backs[2] = { 0 };
-    bool ok = over && n->nin <= CG_LEN(in) && n->type.rank < CG_MAX_RANK && cg__steps_varies(s, n);
+    bool ok = over && n->nin <= CG_LEN(in) && n->type.rank < CG_MAX_RANK && cg__steps_varies(s, n) && !cg__guard_of(&s->guards, n);
     for (int k = 0; k < n->nin && ok; k++) {
         bool back = false;
         ok = (in[k] = operand(s, n, k, &back)) != NULL;
