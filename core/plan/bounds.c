@@ -83,6 +83,8 @@ void cg__nums_bounds(const cg_plan *p, const int64_t *n, int64_t *lo, int64_t *h
         range r = { n[i], n[i] };
         if (in->op == CG_N_STEP || in->op == CG_N_FOUND)
             r = (range){ 0, most(minus(hi[in->b], in->op == CG_N_STEP), 0) };
+        else if (in->op == CG_N_READ)
+            r = (range){ INT64_MIN, INT64_MAX };
         else if (in->step || in->cut)
             r = apply(in->op, (range){ lo[in->a], hi[in->a] }, (range){ lo[in->b], hi[in->b] }, (range){ lo[in->c], hi[in->c] });
         lo[i] = r.lo;
