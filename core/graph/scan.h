@@ -70,6 +70,8 @@ struct cg_scan {
     CG_VEC(cg_scan_result) results;
     bool failed;
 };
+cg_node *cg__scan_arg(cg_graph *g, int64_t index, const cg_type *t);
+CG_PRINTF(4, 5) cg_node *cg__scan_wrong(cg_scan *s, cg_status code, const char *what, const char *fmt, ...);        /* tells the loop's name; NULL */
 cg_node *cg__placeholder(cg_graph *g, const cg_type *t);         /* stands for a value of that type until another takes its place */
 cg_node *cg__scan_seq(cg_scan *s, cg_node *x, bool back);
 int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back);
