@@ -165,7 +165,7 @@ static void stages(cg_cl_writer *w)
 }
 /* ---- columns, cpu style: the reduced axes outside, a tile of the last outer axis inside, where memory is contiguous */
 
-enum { TILE = 64 };
+enum { COMPARISONS = 8, TILE = 64 };
 
 /* All reductions stand in the first stage, and none is of pairs. */
 static bool tiled(const cg_cl_writer *w)
@@ -293,6 +293,20 @@ void cg__cl_chunk(cg_cl_writer *w, const char *of)
     cg__cl_line(w, "const %s begin = (%s)get_global_id(0) * chunk, end = min(begin + chunk, %s);", w->index, w->index, of);
 }
 
+/* Points do not depend on each other, but LLVM would have to compare the places of all that is stored with all else, and beyond so many
+ * comparisons it leaves the loop as it is. Other compilers do not know the line. */
+static void independent(cg_cl_writer *w)
+{
+    int stores = 0;
+    bool plain = !w->gpu && !has_inner(w);
+    for (int v = 0; v < w->l->nvals; v++)
+        stores += w->l->vals[v].kind == CG_V_STORE;
+    for (int k = 0; k < w->l->noperands; k++)
+        plain &= w->l->operands[k].gather < 0;
+    if (plain && stores * (w->l->noperands - 1) > COMPARISONS)
+        cg__cl_line(w, "#pragma clang loop vectorize(assume_safety)");
+}
+
 /* Runs along the last axis, so that the innermost loop has constant strides. */
 static void runs(cg_cl_writer *w)
 {
@@ -306,6 +320,7 @@ static void runs(cg_cl_writer *w)
     if (tiled(w))
         tiles(w);
     else {
+        independent(w);
         cg__cl_line(w, "for (%s i%d = from; i%d < to; i%d++) {", w->index, k, k, k);
         w->depth++;
         stages(w);
@@ -334,6 +349,7 @@ void cg__cl_body(cg_cl_writer *w)
         runs(w);
         return;
     }
+    independent(w);
     if (!w->gpu)
         cg__cl_line(w, "for (%s %s = begin; %s < end; %s++) {", w->index, at, at, at);
     else
