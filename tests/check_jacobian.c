@@ -49,6 +49,18 @@ static void nested(cell *c)
     c->out = c->next;
 }
 
+/* The same, of whose steps the sum goes on: its gradient reads args of both bodies. */
+static void nested_sum(cell *c)
+{
+    cg_node *sum;
+    cg_scan *s = cg_scan_begin(cg_node_graph(c->x), CG_SCAN());
+    cg_node *row = cg_scan_seq(s, c->W), *a = cg_scan_state(s, c->h), *next = cg_sin(cg_add(cg_mul(a, row), c->x));
+    cg_scan_next(s, a, next);
+    cg_scan_out(s, next, CG_SCAN_SUM);
+    OK(cg_scan_end(s, CG_OUT(&sum)));
+    c->out = c->next = cg_tanh(cg_mul(sum, c->x));
+}
+
 /* A gradient in each step: one of descent on sum x log(1 + exp(h W)). */
 static void descent(cell *c)
 {
@@ -69,6 +81,7 @@ static const loop loops[] = {
     { "a reduction", CG_SCAN_ALL, normalised, false },
     { "steps", CG_SCAN_ALL, steps_of_zero, false },
     { "a loop in a loop", CG_SCAN_ALL, nested, true },
+    { "a loop's sum in a loop", CG_SCAN_ALL, nested_sum, true },
     { "a gradient in a loop", CG_SCAN_ALL, descent, false },
 };
 

@@ -302,7 +302,7 @@ static void independent(cg_cl_writer *w)
     for (int v = 0; v < w->l->nvals; v++)
         stores += w->l->vals[v].kind == CG_V_STORE;
     for (int k = 0; k < w->l->noperands; k++)
-        plain &= w->l->operands[k].gather < 0;
+        plain &= w->l->operands[k].gather < 0 && !w->l->operands[k].nwindows;
     if (plain && stores * (w->l->noperands - 1) > COMPARISONS)
         cg__cl_line(w, "#pragma clang loop vectorize(assume_safety)");
 }

@@ -425,7 +425,7 @@ int cg__scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep, bool back)
         return CG_EINVAL;
     }
     const int state = keep == CG_SCAN_LAST ? last_state(s, value) : -1;
-    s->failed |= (keep == CG_SCAN_LAST && state < 0) || !CG_PUSH(&s->results, (cg_scan_result){ value, keep, back, state });
+    s->failed |= (keep == CG_SCAN_LAST && state < 0) || !CG_PUSH(&s->results, (cg_scan_result){ value, (int)keep, back, state });
     return s->failed ? CG_ENOMEM : CG_OK;
 }
 

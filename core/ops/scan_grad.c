@@ -55,6 +55,19 @@ static cg_node *last_seed(const pass *p, cg_node *const *gout, int i)
     return last || !ok ? last : zeros_like(p->v.init[i]);
 }
 
+static bool remember(pass *p, const cg_node *from, cg_node *to)
+{
+    return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
+}
+
+/* Stands for a node of the graph around the loop while the body is derived. In a body around it that may be an arg, and args are one node in all
+ * bodies: it would be taken for the loop's own. */
+static cg_node *stand_in(pass *p, cg_node *outer)
+{
+    cg_node *place = cg__placeholder(p->g, &outer->type);
+    return place && remember(p, place, outer) ? place : NULL;
+}
+
 /* What flows into the roots of one step. */
 static bool seeds(pass *p, cg_node *const *gout)
 {
@@ -66,7 +79,7 @@ static bool seeds(pass *p, cg_node *const *gout)
         }
     for (int k = 0; k < p->v.nouts && ok; k++)
         if (gout[k] && (p->v.out[k].keep == CG_SCAN_ALL || p->v.out[k].keep == CG_SCAN_SUM))
-            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
+            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : stand_in(p, gout[k]));
     return ok;
 }
 
@@ -221,11 +234,6 @@ static cg_node *extended(pass *p)
     CG_VEC_FREE(&body);
     CG_VEC_FREE(&outs);
     return made;
-}
-
-static bool remember(pass *p, const cg_node *from, cg_node *to)
-{
-    return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
 }
 
 /* Rows first..last-1 of sequence k. NULL: its end. */
