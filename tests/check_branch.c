@@ -72,6 +72,7 @@ static const row rows[] = {
     { "nested, by another", "(less i 5)", "(ifelse (greater s 0) (mul x (log s)) (neg x))", "(ifelse (greater s 0) (exp y) (mul y (log (neg s))))" },
     { "nested, by the same", "(greater s 0)", "(mul (ifelse (greater s 0) (mul x (log s)) y) x)", "(mul (ifelse (greater s 0) x y) x)" },
     { "in the operand of a product", "(less i 5)", "(matmul (ifelse (greater s 0) (mul A (log s)) (transpose A)) x)", "x" },
+    { "rows at one number", "(greater s 0)", "(sum (inc_rows A (sub j 5) (tanh x)) :axis [0])", "(sum (set_rows (transpose A) (sub j 5) (mul x y)) :axis [0])" },
     { "a derivative that is zero, or none", "(less i 5)", "(floor x)", "(disconnected_grad y)" },
     { "views", "(greater s 0)", "(slice (transpose A) :start [none 1] :stop [none 2])", "(reshape x :shape [4 1])" },
     { "a loop in a branch", "(less i 5)", "(get (scan 3 :seq [] :init [x] :capture [y] :body [(mul (sin (arg :index 0 :dtype f64 :shape [4])) (arg :index 1 :dtype f64 :shape [4]))]"

@@ -157,9 +157,12 @@ bool cg__lower_dense(cg_lower *L, const cg_node *n, int *slot, cg_num *off)
             row = cg__num(L->plan, CG_N_MUL, row, cg__lower_dim(L, n->type.dim[i]), 0, 0);
         at = cg__num(L->plan, CG_N_ADD, at, cg__num(L->plan, CG_N_MUL, cg__slice_first(L, n, 0), row, 0, 0), 0, 0);
     }
-    if (cg__lower_slot(L, n) < 0 && cg__lower_is_host(L, n) && !place_number(L, n))
+    const bool number = cg__lower_slot(L, n) < 0 && cg__lower_is_host(L, n);
+    if (number && !place_number(L, n))
         return false;
     *slot = cg__lower_slot(L, n);
     *off = *slot >= 0 ? cg__num(L->plan, CG_N_ADD, cg__lower_off(L, n), at, 0, 0) : CG_NUM_NONE;
+    if (number && L->top->open)
+        cg__lower_info(L, n)->slot = -1;         /* it is there where this branch is taken: others put it elsewhere */
     return *slot >= 0;
 }
