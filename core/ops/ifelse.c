@@ -58,14 +58,11 @@ CG_API int cg_ifelse(cg_node *cond, cg_node *const *then, int nthen, cg_node *co
 {
     cg_graph *g = cg_node_graph(cond);
     CG_BUILDER(g);
-    bool ok = cond != NULL;
-    for (int i = 0; i < nout; i++)
-        *out[i] = NULL;
-    if (ok && (nthen != notherwise || nthen != nout)) {
+    const bool match = nthen == notherwise && nthen == nout;
+    bool ok = cond && match;
+    if (cond && !match)
         cg__graph_fail(g, CG_EINVAL, "cg_ifelse: %d values if %s holds, %d if not, and %d places for them", nthen, cg__label(cond), notherwise, nout);
-        return CG_EINVAL;
-    }
-    for (int i = 0; i < nout && ok; i++)
+    for (int i = 0; i < nout && ok; i++)             /* a place may be where an operand stands */
         ok = cg__graph_of((cg_node *[]){ cond, then[i], otherwise[i] }, 3) &&
              (*out[i] = cg__build(g, CG_OP_ifelse, (cg_node *[]){ cond, then[i], otherwise[i] }, 3, NULL)) != NULL;
     for (int i = 0; i < nout && !ok; i++)
