@@ -9,6 +9,7 @@
  *     H v      the gradient of the cost, and v times its derivatives: H is symmetric
  *     H        J of the gradient
  */
+#include "core/graph/build.h"
 #include "core/graph/scan.h"
 
 typedef struct list { cg_node *const *at; int n; } list;
@@ -305,21 +306,13 @@ static cg_type beside(const cg_node *f, const cg_node *wrt)
     return t;
 }
 
-static cg_node *reshaped(cg_node *x, const cg_type *t)
-{
-    cg_node *dims[CG_MAX_RANK];
-    for (int i = 0; i < t->rank; i++)
-        dims[i] = cg__dim_node(x->graph, t->dim[i]);
-    return cg_reshape_to(x, dims, t->rank);
-}
-
 /* 1 at element t of n in the shape of f, else 0. */
 static cg_node *unit(const cg_node *f, cg_node *t, cg_dim_t n)
 {
     cg_node *in[2] = { t, n.sym };
     const int64_t depth = n.sym ? CG_REF(1) : n.n;
     cg_node *hot = cg__node(f->graph, CG_OP_one_hot, in, n.sym ? 2 : 1, &(cg_attr){ 1, &depth });
-    return hot ? reshaped(cg_cast(hot, f->type.dtype), &f->type) : NULL;
+    return hot ? cg__reshape_like(cg_cast(hot, f->type.dtype), &f->type) : NULL;
 }
 
 /* Ends the loop, whose steps give rows: they become matrices, in place. What is a kind stays so. */
@@ -338,7 +331,7 @@ static int stack(cg_scan *s, const cg_node *f, list wrt, cg_node **row)
         cg__scan_drop(s);
     for (int k = 0; k < n && rc == CG_OK; k++) {
         const cg_type t = beside(f, wrt.at[where[k] - row]);
-        rc = (*where[k] = reshaped(*where[k], &t)) ? CG_OK : CG_ENOMEM;
+        rc = (*where[k] = cg__reshape_like(*where[k], &t)) ? CG_OK : CG_ENOMEM;
     }
     cg__free(where);
     return rc;

@@ -13,6 +13,7 @@
  * The gradient of what has a guard (guard.h) counts where the guard holds. Where it leaves it, it becomes an ifelse with zeros: so nothing
  * is derived of a branch that is not taken, and a NaN there stays there. Variables and known nodes have no guard.
  */
+#include "core/graph/build.h"
 #include "core/graph/guard.h"
 
 enum { WANTED = 1, KNOWN = 2, CONSTANT = 4 };
@@ -59,10 +60,7 @@ bool cg__has_grad(const cg_node *grad)
 
 cg_node *cg__zeros(cg_graph *g, const cg_type *t)
 {
-    cg_node *dims[CG_MAX_RANK];
-    for (int k = 0; k < t->rank; k++)
-        dims[k] = cg__dim_node(g, t->dim[k]);
-    return cg_broadcast_to(cg__splat(g, t->dtype, 0), dims, t->rank);
+    return cg__broadcast_like(cg__splat(g, t->dtype, 0), t);
 }
 
 /* ---- what has reached a node */

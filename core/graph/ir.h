@@ -140,6 +140,21 @@ bool cg__reach_values(cg_node *const *roots, int n, cg_node_vec *out);  /* witho
 static inline int cg__nvalues(const cg_node *n) { return n->nin - n->nbody; }   /* inputs that are values */
 /* The value of an int64 scalar node in its simplest form: constants fold, x+0, x*1. */
 cg_node *cg__int(cg_graph *g, cg_op_id op, cg_node *a, cg_node *b);
+/* Maps whose keys, and values, are nodes. */
+static inline bool cg__map_has(const cg_map *m, const cg_node *n)
+{
+    uint64_t v;
+    return cg__map_get(m, cg__key(n), &v);
+}
+static inline cg_node *cg__map_node(const cg_map *m, const cg_node *n)      /* or NULL */
+{
+    uint64_t v;
+    return cg__map_get(m, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
+}
+static inline void cg__map_note(bool *failed, cg_map *m, const cg_node *from, const cg_node *to)
+{
+    *failed |= !to || !cg__map_set(m, cg__key(from), cg__key(to));
+}
 /* Rebuilds n in graph g with map (node -> node) as a memo; leaves not in map are copied with their identity, or, when g is n's own graph,
  * stay: then this is substitution. NULL: no memory, which is g's error. */
 cg_node *cg__clone(cg_graph *g, cg_node *n, cg_map *memo);

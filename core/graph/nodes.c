@@ -540,8 +540,7 @@ CG_API int cg_default_update(cg_node *var, cg_node *value)
 
 cg_node *cg__default_update(const cg_node *var)
 {
-    uint64_t v;
-    return cg__is(var, CG_OP_shared) && cg__map_get(&var->graph->defaults, cg__key(var), &v) ? (cg_node *)(uintptr_t)v : NULL;
+    return cg__is(var, CG_OP_shared) ? cg__map_node(&var->graph->defaults, var) : NULL;
 }
 
 /* ---- questions */

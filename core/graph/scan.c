@@ -406,11 +406,7 @@ static int last_state(cg_scan *s, cg_node *value)
     for (int i = 0; i < s->states.n; i++)
         if (s->states.at[i].next == value)
             return i;
-    cg_node *dims[CG_MAX_RANK];
-    for (int k = 0; k < value->type.rank; k++)
-        dims[k] = cg__dim_node(s->g, value->type.dim[k]);
-    cg_node *zeros = cg_broadcast_to(cg__splat(s->g, value->type.dtype, 0), dims, value->type.rank);
-    cg_node *place = cg_scan_state(s, zeros);
+    cg_node *place = cg_scan_state(s, cg__zeros(s->g, &value->type));
     return place && cg_scan_next(s, place, value) == CG_OK ? s->states.n - 1 : -1;
 }
 

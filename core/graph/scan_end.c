@@ -22,21 +22,9 @@ typedef struct closing {
     bool failed;
 } closing;
 
-static bool has(const cg_map *m, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(m, cg__key(n), &v);
-}
-
-static cg_node *closed(const closing *c, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(&c->memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
-}
-
 static void remember(closing *c, const cg_node *open, const cg_node *to)
 {
-    c->failed |= !to || !cg__map_set(&c->memo, cg__key(open), cg__key(to));
+    cg__map_note(&c->failed, &c->memo, open, to);
 }
 
 static bool stays(const cg_node *n)
@@ -58,7 +46,7 @@ static bool viewed(const cg_node *n)
 /* The arg that stands for n in the body: its sizes are captured before it. A view of a capture is a view in the body. */
 static void capture(closing *c, cg_node *n)
 {
-    if (c->failed || has(&c->memo, n) || has(&c->inside, n))
+    if (c->failed || cg__map_has(&c->memo, n) || cg__map_has(&c->inside, n))
         return;
     if (stays(n)) {
         remember(c, n, n);
@@ -73,7 +61,7 @@ static void capture(closing *c, cg_node *n)
     for (int i = 0; i < t.rank; i++)
         if (t.dim[i].sym) {
             capture(c, t.dim[i].sym);
-            t.dim[i].sym = closed(c, t.dim[i].sym);
+            t.dim[i].sym = cg__map_node(&c->memo, t.dim[i].sym);
         }
     if (c->failed || !CG_PUSH(&c->captures, n))
         c->failed = true;
@@ -87,13 +75,13 @@ static void close_placeholder(closing *c, cg_node *place, int k)
     cg_type t = place->type;
     for (int i = 0; i < t.rank; i++)
         if (t.dim[i].sym) {
-            if (has(&c->inside, t.dim[i].sym)) {
+            if (cg__map_has(&c->inside, t.dim[i].sym)) {
                 c->failed = true;
                 cg__scan_wrong(c->s, CG_ESHAPE, "end", "the size of axis %d of %s changes from step to step", i, cg__label(place));
                 return;
             }
             capture(c, t.dim[i].sym);
-            t.dim[i].sym = closed(c, t.dim[i].sym);
+            t.dim[i].sym = cg__map_node(&c->memo, t.dim[i].sym);
         }
     if (!c->failed)
         remember(c, place, cg__scan_arg(c->g, k, &t));
@@ -114,8 +102,8 @@ static void find_inside(closing *c)
         const cg_node *n = c->nodes.at[i];
         bool in = cg__guard_of(&guards, n) && !(n->op->props & CG_LEAF) && !cg__is(n, CG_OP_arg);
         for (int k = 0; k < cg__nvalues(n) && !in; k++)
-            in = has(&c->inside, n->in[k]);
-        if (in && !has(&c->inside, n))
+            in = cg__map_has(&c->inside, n->in[k]);
+        if (in && !cg__map_has(&c->inside, n))
             c->failed |= !cg__map_put(&c->inside, cg__key(n), 1);
     }
     cg__guards_free(&guards);
@@ -138,7 +126,7 @@ static void close_node(closing *c, cg_node *n)
     for (int k = 0; k < n->nin && !c->failed; k++) {
         if (k < cg__nvalues(n))
             capture(c, n->in[k]);
-        in[k] = k < cg__nvalues(n) ? closed(c, n->in[k]) : n->in[k];
+        in[k] = k < cg__nvalues(n) ? cg__map_node(&c->memo, n->in[k]) : n->in[k];
     }
     const cg_node *inherit = c->g->inherit;
     c->g->inherit = n;
@@ -146,7 +134,7 @@ static void close_node(closing *c, cg_node *n)
         remember(c, n, cg__node(c->g, cg__op_id(n), in, n->nin, n->attr));
     c->g->inherit = inherit;
     if (!c->failed && *cg_node_name(n))
-        cg_name(closed(c, n), cg_node_name(n));
+        cg_name(cg__map_node(&c->memo, n), cg_node_name(n));
     if (in != few)
         cg__free(in);
 }
@@ -160,9 +148,9 @@ static void close_all(closing *c)
     for (int pass = 0; pass < 2 && !c->failed; pass++) {
         for (int i = 0; i < c->nodes.n && !c->failed; i++) {
             cg_node *n = c->nodes.at[i];
-            if (has(&c->inside, n) && !has(&c->memo, n) && n != step && pass == 1)
+            if (cg__map_has(&c->inside, n) && !cg__map_has(&c->memo, n) && n != step && pass == 1)
                 close_node(c, n);
-            for (int k = 0; pass == 0 && has(&c->inside, n) && !cg__is(n, CG_OP_arg) && k < cg__nvalues(n); k++)
+            for (int k = 0; pass == 0 && cg__map_has(&c->inside, n) && !cg__is(n, CG_OP_arg) && k < cg__nvalues(n); k++)
                 capture(c, n->in[k]);
         }
         for (int i = 0; i < c->roots.n && pass == 0; i++)
@@ -176,7 +164,7 @@ static void close_all(closing *c)
 
 static int root_of(closing *c, const cg_node *value)
 {
-    const cg_node *to = closed(c, value);
+    const cg_node *to = cg__map_node(&c->memo, value);
     for (int i = 0; i < c->closed.n; i++)
         if (c->closed.at[i] == to)
             return i;
@@ -193,7 +181,7 @@ static cg_node *make_scan(closing *c)
     for (int i = 0; i < s->seqs.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_SEQ], CG_REF(in.n)) && CG_PUSH(&in, s->seqs.at[i].outer) && CG_PUSH(&at[CG_SCAN_A_BACK], (int64_t)s->seqs.at[i].back);
     for (int i = 0; i < s->states.n && ok; i++)
-        ok = CG_PUSH(&at[CG_SCAN_A_INIT], CG_REF(in.n)) && CG_PUSH(&in, s->states.at[i].outer) && CG_PUSH(&c->closed, closed(c, s->states.at[i].next));
+        ok = CG_PUSH(&at[CG_SCAN_A_INIT], CG_REF(in.n)) && CG_PUSH(&in, s->states.at[i].outer) && CG_PUSH(&c->closed, cg__map_node(&c->memo, s->states.at[i].next));
     for (int i = 0; i < c->captures.n && ok; i++)
         ok = CG_PUSH(&at[CG_SCAN_A_CAPTURE], CG_REF(in.n)) && CG_PUSH(&in, c->captures.at[i]);
     for (int i = 0; i < s->results.n && ok; i++) {
@@ -246,7 +234,7 @@ static void drop_unused(cg_scan *s, const cg_node_vec *nodes)
     for (int i = 0; i < nodes->n; i++)
         s->failed |= !cg__map_put(&seen, cg__key(nodes->at[i]), 1);
     for (int i = 0; i < s->seqs.n; i++)
-        if (has(&seen, s->seqs.at[i].place))
+        if (cg__map_has(&seen, s->seqs.at[i].place))
             s->seqs.at[kept++] = s->seqs.at[i];
     s->seqs.n = kept;
     cg__map_free(&seen);

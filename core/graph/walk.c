@@ -28,8 +28,7 @@ static void see_edges(walk *w, const cg_node *n, bool bodies)
 
 static bool stops(const cg_map *stop, const cg_node *n)
 {
-    uint64_t v;
-    return stop && cg__map_get(stop, cg__key(n), &v);
+    return stop && cg__map_has(stop, n);
 }
 
 static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop, cg_node_vec *out)
@@ -56,12 +55,6 @@ static bool reach(cg_node *const *roots, int n, bool bodies, const cg_map *stop,
 
 bool cg__reach(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, true, NULL, out); }
 bool cg__reach_values(cg_node *const *roots, int n, cg_node_vec *out) { return reach(roots, n, false, NULL, out); }
-
-static cg_node *copied(const cg_map *memo, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(memo, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
-}
 
 static cg_node *copy_leaf(cg_graph *g, cg_node *n)
 {
@@ -112,7 +105,7 @@ static bool copy_nodes(cg_graph *g, copying *c, const cg_map *memo)
 {
     bool ok = g == c->nodes.at[0]->graph || cg__map_room(&g->consed, (size_t)c->nodes.n);
     for (int i = 0; i < c->nodes.n && ok; i++) {
-        cg_node *n = c->nodes.at[i], *have = copied(memo, n);
+        cg_node *n = c->nodes.at[i], *have = cg__map_node(memo, n);
         ok = (c->at[n->id] = have ? have : copy_node(g, n, c->at)) != NULL;
     }
     return ok;
@@ -145,7 +138,7 @@ bool cg__clone_all(cg_graph *g, cg_node *const *roots, cg_node **out, int n, con
 cg_node *cg__clone(cg_graph *g, cg_node *root, cg_map *memo)
 {
     copying c = { 0 };
-    cg_node *made = copied(memo, root);
+    cg_node *made = cg__map_node(memo, root);
     if (made)
         return made;
     bool ok = copy_roots(g, &root, 1, memo, &c);

@@ -15,8 +15,6 @@ bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out
 cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scalar node as a dim */
 /* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. Where there is none it stays so. */
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
-cg_node *cg__broadcast_like(cg_node *a, const cg_type *t);
-cg_node *cg__reshape_like(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
 /* Parts of the first operand, as slice, set_slice and inc_slice name them: first element, count and step along an axis (NULL: no memory); the
  * type of the part; another operation on the same part (values: its operands before the bounds); y, of that type, in zeros of the operand's. */
@@ -25,7 +23,6 @@ cg_bounds cg__part_bounds(const cg_node *n, int axis);
 int cg__part_type(const cg_node *n, cg_type *t, cg_error *err);
 cg_node *cg__same_part(cg_op_id op, cg_node *const *values, const cg_node *like);
 cg_node *cg__part_in_zeros(const cg_node *n, cg_node *y);
-cg_node *cg__unslice(cg_node *x, const cg_dim_t *start, const cg_dim_t *shape, const int64_t *step);    /* x in zeros: element j at start + j * step */
 /* Rows of the first operand by the second, along the axis of attribute 0, as take, set_rows and inc_rows name them: their type, the axis made canonical. */
 int cg__rows_type(const cg_node *n, cg_type *t, cg_error *err);
 int cg__rows_axis(cg_node *n);

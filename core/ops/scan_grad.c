@@ -27,17 +27,6 @@ typedef struct pass {
     cg_map memo;                                 /* forward or gradient node -> node of the backward body */
 } pass;
 
-static bool in_map(const cg_map *m, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(m, cg__key(n), &v);
-}
-
-static cg_node *zeros_like(const cg_node *n)
-{
-    return cg__broadcast_like(cg__splat(n->graph, n->type.dtype, 0), &n->type);
-}
-
 static bool add_seed(pass *p, int root, cg_node *g)
 {
     p->seed[root] = p->seed[root] ? cg_add(p->seed[root], g) : g;
@@ -52,7 +41,7 @@ static cg_node *last_seed(const pass *p, cg_node *const *gout, int i)
     for (int k = 0; k < p->v.nouts && ok; k++)
         if (gout[k] && p->v.out[k].keep == CG_SCAN_LAST && p->v.out[k].root == i)
             ok = (last = last ? cg_add(last, gout[k]) : gout[k]) != NULL;
-    return last || !ok ? last : zeros_like(p->v.init[i]);
+    return last || !ok ? last : cg__zeros(p->g, &p->v.init[i]->type);
 }
 
 static bool remember(pass *p, const cg_node *from, cg_node *to)
@@ -148,7 +137,7 @@ static int output_of(const pass *p, const cg_node *n)
 /* A value of the forward body: also an output of an inner loop that only its gradient reads. */
 static bool is_forward(const pass *p, const cg_node *n)
 {
-    return !n->nouts && (in_map(&p->forward, n) || (cg__is(n, CG_OP_get) && in_map(&p->forward, n->in[0])));
+    return !n->nouts && (cg__map_has(&p->forward, n) || (cg__is(n, CG_OP_get) && cg__map_has(&p->forward, n->in[0])));
 }
 
 static bool in_branch(const pass *p, const cg_node *n)
@@ -178,7 +167,7 @@ static bool find_saved(pass *p)
         ok = !p->darg[k] || CG_PUSH(&stack, p->darg[k]);
     while (stack.n && ok) {
         cg_node *n = stack.at[--stack.n];
-        if (in_map(&seen, n))
+        if (cg__map_has(&seen, n))
             continue;
         ok = cg__map_put(&seen, cg__key(n), 1);
         if (is_saved(p, n))
@@ -336,7 +325,7 @@ static int next_states(pass *p)
     for (int i = 0; i < p->v.nstate && rc == CG_OK; i++) {
         cg_node *d = p->state[i] ? mapped(p, p->v.nseq + i) : NULL;
         if (p->state[i])
-            rc = cg_scan_next(p->s, p->state[i], d ? d : zeros_like(p->state[i]));
+            rc = cg_scan_next(p->s, p->state[i], d ? d : cg__zeros(p->g, &p->state[i]->type));
     }
     return rc;
 }

@@ -26,21 +26,6 @@ extern const cg_loop_row cg__loop_rows[CG_LOOP_REWRITES];
 typedef struct cg_loops { cg_graph *g; cg_node_vec nodes; cg_map memo, used; bool off[CG_LOOP_REWRITES]; bool failed; } cg_loops;
 void cg__loops_tell(const cg_loops *p, cg_loop_rewrite r, const cg_node *old, const cg_node *new_);
 
-static inline bool cg__map_has(const cg_map *m, const cg_node *n)
-{
-    uint64_t v;
-    return cg__map_get(m, cg__key(n), &v);
-}
-static inline cg_node *cg__map_node(const cg_map *m, const cg_node *n)      /* or NULL */
-{
-    uint64_t v;
-    return cg__map_get(m, cg__key(n), &v) ? (cg_node *)(uintptr_t)v : NULL;
-}
-static inline void cg__map_note(bool *failed, cg_map *m, const cg_node *from, const cg_node *to)
-{
-    *failed |= !to || !cg__map_set(m, cg__key(from), cg__key(to));
-}
-
 /* scan.c: n over what its operands have become. */
 cg_node *cg__loop_over(cg_loops *p, cg_node *n);
 

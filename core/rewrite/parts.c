@@ -70,22 +70,15 @@ static cg_node *put_together(const part *p, int count, int axis)
 /* `count` parts from k on as one array of the sum's type. */
 static cg_node *together(const parts *p, int k, int count, const cg_node *like, int axis)
 {
-    cg_node *in[1 + CG_MAX_RANK] = { NULL };
-    int64_t start[CG_MAX_RANK] = { 0 }, shape[CG_MAX_RANK], step[CG_MAX_RANK];
-    int nin = 1;
-    in[0] = count > 1 ? put_together(&p->at[k], count, axis) : p->at[k].x;
-    if (!in[0] || cg__dim_same(in[0]->type.dim[axis], like->type.dim[axis]))
-        return in[0];
-    start[axis] = p->at[k].from;
-    for (int i = 0; i < like->type.rank; i++) {
-        const cg_dim_t d = like->type.dim[i];
+    cg_node *x = count > 1 ? put_together(&p->at[k], count, axis) : p->at[k].x;
+    cg_dim_t start[CG_MAX_RANK] = { { 0 } };
+    int64_t step[CG_MAX_RANK];
+    if (!x || cg__dim_same(x->type.dim[axis], like->type.dim[axis]))
+        return x;
+    start[axis].n = p->at[k].from;
+    for (int i = 0; i < like->type.rank; i++)
         step[i] = 1;
-        shape[i] = d.sym ? CG_REF(nin) : d.n;
-        if (d.sym)
-            in[nin++] = d.sym;
-    }
-    const int r = like->type.rank;
-    return cg__build(like->graph, CG_OP_unslice, in, nin, (cg_attr[]){ { r, start }, { r, shape }, { r, step } });
+    return cg__unslice(x, start, like->type.dim, step);
 }
 
 static cg_node *plus(cg_node *sum, cg_node *x) { return sum ? cg_add(sum, x) : x; }

@@ -125,15 +125,13 @@ static CG_RULE_BUILDER(cast_constant)
 /* g / sum(exp x), stretched, times exp x: g softmax(x), or g exp(x - logsumexp x) over several axes. */
 static CG_RULE_BUILDER(exp_over_sum)
 {
+    (void)n;
     const cg_node *x = b->node[1];
     cg_type t = x->type;
-    cg_node *dims[CG_MAX_RANK];
     for (int i = 0; i < b->attr[0]->n; i++)
         t.dim[b->attr[0]->at[i]] = (cg_dim_t){ .n = 1 };
-    for (int i = 0; i < t.rank; i++)
-        dims[i] = cg__dim_node(n->graph, t.dim[i]);
     const cg_reduce along = { .axes = b->attr[0]->at, .naxes = b->attr[0]->n, .keepdims = 1 };
-    cg_node *g = cg_reshape_to(b->node[0], dims, t.rank);
+    cg_node *g = cg__reshape_like(b->node[0], &t);
     return cg_mul(g, cg_exp(cg_sub(b->node[1], cg_logsumexp(b->node[1], &along))));
 }
 

@@ -70,14 +70,6 @@ static cg_node *only_row(cg_node *x)
     return cg_reshape_to(x, dims, x->type.rank - 1);
 }
 
-static cg_node *zeros(cg_graph *g, const cg_type *t)
-{
-    cg_node *dims[CG_MAX_RANK];
-    for (int i = 0; i < t->rank; i++)
-        dims[i] = cg__dim_node(g, t->dim[i]);
-    return cg_broadcast_to(cg__splat(g, t->dtype, 0), dims, t->rank);
-}
-
 /* What the args are in the only step. */
 static bool map_only_step(const cg_node *n, const cg_scan_view *v, cg_map *memo)
 {
@@ -105,7 +97,7 @@ void cg__loop_once(cg_loop_work *l)
     bool ok = count == 0 || map_only_step(l->n, &v, &memo);
     for (int k = 0; k < l->nouts && ok; k++) {
         const cg_scan_out_row *o = &v.out[k];
-        cg_node *value = count == 0 ? (o->keep == CG_SCAN_LAST ? v.init[o->root] : zeros(g, &l->n->outs[k])) : cg__clone(g, v.root[o->root], &memo);
+        cg_node *value = count == 0 ? (o->keep == CG_SCAN_LAST ? v.init[o->root] : cg__zeros(g, &l->n->outs[k])) : cg__clone(g, v.root[o->root], &memo);
         l->value[k] = count == 1 && o->keep == CG_SCAN_ALL ? cg_expand_dims(value, 0) : value;
         ok = l->value[k] != NULL;
     }

@@ -237,12 +237,8 @@ CG_RULE_BUILDER(cg__reduce_once)
     }
     if (n->attr[0].n == 0 || inner->attr[0].n == 0)
         return NULL;
-    cg_node *r = reduce(n, b->node[0], axes, naxes, keeps(n) && keeps(inner)), *dims[CG_MAX_RANK];
-    if (!r || r->type.rank == n->type.rank)
-        return r;
-    for (int i = 0; i < n->type.rank; i++)
-        dims[i] = cg__dim_node(n->graph, n->type.dim[i]);
-    return cg_reshape_to(r, dims, n->type.rank);
+    cg_node *r = reduce(n, b->node[0], axes, naxes, keeps(n) && keeps(inner));
+    return !r || r->type.rank == n->type.rank ? r : cg__reshape_like(r, &n->type);
 }
 
 /* The reduction first, then a transpose of what is left; in most cases there is none. */
