@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/graph/ir.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 #include "tests/verified.h"
 
@@ -193,14 +194,6 @@ START_TEST(the_other_branch_runs_no_step)
 }
 END_TEST
 
-static int count(const char *text, const char *part)
-{
-    int n = 0;
-    for (; (text = strstr(text, part)); text += strlen(part))
-        n++;
-    return n;
-}
-
 /* How many values are read back, and how many choices are left: of what the host knows none, of a value one, of a constant nothing. */
 START_TEST(conditions_cost_what_they_must)
 {
@@ -221,8 +214,8 @@ START_TEST(conditions_cost_what_they_must)
         cg_node *n = read_text(&w, plans[r].expr);
         cg_function *f = compiled(&w, &n, 1, NULL, 0);
         char *plan = cg_function_show(f, CG_STAGE_PLAN);
-        const int branches = count(plan, "(if ");
-        ck_assert_msg(count(plan, "(read s") == plans[r].reads && (plans[r].branches < 0 || branches == plans[r].branches), "%s: %s", plans[r].expr, plan);
+        const int branches = occurrences(plan, "(if ");
+        ck_assert_msg(occurrences(plan, "(read s") == plans[r].reads && (plans[r].branches < 0 || branches == plans[r].branches), "%s: %s", plans[r].expr, plan);
         cg_text_free(plan);
         cg_function_free(f);
         close_world(&w);

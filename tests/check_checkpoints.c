@@ -5,6 +5,7 @@
 #include <string.h>
 #include "core/cg.h"
 #include "verified.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { B = 2, D = 3, INPUTS = 5, ROOTS = 8 };
@@ -58,17 +59,8 @@ static void call(cg_function *f, int64_t steps, cg_array **out)
     const int64_t shapes[INPUTS][3] = { { steps, B, D }, { steps, B, D }, { B, D }, { D, D }, { D } };
     const int rank[INPUTS] = { 3, 3, 2, 2, 1 };
     cg_array *in[INPUTS];
-    for (int i = 0; i < INPUTS; i++) {
-        unsigned seed = (unsigned)i + 3;
-        int64_t n = 1;
-        for (int k = 0; k < rank[i]; k++)
-            n *= shapes[i][k];
-        double *v = malloc(sizeof *v * (size_t)(n + 1));
-        for (int64_t k = 0; k < n; k++)
-            v[k] = rand_r(&seed) / (double)RAND_MAX - 0.5;
-        in[i] = cg_array_new(CG_F64, shapes[i], rank[i], v);
-        free(v);
-    }
+    for (int i = 0; i < INPUTS; i++)
+        in[i] = random_array(shapes[i], rank[i], (unsigned)i + 3);
     ck_assert_msg(cg_call(f, in, INPUTS, out) == CG_OK, "%s", cg_last_error()->text);
     for (int i = 0; i < INPUTS; i++)
         cg_array_free(in[i]);

@@ -7,6 +7,7 @@
 #include "core/cg.h"
 #include "verified.h"
 #include "hard.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { T = 6, B = 3, D = 4, H = 5, N = 2, IC = 2, OC = 3, S = 5, K = 3 };
@@ -40,19 +41,11 @@ static cg_function *compiled(cg_function *f)
     return f;
 }
 
-static int count(const char *text, const char *part)
-{
-    int n = 0;
-    for (; (text = strstr(text, part)); text += strlen(part))
-        n++;
-    return n;
-}
-
 /* How often each kind of step stands in the plan. */
 static void plan_has(cg_function *f, int repeats, int gemms, const char *body)
 {
     char *plan = cg_function_show(f, CG_STAGE_PLAN);
-    ck_assert_msg(count(plan, "(repeat ") == repeats && count(plan, "(gemm ") == gemms && (!body || count(plan, body) == repeats), "%s", plan);
+    ck_assert_msg(occurrences(plan, "(repeat ") == repeats && occurrences(plan, "(gemm ") == gemms && (!body || occurrences(plan, body) == repeats), "%s", plan);
     cg_text_free(plan);
 }
 
@@ -126,7 +119,7 @@ START_TEST(a_convolution_is_a_loop_over_windows_and_a_product)
         cg_function *f = compiled(cg_compile(g, CG_SPEC(.name = "conv", CG_INPUTS(x, w), CG_OUTPUTS(y))));
         plan_has(f, 0, 1, NULL);
         char *plan = cg_function_show(f, CG_STAGE_PLAN);
-        ck_assert_msg(count(plan, "(loop ") == 2 && strstr(plan, "window"), "%s", plan);         /* the windows, and the result in order */
+        ck_assert_msg(occurrences(plan, "(loop ") == 2 && strstr(plan, "window"), "%s", plan);         /* the windows, and the result in order */
         cg_text_free(plan);
         cg_function *d = compiled(cg_compile(g, CG_SPEC(.name = "conv", CG_INPUTS(x, w, G), CG_OUTPUTS(y, dx, dw))));
         plan_has(d, 0, 3, NULL);

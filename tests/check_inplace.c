@@ -4,6 +4,7 @@
  * copies), and those of outputs set by hand. Then what others hold, inputs that are the variable, and failures. */
 #include <string.h>
 #include "core/cg.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { A, B, U, V, VARS, CALLS = 3, MOST = 6 };
@@ -121,14 +122,6 @@ static void close_model(model *m)
     cg_graph_free(m->g);
 }
 
-static int counted(const char *text, const char *word)
-{
-    int n = 0;
-    for (const char *at = text; (at = strstr(at, word)); at++)
-        n++;
-    return n;
-}
-
 /* Arrays that share the buffers of A and B. */
 static void hold(const model *m, cg_array *held[2])
 {
@@ -190,7 +183,7 @@ START_TEST(each_update_is_where_it_may_be)
         model m;
         open_model(&m, &rows[i]);
         char *plan = cg_function_show(m.f, CG_STAGE_PLAN);
-        const int found = counted(plan, "written in place"), steps = counted(plan, "  ; ");
+        const int found = occurrences(plan, "written in place"), steps = occurrences(plan, "  ; ");
         ck_assert_msg(found == rows[i].in_place && (!rows[i].steps || steps == rows[i].steps), "%s: %d in place, %d steps\n%s", rows[i].name, found, steps, plan);
         cg_text_free(plan);
         close_model(&m);

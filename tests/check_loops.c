@@ -5,6 +5,7 @@
 #include <string.h>
 #include "core/cg.h"
 #include "verified.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 /* ---- wrong loops */
@@ -248,14 +249,6 @@ START_TEST(only_rows_that_are_read_are_kept)
 }
 END_TEST
 
-static int count(const char *text, const char *part)
-{
-    int n = 0;
-    for (; (text = strstr(text, part)); text += strlen(part))
-        n++;
-    return n;
-}
-
 /* Of three values one is computed and none copied in a step. */
 START_TEST(taps_of_a_state_share_its_rows)
 {
@@ -267,7 +260,7 @@ START_TEST(taps_of_a_state_share_its_rows)
     cg_function *f = cg_compile(k.g, CG_SPEC(.name = "f", CG_INPUTS(k.n, k.h, k.w), CG_OUTPUTS(k.read)));
     ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
     char *plan = cg_function_show(f, CG_STAGE_PLAN);
-    ck_assert_msg(count(plan, "\"state\"\n  s") == 1 && count(plan, "times the next 1 step)") == 1, "%s", plan);
+    ck_assert_msg(occurrences(plan, "\"state\"\n  s") == 1 && occurrences(plan, "times the next 1 step)") == 1, "%s", plan);
     cg_text_free(plan);
     cg_function_free(f);
     cg_graph_free(k.g);

@@ -9,6 +9,7 @@
 #include "core/cg.h"
 #include "skipped.h"
 #include "verified.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { BATCH = 3, IN = 4, HIDDEN = 5, MAX_OUT = 4, MAX_STATE = 2 };
@@ -58,19 +59,6 @@ static const loop_row loops[] = {
 };
 
 typedef struct problem { cg_graph *g; cg_node *x, *y, *h, *k, *U, *W, *in[6]; int nin; cg_array *arrays[6]; } problem;
-
-static cg_array *random_array(const int64_t *shape, int rank, unsigned seed)
-{
-    int64_t n = 1;
-    for (int i = 0; i < rank; i++)
-        n *= shape[i];
-    double *v = malloc(sizeof *v * (size_t)(n + 1));
-    for (int64_t i = 0; i < n; i++)
-        v[i] = rand_r(&seed) / (double)RAND_MAX - 0.5;
-    cg_array *a = cg_array_new(CG_F64, shape, rank, v);
-    free(v);
-    return a;
-}
 
 static void open_problem(problem *p, int64_t steps, int known)
 {

@@ -7,6 +7,7 @@
 #include "core/cg.h"
 #include "core/rewrite/rewrite.h"
 #include "verified.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { T = 4, B = 3, D = 3, INPUTS = 6, MAX_OUT = 3 };
@@ -432,14 +433,6 @@ END_TEST
 
 /* ---- plans */
 
-static int parts(const char *text, const char *part)
-{
-    int n = 0;
-    for (; (text = strstr(text, part)); text += strlen(part))
-        n++;
-    return n;
-}
-
 static void plan_is(building *build, const char *what, int repeats, int gemms)
 {
     problem p;
@@ -447,7 +440,7 @@ static void plan_is(building *build, const char *what, int repeats, int gemms)
     build(&p);
     cg_function *f = cg_compile(p.g, CG_SPEC(.name = what, .inputs = p.in, .ninputs = INPUTS, .outputs = p.out, .noutputs = p.nout, .unused = CG_UNUSED_IGNORE));
     char *plan = f ? cg_function_show(f, CG_STAGE_PLAN) : NULL;
-    ck_assert_msg(plan && parts(plan, "(repeat ") == repeats && parts(plan, "(gemm ") == gemms, "%s: %s", what, plan ? plan : cg_last_error()->text);
+    ck_assert_msg(plan && occurrences(plan, "(repeat ") == repeats && occurrences(plan, "(gemm ") == gemms, "%s: %s", what, plan ? plan : cg_last_error()->text);
     cg_text_free(plan);
     cg_function_free(f);
     cg_graph_free(p.g);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "core/cg.h"
 #include "verified.h"
+#include "tests/helpers.h"
 #include "tests/suite.h"
 
 enum { ROWS = 2, WIDE = 3, ROOTS = 7, NEVER = 99 };
@@ -13,19 +14,6 @@ enum { ROWS = 2, WIDE = 3, ROOTS = 7, NEVER = 99 };
 /* ---- a loop over rows of x that ends at the row whose flag is set, and its steps */
 
 typedef struct problem { cg_graph *g; cg_node *x, *flag, *h, *W, *in[4]; cg_array *arrays[4]; } problem;
-
-static cg_array *array(const int64_t *shape, int rank, unsigned seed)
-{
-    int64_t n = 1;
-    for (int i = 0; i < rank; i++)
-        n *= shape[i];
-    double *v = malloc(sizeof *v * (size_t)(n + 1));
-    for (int64_t i = 0; i < n; i++)
-        v[i] = rand_r(&seed) / (double)RAND_MAX - 0.5;
-    cg_array *a = cg_array_new(CG_F64, shape, rank, v);
-    free(v);
-    return a;
-}
 
 /* `most` flags, that of step `stop` is set. */
 static cg_array *flags(int64_t most, int64_t stop, int backwards)
@@ -44,10 +32,10 @@ static void open_problem(problem *p, int64_t most, int64_t stop, int known, int 
     p->in[1] = p->flag = cg_input(p->g, "flag", CG_F64, CG_SHAPE(n));
     p->in[2] = p->h = cg_input(p->g, "h", CG_F64, CG_SHAPE(ROWS, WIDE));
     p->in[3] = p->W = cg_input(p->g, "W", CG_F64, CG_SHAPE(WIDE, WIDE));
-    p->arrays[0] = array((int64_t[]){ most, ROWS, WIDE }, 3, 1);
+    p->arrays[0] = random_array((int64_t[]){ most, ROWS, WIDE }, 3, 1);
     p->arrays[1] = flags(most, stop, backwards);
-    p->arrays[2] = array((int64_t[]){ ROWS, WIDE }, 2, 3);
-    p->arrays[3] = array((int64_t[]){ WIDE, WIDE }, 2, 4);
+    p->arrays[2] = random_array((int64_t[]){ ROWS, WIDE }, 2, 3);
+    p->arrays[3] = random_array((int64_t[]){ WIDE, WIDE }, 2, 4);
 }
 
 static void close_problem(problem *p)
