@@ -87,6 +87,14 @@ static void close_placeholder(closing *c, cg_node *place, int k)
         remember(c, place, cg__scan_arg(c->g, k, &t));
 }
 
+static bool sizes_of(const cg_node *n, cg_node_vec *out)
+{
+    bool ok = true;
+    for (int k = 0; k < n->type.rank && ok; k++)
+        ok = !n->type.dim[k].sym || CG_PUSH(out, n->type.dim[k].sym);
+    return ok;
+}
+
 /* What is there whatever branch is taken: leaves, args and their sizes. */
 static bool find_always(const closing *c, cg_node_vec *always)
 {
@@ -94,13 +102,13 @@ static bool find_always(const closing *c, cg_node_vec *always)
     bool ok = true;
     for (int i = 0; i < c->nodes.n && ok; i++) {
         cg_node *n = c->nodes.at[i];
-        ok = !((n->op->props & CG_LEAF) || cg__is(n, CG_OP_arg) || cg__is(n, CG_OP_dim)) || CG_PUSH(always, n);
+        if ((n->op->props & CG_LEAF) || cg__is(n, CG_OP_arg))
+            ok = CG_PUSH(always, n) && sizes_of(n, always);
     }
-    for (int i = 0; i < s->seqs.n + s->states.n && ok; i++) {
-        const cg_node *place = i < s->seqs.n ? s->seqs.at[i].place : s->states.at[i - s->seqs.n].place;
-        for (int k = 0; k < place->type.rank && ok; k++)
-            ok = !place->type.dim[k].sym || CG_PUSH(always, place->type.dim[k].sym);
-    }
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        ok = sizes_of(s->seqs.at[i].place, always);
+    for (int i = 0; i < s->states.n && ok; i++)
+        ok = sizes_of(s->states.at[i].place, always);
     return ok;
 }
 
