@@ -76,7 +76,7 @@ static int compile_step(model *m, const layers *l, const dataset *data, const tr
     cg_node *i = cg_input(g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(g, CG_I64, (double)t->batch);
     cg_node *from = cg_mul(i, size), *rows = cg_slice(order, 0, from, cg_add(from, size), 1);
     cg_node *x = cg_name(cg_take(X, rows), "x"), *y = cg_name(cg_take(Y, rows), "y");
-    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y), "loss");
+    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y, NULL), "loss");
     if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = t->optimizer, .rate = t->rate)) < 0 || cg_net_set_rate(m->net, t->rate) < 0)
         return -1;
     int n;
