@@ -36,8 +36,8 @@ def option(name, v):
     if name == "ignore_index": return f"CG_IGNORE({v})"
     return f".{OPTION.get(name, name)} = {v:d}" if isinstance(v, (bool, int)) else f".{OPTION.get(name, name)} = {v}"
 
-def row(title, loss, *operands, weigh=None, second=True, **o):
-    """weigh: a weight of elements that PyTorch's function does not take."""
+def row(title, loss, *operands, weigh=None, second=True, everywhere=False, **o):
+    """weigh: a weight of elements that PyTorch's function does not take; everywhere: the row is for OpenCL, too."""
     tensors = [torch.tensor(a, dtype=torch.float64, requires_grad=True) if floats(a) else torch.tensor(a) for a in map(np.asarray, operands)]
     args = {k: torch.tensor(v) if k in ("weight", "pos_weight") else v for k, v in o.items()}
     if weigh is not None: value = (c_of[loss](*tensors, **{**args, "reduction": "none"}) * torch.tensor(weigh)).mean()
@@ -58,7 +58,7 @@ def row(title, loss, *operands, weigh=None, second=True, **o):
               "{ " + ", ".join(operand(a) for a in operands) + " }",
               "{ " + (operand(weight) if weight is not None else "{ 0 }") + ", " + (operand(o["pos_weight"]) if "pos_weight" in o else "{ 0 }") + " }",
               operand(value.detach().numpy()), "{ " + ", ".join(listed(next(got).numpy(force=True)) if floats(a) else "NULL" for a in operands) + " }",
-              listed(twice.numpy(force=True)) if twice is not None else "NULL"]
+              listed(twice.numpy(force=True)) if twice is not None else "NULL", str(int(everywhere))]
     rows.append("  { " + ", ".join(fields) + " },")
 
 X, Y = rand(5, 4) * 2, np.array([3, 0, 2, 1, 0]); W = np.array([0.5, 2, 1.25, 0.75])
@@ -73,47 +73,47 @@ row("weighted classes, a sum", "cross_entropy", X, Y, weight=W, reduction="sum")
 row("samples without a class", "cross_entropy", X, GONE, ignore_index=-100)
 row("class 0 is ignored, weights", "cross_entropy", X, Y, ignore_index=0, weight=W)
 row("smoothing", "cross_entropy", X, Y, label_smoothing=0.1)
-row("smoothing, weights, an ignored class", "cross_entropy", X, GONE, label_smoothing=0.2, weight=W, ignore_index=-100)
+row("smoothing, weights, an ignored class", "cross_entropy", X, GONE, label_smoothing=0.2, weight=W, ignore_index=-100, everywhere=True)
 row("an axis behind the classes", "cross_entropy", X3, Y3)
-row("images of classes, every option", "cross_entropy", X4, Y4, weight=W3, ignore_index=1, label_smoothing=0.3, reduction="none")
+row("images of classes, every option", "cross_entropy", X4, Y4, weight=W3, ignore_index=1, label_smoothing=0.3, reduction="none", everywhere=True)
 row("probabilities", "cross_entropy", X, PROB)
-row("probabilities, weights, smoothing", "cross_entropy", X, PROB, weight=W, label_smoothing=0.1)
+row("probabilities, weights, smoothing", "cross_entropy", X, PROB, weight=W, label_smoothing=0.1, everywhere=True)
 row("images of probabilities", "cross_entropy", X3, PROB3, weight=W3, reduction="none")
 FAR = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 1e4], [3, 1e4, -1e4]])
 row("logits far out", "cross_entropy", FAR, np.array([1, 1, 2]), reduction="none")
 row("logits far out, probabilities", "cross_entropy", FAR, np.array([[0.25, 0.75, 0], [0, 0, 1], [0, 1, 0]]), reduction="none")
 row("negative log-likelihood", "nll", rand(5, 4), Y)
-row("the same, weights, an ignored class, an axis behind", "nll", rand(2, 3, 4), Y3, weight=W3, ignore_index=2)
+row("the same, weights, an ignored class, an axis behind", "nll", rand(2, 3, 4), Y3, weight=W3, ignore_index=2, everywhere=True)
 row("a class that is ruled out", "nll", np.array([[-0.5, -inf, -1], [-2, -0.1, -inf]]), np.array([0, 1]), reduction="none")
 row("margins of many", "multi_margin", X, Y, second=False)
-row("squares of margins, weights", "multi_margin", X, Y, p=2, margin=0.5, weight=W, reduction="none", second=False)
+row("squares of margins, weights", "multi_margin", X, Y, p=2, margin=0.5, weight=W, reduction="none", second=False, everywhere=True)
 T = np.round(R.uniform(0, 1, (3, 4)), 3); T[0] = [0, 1, 1, 0]
 B = rand(3, 4) * 3
 row("binary", "binary", B, T)
-row("binary, weights of columns and of positives", "binary", B, T, weight=np.array([1, 2, 0.5, 1.5]), pos_weight=np.array([3, 0.5, 1, 2]), reduction="none")
+row("binary, weights of columns and of positives", "binary", B, T, weight=np.array([1, 2, 0.5, 1.5]), pos_weight=np.array([3, 0.5, 1, 2]), reduction="none", everywhere=True)
 row("binary, logits far out", "binary", np.array([[1e4, -1e4, 0, 40], [1e4, -1e4, -40, 0]]), np.array([[1, 0, 1, 1], [0, 1, 0, 0.5]]), reduction="none")
 A, C = rand(3, 4), rand(3, 4)
 row("squares", "squared", A, C)
 row("squares, weights of rows", "squared", A, C, weigh=np.array([[1], [0.5], [2]]))
 row("absolute values", "absolute", A, C, reduction="sum")
-row("huber", "huber", A, C, delta=0.7)
+row("huber", "huber", A, C, delta=0.7, everywhere=True)
 row("smooth L1", "smooth_l1", A, C, beta=0.7, reduction="none")
 Q = np.log(PROB[:3] + 0.1)
-row("divergence", "kl_div", Q, PROB[2:])
+row("divergence", "kl_div", Q, PROB[2:], everywhere=True)
 row("divergence of logarithms", "kl_div", Q, np.log(PROB[2:]), log_target=True, reduction="sum")
 SIGN = np.where(rand(3, 4) > 0, 1.0, -1.0)
 row("hinge", "hinge", A, SIGN)
 row("squared hinge", "hinge", A, SIGN, p=2, margin=0.5, reduction="sum")
 V, U, N = rand(4, 3), rand(4, 3), rand(4, 3)
 row("cosines", "cosine_embedding", V, U, np.array([1, -1, 1, -1]))
-row("cosines, a margin", "cosine_embedding", V, V + 0.2 * U, np.array([-1, -1, 1, -1]), margin=0.3, reduction="none")
+row("cosines, a margin", "cosine_embedding", V, V + 0.2 * U, np.array([-1, -1, 1, -1]), margin=0.3, reduction="none", everywhere=True)
 row("triplets", "triplet_margin", V, U, N)
-row("triplets by L1, swapped", "triplet_margin", V, U, U + 0.5 * N, p=1.0, margin=0.5, swap=True, reduction="none")
+row("triplets by L1, swapped", "triplet_margin", V, U, U + 0.5 * N, p=1.0, margin=0.5, swap=True, reduction="none", everywhere=True)
 row("triplets by L3", "triplet_margin", V, U, N, p=3.0, margin=2.0, reduction="sum")
 
 print("// Written by tests/golden_losses.py with PyTorch: do not edit.\n// clang-format off")
 print("typedef struct operand { int rank; int64_t shape[4]; int ints; const double *v; } operand;")
-print("typedef struct golden { const char *name; cg_node *(*build)(cg_node *const *in, const cg_loss *o); cg_loss o; operand in[3], weight[2], want; const double *grad[3], *second; } golden;")
+print("typedef struct golden { const char *name; cg_node *(*build)(cg_node *const *in, const cg_loss *o); cg_loss o; operand in[3], weight[2], want; const double *grad[3], *second; int everywhere; } golden;")
 print("static const golden golden_losses[] = {")
 print("\n".join(rows))
 print("};")
