@@ -13,6 +13,12 @@ int cg__nn_fail(cg_status code, const char *fmt, ...)
     return cg__set_last(&err);
 }
 
+int cg__net_why(const cg_net *n, const char *caller)
+{
+    const cg_error *e = cg_graph_error(n->g);
+    return e ? cg__set_last(e) : cg_last_error()->code ? (int)cg_last_error()->code : cg__nn_fail(CG_ENOMEM, "%s: no memory", caller);
+}
+
 CG_API cg_net *cg_net_new(cg_graph *g, uint64_t seed)
 {
     cg_net *n = g ? cg__zalloc(sizeof *n) : NULL;
@@ -34,6 +40,7 @@ CG_API void cg_net_free(cg_net *n)
     if (n) {
         CG_VEC_FREE(&n->vars);
         CG_VEC_FREE(&n->updates);
+        CG_VEC_FREE(&n->averages);
     }
     cg__free(n);
 }
@@ -122,10 +129,10 @@ cg_node *cg__net_part_state(cg_net *n, const char *layer, const char *name, cons
     return v;
 }
 
-cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value)
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained)
 {
     if (is_new(n, name))
-        return add(n, name, value, true);
+        return add(n, name, value, trained);
     cg_array_free(value);
     return NULL;
 }
@@ -133,7 +140,7 @@ cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value)
 cg_node *cg__net_add_part(cg_net *n, const char *layer, const char *name, cg_array *value)
 {
     char *full = value ? part_name(layer, name) : NULL;
-    cg_node *v = full ? cg__net_add(n, full, value) : NULL;
+    cg_node *v = full ? cg__net_add(n, full, value, true) : NULL;
     if (!full)
         cg_array_free(value);
     cg_text_free(full);
