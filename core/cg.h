@@ -701,6 +701,7 @@ typedef struct cg_optimizer {
     size_t struct_size;
     cg_optimizer_kind kind;
     double rate, momentum, beta1, beta2, rho, eps, decay;
+    double l2;                    /* gradients, clipped, get l2 w added: the derivative of l2/2 times the sum of all w^2; 0: none */
     double clip_norm;             /* gradients are scaled down together where the root of the sum of their squares is above this (Pascanu et al. 2013); 0: never */
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
@@ -710,28 +711,69 @@ CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: t
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
 CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);    /* the net's */
 CG_API int cg_net_set_rate(cg_net *n, double rate);
+/* After cg_optimize: a state name.average for each parameter, a = decay a + (1 - decay) w with its new w, which begins as w is now. What computes with the
+ * averages gets the list of these as its givens. */
+CG_API int cg_net_average(cg_net *n, double decay);
+CG_API const cg_given *cg_net_averages(const cg_net *n, int *count);    /* the net's */
 
 /* The numbers below n in an order of their own for each seed and epoch. */
 CG_API void cg_permutation(int64_t *rows, int64_t n, uint64_t seed, int64_t epoch);
 /* Rows of a in the given order, copied: parts of a permutation split a data set into training, validation and test. */
 CG_API cg_array *cg_array_rows(cg_array *a, const int64_t *rows, int64_t n);
 
-/* Training. step is a function of one i64 scalar i that trains on the rows order[i * batch : (i + 1) * batch] (the last batch of an epoch may
- * be smaller) and gives the loss; order is its shared variable, shuffled before each epoch. */
-typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch's steps run here */
+/* Batches of rows of arrays that stay in host memory: a thread gathers the next batch while the last one is used. The arrays have equally many
+ * rows, are the caller's, and must not change while the loader is there. */
+typedef struct cg_loader cg_loader;
+CG_API cg_loader *cg_loader_new(cg_array *const *arrays, int n, int64_t batch);
+CG_API void cg_loader_free(cg_loader *l);
+/* What comes next: the rows in the order of cg_permutation for this seed and epoch (from 1; 0: as they stand), behind the first `done` batches. */
+CG_API int cg_loader_begin(cg_loader *l, uint64_t seed, int64_t epoch, int64_t done);
+/* *batch: an array for each of the n, the loader's, good until it is asked again; the last one may have fewer rows. Returns n, 0 behind the last batch, or
+ * a negative status. */
+CG_API int cg_loader_next(cg_loader *l, cg_array *const **batch);
+
+/* The rate of a step: `rate` times all of these. Zeros leave a part out. */
+typedef struct cg_schedule {
+    size_t struct_size;
+    double rate;
+    int64_t warmup;                       /* rises in a line: step / warmup in the first `warmup` steps, whose end is the beginning of what follows */
+    int64_t every; double factor;         /* times factor (0: 0.1) after each `every` steps */
+    int64_t cosine; double floor;         /* falls along half a cosine, in so many steps, to floor, and stays there (Loshchilov, Hutter 2017) */
+    int64_t plateau; double cut;          /* times cut (0: 0.1) whenever `plateau` epochs have passed without a better value than ever */
+} cg_schedule;
+#define CG_SCHEDULE(...) (&(cg_schedule){ .struct_size = sizeof(cg_schedule), __VA_ARGS__ })
+CG_API double cg_schedule_rate(const cg_schedule *s, int64_t step, int64_t cuts);     /* of a step from 1 behind so many cuts */
+
+/* Training. step is a function that gives the loss. Where the data are shared variables it takes one i64 scalar i, for the rows
+ * order[i * batch : (i + 1) * batch] (the last batch of an epoch may be smaller); order is its shared variable, shuffled before each epoch. Where a
+ * loader brings them, it takes what the loader gives. Both ways see the same rows. */
+typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean, value; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch; what judge gave */
+/* How far a run has come. Zeros: it begins. Steps and epochs that are done, epochs since the best value, cuts of the rate, the sum of this epoch's losses. */
+typedef struct cg_fit_state { int64_t steps, epochs, since, cuts; double sum, best; } cg_fit_state;
 typedef struct cg_fit_spec {
     size_t struct_size;
     cg_function *step;
     cg_array *order;
-    int64_t batch, epochs;
-    int64_t done;                                             /* steps that were run before (resuming): the training goes on behind them */
+    int64_t batch;
+    cg_loader *loader;                                        /* instead of order and batch */
+    int64_t epochs;
     uint64_t seed;
+    cg_fit_state *state;                                      /* NULL, or where the run goes on, kept up to date */
+    cg_net *net;                                              /* what the schedule and files need */
+    cg_schedule *schedule;                                    /* NULL: the rate is left alone */
+    int64_t patience;                                         /* ends the run after so many epochs without a better value; 0: never */
     int (*on_step)(void *user, const cg_progress *p);         /* NULL, or called after each step; a value other than 0 ends the training */
-    int (*on_epoch)(void *user, const cg_progress *p);
+    int (*judge)(void *user, const cg_progress *p, double *value);     /* likewise after each epoch: what it is judged by, less is better. NULL: the mean loss */
+    int (*on_epoch)(void *user, const cg_progress *p);        /* behind that */
     void *user;
 } cg_fit_spec;
 #define CG_FIT(...) (&(cg_fit_spec){ .struct_size = sizeof(cg_fit_spec), __VA_ARGS__ })
 CG_API int cg_fit(const cg_fit_spec *o);                      /* 0, a negative status, or what a callback gave */
+/* A run as a file: all variables of the net, the state, the schedule, and what the order of the rows depends on, so that a run that loads it ends with the
+ * bits of one that never stopped. May be saved in any callback; the file is replaced as a whole. Loading wants the file of a run of the same net, batch, seed
+ * and number of rows, and sets state and schedule, too. */
+CG_API int cg_fit_save(const cg_fit_spec *o, const char *path);
+CG_API int cg_fit_load(const cg_fit_spec *o, const char *path);
 
 /* ---- Devices ------------------------------------------------------------------------------------------------ */
 

@@ -13,6 +13,12 @@ int cg__nn_fail(cg_status code, const char *fmt, ...)
     return cg__set_last(&err);
 }
 
+int cg__net_why(const cg_net *n, const char *caller)
+{
+    const cg_error *e = cg_graph_error(n->g);
+    return e ? cg__set_last(e) : cg_last_error()->code ? (int)cg_last_error()->code : cg__nn_fail(CG_ENOMEM, "%s: no memory", caller);
+}
+
 CG_API cg_net *cg_net_new(cg_graph *g, uint64_t seed)
 {
     cg_net *n = g ? cg__zalloc(sizeof *n) : NULL;
@@ -34,6 +40,7 @@ CG_API void cg_net_free(cg_net *n)
     if (n) {
         CG_VEC_FREE(&n->vars);
         CG_VEC_FREE(&n->updates);
+        CG_VEC_FREE(&n->averages);
     }
     cg__free(n);
 }
@@ -99,10 +106,10 @@ CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int6
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
-cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value)
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained)
 {
     if (is_new(n, name))
-        return add(n, name, value, true);
+        return add(n, name, value, trained);
     cg_array_free(value);
     return NULL;
 }

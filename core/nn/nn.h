@@ -11,6 +11,7 @@ struct cg_net {
     uint64_t seed;
     CG_VEC(cg_net_var) vars;
     CG_VEC(cg_update) updates;
+    CG_VEC(cg_given) averages;
 };
 
 /* Splitmix64 (Steele, Lea, Flood 2014): one sequence a seed, on every platform. */
@@ -22,7 +23,13 @@ static inline uint64_t cg__nn_bits(uint64_t *state)
     return z ^ z >> 31;
 }
 
-cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value);      /* a trained variable; takes value over */
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained);      /* takes value over */
+int cg__net_why(const cg_net *n, const char *caller);                     /* what the graph or the net has to say, else that memory is out */
+int cg__fit_check(const cg_fit_spec *o, const char *caller);             /* that the options make sense */
+int64_t cg__fit_batch(const cg_fit_spec *o);                              /* rows a step */
+int64_t cg__fit_rows(const cg_fit_spec *o);                               /* rows an epoch */
+int64_t cg__loader_batch(const cg_loader *l);
+int64_t cg__loader_rows(const cg_loader *l);
 int cg__nn_fail(cg_status code, const char *fmt, ...) CG_PRINTF(2, 3);      /* the thread's last error; returns code */
 
 #endif

@@ -472,7 +472,7 @@ static cg_node *add_param(cg_net *n, const char *layer, const char *part, cg_arr
     cg_strb s = { 0 };
     cg__strb(&s, "%s.%s", layer, part);
     char *name = cg__text_result(&s, "cg_layer_recurrent");
-    cg_node *v = name && value ? cg__net_add(n, name, value) : NULL;
+    cg_node *v = name && value ? cg__net_add(n, name, value, true) : NULL;
     if (!name)
         cg_array_free(value);
     cg_text_free(name);
