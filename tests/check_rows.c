@@ -37,6 +37,7 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "slice", "(slice x :start [none -1] :stop [2 none] :step [1 -2])", ANY, 0 },
     { "unslice", "(unslice x :start [1 0] :shape [5 6])", ANY, 0 },
     { "take", "(take x i :axis 1)", ANY, INTS },
+    { "take_along_axis", "(take_along_axis x (broadcast_to i :shape [3 4]) :axis 0)", ANY, INTS },
     { "set_slice", "(set_slice x (slice y :stop [2]) :stop [none none] :start [1])", ANY, 0 },
     { "inc_slice", "(inc_slice x (slice y :stop [2]) :start [none] :stop [2])", ANY, 0 },
     { "set_rows", "(set_rows x i y)", ANY, INTS },

@@ -234,6 +234,12 @@ with np.errstate(all="ignore"):
     row("(uniform c :seed 42 :draw 5 :shape [2 5])", (WORDS >> 8) * 2.0 ** -24, c=CALL)
     row("(normal c :seed 42 :draw 5 :shape [2 5])", np.vectorize(lambda w: (2 * int(w & 1) - 1) * NormalDist().inv_cdf((int(w >> 1) + 0.5) * 2.0 ** -32))(WORDS), c=CALL)
 
+    # lines along an axis
+    ALONG = np.array([[4, 0, -5], [1, 1, 2], [0, -1, 3]]); LINE = np.array([[[1, 0, 1, 1, -2, 0]], [[3, 2, 0, 1, 1, 3]], [[0, 0, 2, 2, 3, -1]]])
+    row("(take_along_axis x i :axis 1)", np.take_along_axis(X, ALONG, 1), grad=True, x=X, i=i64(ALONG))
+    row("(take_along_axis x i :axis -2)", np.take_along_axis(Q, LINE, -2), grad=True, x=Q, i=i64(LINE))
+    row("(cross_entropy x y)", -np.take_along_axis(log_softmax(Q, 1), LINE % 4, 1)[:, 0], grad=True, x=Q, y=i64(LINE[:, 0] % 4))
+
     # nothing, and scalars
     E, S, NONE = np.zeros((0, 3)), np.array(2.5), i64(np.zeros(0, dtype=np.int64))
     for name, want in dict(sum=0.0, mean=nan, logsumexp=-inf).items(): row(f"({name} x :axis [0])", np.full(3, want), x=E)
@@ -241,6 +247,7 @@ with np.errstate(all="ignore"):
     for name in "argmax argmin any all".split(): row(f"({name} x :axis [1])", np.zeros(0, dtype=bool if name[1] in "nl" else int), x=E)
     for name in "softmax log_softmax".split(): row(f"({name} x :axis 0)", E, grad=True, x=E); row(f"({name} x :axis 1)", E, grad=True, x=E)
     row("(cross_entropy x y)", np.zeros(0), grad=True, x=E, y=NONE)
+    row("(take_along_axis x i :axis 1)", np.zeros((0, 1)), grad=True, x=E, i=i64(np.zeros((0, 1), dtype=np.int64)))
     row("(matmul x y)", np.zeros((0, 4)), grad=True, x=E, y=B1[0]); row("(matmul y x)", np.zeros((2, 0)), x=np.zeros((3, 0)), y=X[:2, :3])
     row("(reshape x :shape [3 0 2])", np.zeros((3, 0, 2)), grad=True, x=E); row("(transpose x)", E.T, grad=True, x=E); row("(cast x :dtype i32)", E.astype(np.int32), x=E)
     row("(expand_dims x :axis 0)", E[None], grad=True, x=E); row("(broadcast_to x :shape [2 0 3])", np.zeros((2, 0, 3)), grad=True, x=E)
