@@ -159,7 +159,7 @@ static void call_moved(const slopes *s, cg_function *f, double h, cg_array **out
     for (int r = 0; r < ROWS; r++)
         for (int k = 0; golden_rows[r].grad && k < golden_rows[r].nvars; k++) {
             unsigned seed = (unsigned)(r * 10 + k);
-            in[n++] = array_of(&golden_rows[r].var[k], is_float(&golden_rows[r], k) ? CG_F64 : CG_I64, is_float(&golden_rows[r], k) ? h : 0, &seed);
+            in[n++] = array_of(&golden_rows[r].var[k], golden_dtype(&golden_rows[r].var[k], CG_F64), is_float(&golden_rows[r], k) ? h : 0, &seed);
         }
     ck_assert_msg(cg_call(f, in, n, out) == CG_OK, "%s", cg_last_error()->text);
     golden_free(in, s->b.nin);
@@ -295,6 +295,10 @@ static const struct { const char *expr, *says; } wrong[] = {
     { "(take a b)", "cg_take: indices must be integers" },
     { "(softmax a :axis 5)", "cg_softmax: f32[3,5] has no axis 5" },
     { "(cross_entropy a b)", "cg_cross_entropy: needs float logits and integer classes" },
+    { "(cross_entropy (reshape a :shape [1 3 5]) (const i64 [1 4] [0 0 0 0]))", "differ in more than the classes' axis" },
+    { "(take_along_axis a a :axis 1)", "cg_take_along_axis: indices must be integers, are f32[3,5]" },
+    { "(take_along_axis a (const i64 [2 1] [0 1]) :axis 1)", " differ in more than axis 1" },
+    { "(take_along_axis a (const i64 [2] [0 1]) :axis 2)", "cg_take_along_axis: f32[3,5] has no axis 2" },
     { "(max (slice a :stop [0]) :axis [0])", "is empty and has no max" },
     { "(expand_dims a :axis 4)", "cg_expand_dims: f32[3,5] cannot get an axis 4" },
     { "(broadcast_to a :shape [3 6])", "cg_broadcast_to: axis 1 of f32[3,5] does not stretch to 6" },

@@ -37,6 +37,7 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "slice", "(slice x :start [none -1] :stop [2 none] :step [1 -2])", ANY, 0 },
     { "unslice", "(unslice x :start [1 0] :shape [5 6])", ANY, 0 },
     { "take", "(take x i :axis 1)", ANY, INTS },
+    { "take_along_axis", "(take_along_axis x (broadcast_to i :shape [3 4]) :axis 0)", ANY, INTS },
     { "set_slice", "(set_slice x (slice y :stop [2]) :stop [none none] :start [1])", ANY, 0 },
     { "inc_slice", "(inc_slice x (slice y :stop [2]) :start [none] :stop [2])", ANY, 0 },
     { "set_rows", "(set_rows x i y)", ANY, INTS },
@@ -51,6 +52,12 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "normal", "(cast (less (normal n :seed 1 :draw 1 :shape [3] :dtype $) 10) :dtype i32)", FLOATS, 0 },
     { "sliding_window_view", "(sliding_window_view x :window_shape [2] :axis [1])", ANY, 0 },
     { "window_sum", "(window_sum x :shape [6] :axis [0] :dilation [1] :before [0])", INTS | FLOATS, 0 },
+    { "conv", "(conv (expand_dims x :axis 0) (reshape (slice y :stop [3]) :shape [2 3 2]) :pads [1 0])", FLOATS, 0 },
+    { "conv_input_grad", "(conv_input_grad (expand_dims y :axis 0) (reshape x :shape [4 3 1]) :shape [4])", FLOATS, 0 },
+    { "conv_weight_grad", "(conv_weight_grad (expand_dims x :axis 0) (expand_dims y :axis 0) :shape [1])", FLOATS, 0 },
+    { "correlate", "(correlate (expand_dims x :axis 0) (reshape x :shape [4 3 1]) :shape [4])", FLOATS, 0 },
+    { "correlate_images", "(correlate_images (expand_dims y :axis 0) (reshape x :shape [4 3 1]) :shape [4])", FLOATS, 0 },
+    { "correlate_filters", "(correlate_filters (expand_dims x :axis 0) (expand_dims y :axis 0) :shape [1])", FLOATS, 0 },
     { "matmul", "(matmul x y)", ANY, 0 },
     { "gemm", "(gemm x y (const $ [] [2]) x)", 1 << CG_F32 | F64, 0 },
     { "softmax", "(softmax x :axis 1)", FLOATS, 0 },
@@ -71,6 +78,11 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "ones_like", "(ones_like x)", ANY, 0 },
     { "shape", "(shape x)", ANY, 0 },
     { "std", "(std x :axis [0])", ANY, 0 },
+    { "embedding", "(embedding x i :padding_idx 1)", ANY, INTS },
+    { "attention", "(attention x y y)", FLOATS, 0 },
+    { "layer_normalization", "(layer_normalization x :axis 0)", FLOATS, 0 },
+    { "batch_normalization", "(batch_normalization x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0]))", FLOATS, 0 },
+    { "batch_normalization_train", "(get (batch_normalization_train x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0])) :output 0)", FLOATS, 0 },
 };
 
 /* What text does not make (inputs, operations of the caller's own), and what two sizes of a call are. */

@@ -24,7 +24,8 @@ typedef struct cg_type { cg_dtype dtype; bool weak; int rank; cg_dim_t dim[CG_MA
 #define CG_IS_REF(v)   ((v) != CG_NONE && (v) < INT64_MIN + 65536)
 #define CG_REF_OF(v)   ((int)((v) - INT64_MIN - 1))
 
-typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES, CG_AT_NODES /* refs to operands of any type */ } cg_attr_kind;
+typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES, CG_AT_NODES /* refs to operands of any type */,
+               CG_AT_REAL /* the bits of a double; of forms only */ } cg_attr_kind;
 typedef struct cg_attr_row { const char *name; cg_attr_kind kind; } cg_attr_row;
 typedef struct cg_attr { int n; const int64_t *at; } cg_attr;           /* BYTES: n bytes at `at` */
 
@@ -57,7 +58,8 @@ struct cg_node {
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
        CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */,
        CG_FOLLOWS = 256 /* a bare number that is the last operand before those of attributes takes the first one's dtype */,
-       CG_CHOOSES = 512 /* the first operand is a condition, bare numbers among the others take their dtype */ };
+       CG_CHOOSES = 512 /* the first operand is a condition, bare numbers among the others take their dtype */,
+       CG_DENSE_BOTH = 1024 /* the first two operands are read as placed arrays, or as rows of such */ };
 enum { CG_MAX_ATTRS = 8 };
 struct cg_lower;
 struct cg_loop_builder;

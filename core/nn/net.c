@@ -13,6 +13,34 @@ int cg__nn_fail(cg_status code, const char *fmt, ...)
     return cg__set_last(&err);
 }
 
+int cg__nn_said(cg_graph *g, cg_status code, const char *fmt, ...)
+{
+    cg_error err = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    cg__fail_v(&err, code, fmt, ap);
+    va_end(ap);
+    cg_graph_fail(g, code, err.text);
+    return code;
+}
+
+const char *cg__nn_type(char to[160], cg_dtype d, const int64_t *dims, int rank)
+{
+    int n = snprintf(to, 160, "%s[", cg_dtype_name(d));
+    for (int i = 0; i < rank; i++)
+        n += dims[i] == CG_ANY ? snprintf(to + n, 160 - (size_t)n, "%sn", i ? "," : "") : snprintf(to + n, 160 - (size_t)n, "%s%lld", i ? "," : "", (long long)dims[i]);
+    snprintf(to + n, 160 - (size_t)n, "]");
+    return to;
+}
+
+const char *cg__nn_type_of(char to[160], const cg_node *n)
+{
+    int64_t dims[CG_MAX_RANK];
+    for (int i = 0; i < cg_node_rank(n); i++)
+        dims[i] = cg_node_dim(n, i);
+    return cg__nn_type(to, cg_node_dtype(n), dims, cg_node_rank(n));
+}
+
 int cg__net_why(const cg_net *n, const char *caller)
 {
     const cg_error *e = cg_graph_error(n->g);
@@ -106,12 +134,45 @@ CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int6
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
+static char *part_name(const char *layer, const char *name)
+{
+    cg_strb s = { 0 };
+    cg__strb(&s, "%s.%s", layer, name);
+    return cg__text_result(&s, "cg_net_param");
+}
+
+cg_node *cg__net_part(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, cg_init how)
+{
+    char *full = part_name(layer, name);
+    cg_node *v = full ? cg_net_param(n, full, shape, rank, how) : NULL;
+    cg_text_free(full);
+    return v;
+}
+
+cg_node *cg__net_part_state(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, double value)
+{
+    char *full = part_name(layer, name);
+    cg_node *v = full ? cg_net_state(n, full, CG_F32, shape, rank, value) : NULL;
+    cg_text_free(full);
+    return v;
+}
+
 cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained)
 {
     if (is_new(n, name))
         return add(n, name, value, trained);
     cg_array_free(value);
     return NULL;
+}
+
+cg_node *cg__net_add_part(cg_net *n, const char *layer, const char *name, cg_array *value)
+{
+    char *full = value ? part_name(layer, name) : NULL;
+    cg_node *v = full ? cg__net_add(n, full, value, true) : NULL;
+    if (!full)
+        cg_array_free(value);
+    cg_text_free(full);
+    return v;
 }
 
 CG_API int cg_net_count(const cg_net *n) { return n->vars.n; }
