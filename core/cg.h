@@ -399,8 +399,12 @@ typedef struct cg_attention_spec {
 #define CG_ATTENTION(...) (&(cg_attention_spec){ .struct_size = sizeof(cg_attention_spec), __VA_ARGS__ })
 CG_API cg_node *cg_attention(cg_node *q, cg_node *k, cg_node *v, const cg_attention_spec *o);
 /* (a - mean) / sqrt(var + epsilon) scale + bias, in a's dtype (halves by way of f32); scale and bias, of the axes that they are for, may be NULL.
- * Layer: over axis and those behind it. Batch: over the axes of the options; the others are those of scale, bias, mean and var. */
+ * Layer: over axis and those behind it; RMS likewise, by the mean of squares and without a mean. Group, instance: (n, c, ...), each sample by itself over
+ * groups of channels, or each channel, and the axes behind; scale and bias are (c). Batch: over the axes of the options; the others are those of scale, bias, mean and var. */
 CG_API cg_node *cg_layer_normalization(cg_node *a, cg_node *scale, cg_node *bias, int axis, double epsilon);
+CG_API cg_node *cg_rms_normalization(cg_node *a, cg_node *scale, int axis, double epsilon);
+CG_API cg_node *cg_group_normalization(cg_node *a, cg_node *scale, cg_node *bias, int64_t num_groups, double epsilon);
+CG_API cg_node *cg_instance_normalization(cg_node *a, cg_node *scale, cg_node *bias, double epsilon);
 typedef struct cg_batch_norm {
     size_t struct_size;
     const int64_t *axes; int naxes;       /* CG_OVER(0, 2, 3); none: all but the second, that of channels */

@@ -81,6 +81,9 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "embedding", "(embedding x i :padding_idx 1)", ANY, INTS },
     { "attention", "(attention x y y)", FLOATS, 0 },
     { "layer_normalization", "(layer_normalization x :axis 0)", FLOATS, 0 },
+    { "rms_normalization", "(rms_normalization x :axis 0)", FLOATS, 0 },
+    { "group_normalization", "(group_normalization x (sum y :axis [0]) (sum y :axis [1]) :num_groups 2)", FLOATS, 0 },
+    { "instance_normalization", "(instance_normalization (expand_dims y :axis 0) (sum y :axis [0]) (sum y :axis [1]))", FLOATS, 0 },
     { "batch_normalization", "(batch_normalization x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0]))", FLOATS, 0 },
     { "batch_normalization_train", "(get (batch_normalization_train x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0])) :output 0)", FLOATS, 0 },
 };

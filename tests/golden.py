@@ -197,6 +197,11 @@ with np.errstate(all="ignore"):
     row("(get (batch_normalization_train x y y y y :axis [1 -1] :running_average_factor 0.25) :output 2)",
         0.75 * FOUR[:, 0, :, 0] + 0.25 * FOUR.var((1, 3)) * 6 / 5, grad=True, x=FOUR, y=FOUR[:, 0, :, 0])
     row("(get (batch_normalization_train x y y y y) :output 1)", TRIO, x=np.zeros((0, 3)), y=TRIO)
+    SIX = np.resize(Q, (2, 6, 2, 2)); SIXTH = np.resize(Y, 6)
+    row("(rms_normalization x y)", X / np.sqrt((X ** 2).mean(1, keepdims=True) + 1e-5) * ROW, grad=True, x=X, y=ROW)
+    row("(rms_normalization x :axis 0 :epsilon 0.25)", X / np.sqrt((X ** 2).mean() + 0.25), grad=True, x=X)
+    row("(group_normalization x y (exp y) :num_groups 3)", norm(SIX.reshape(2, 3, 8), (2,)).reshape(SIX.shape) * C3(SIXTH, 4) + np.exp(C3(SIXTH, 4)), grad=True, x=SIX, y=SIXTH)
+    row("(instance_normalization x y y :epsilon 0.5)", norm(SIX, (2, 3), 0.5) * C3(SIXTH, 4) + C3(SIXTH, 4), grad=True, x=SIX, y=SIXTH)
     QA, KA, VA = R.standard_normal((2, 3, 4)), R.standard_normal((2, 5, 4)), R.standard_normal((2, 5, 3)); KEEP = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]], dtype=bool)
     def attention(q, k, v, keep, scale=0.5):
         w = np.where(keep, np.exp(np.where(keep, q @ np.swapaxes(k, -1, -2) * scale, 0)), 0); s = w.sum(-1, keepdims=True)

@@ -50,29 +50,52 @@ static bool is_of_axes(const char *who, const char *what, const cg_node *p, cons
     return false;
 }
 
-/* ---- rows */
+/* (x - mean) / sqrt(var + epsilon) */
+static cg_node *by_moments(cg_node *x, const cg_reduce *over, double epsilon)
+{
+    cg_node *from_mean = cg_sub(x, cg_mean(x, over));
+    return cg_mul(from_mean, inverse_deviation(cg_var(x, over), epsilon));
+}
+
+/* ---- rows: axis and those behind it */
+
+typedef struct rows { cg_reduce over; int64_t axes[CG_MAX_RANK]; bool marked[CG_MAX_RANK]; } rows;
+
+static bool open_rows(rows *r, const char *who, cg_node *a, int axis, double epsilon)
+{
+    int64_t from = axis;
+    *r = (rows){ .over.keepdims = 1 };
+    if (!is_normal(who, a, epsilon))
+        return false;
+    if (!cg__axis_ok(&from, a->type.rank))
+        return cg__graph_fail(a->graph, CG_ESHAPE, "%s: %s has no axis %d", who, cg__label(a), axis) != NULL;
+    for (int i = (int)from; i < a->type.rank; i++) {
+        r->axes[r->over.naxes++] = i;
+        r->marked[i] = true;
+    }
+    r->over.axes = r->axes;
+    return true;
+}
 
 CG_API cg_node *cg_layer_normalization(cg_node *a, cg_node *scale, cg_node *bias, int axis, double epsilon)
 {
     CG_BUILDER(cg_node_graph(a));
     static const char who[] = "cg_layer_normalization";
-    int64_t from = axis, axes[CG_MAX_RANK];
-    bool marked[CG_MAX_RANK] = { false };
-    int n = 0;
-    if (!a || !is_normal(who, a, epsilon))
+    rows r;
+    if (!a || !open_rows(&r, who, a, axis, epsilon) || !is_of_axes(who, "scale", scale, a, r.marked) || !is_of_axes(who, "bias", bias, a, r.marked))
         return NULL;
-    if (!cg__axis_ok(&from, a->type.rank))
-        return cg__graph_fail(a->graph, CG_ESHAPE, "%s: %s has no axis %d", who, cg__label(a), axis);
-    for (int i = (int)from; i < a->type.rank; i++) {
-        axes[n++] = i;
-        marked[i] = true;
-    }
-    if (!is_of_axes(who, "scale", scale, a, marked) || !is_of_axes(who, "bias", bias, a, marked))
+    return affine(by_moments(widened(a), &r.over, epsilon), scale, bias, a);
+}
+
+CG_API cg_node *cg_rms_normalization(cg_node *a, cg_node *scale, int axis, double epsilon)
+{
+    CG_BUILDER(cg_node_graph(a));
+    static const char who[] = "cg_rms_normalization";
+    rows r;
+    if (!a || !open_rows(&r, who, a, axis, epsilon) || !is_of_axes(who, "scale", scale, a, r.marked))
         return NULL;
-    cg_node *x = widened(a);
-    const cg_reduce over = { .axes = axes, .naxes = n, .keepdims = 1 };
-    cg_node *from_mean = cg_sub(x, cg_mean(x, &over));
-    return affine(cg_mul(from_mean, inverse_deviation(cg_var(x, &over), epsilon)), scale, bias, a);
+    cg_node *x = widened(a), *squares = cg_mean(cg_square(x), &r.over);
+    return affine(cg_mul(x, inverse_deviation(squares, epsilon)), scale, NULL, a);
 }
 
 static double real_attr(const cg_node *n, int k, double missing)
@@ -90,6 +113,70 @@ CG_DECLARE_SIMPLE(cg__layer_normalization_form)
     if (n->nin < 1 || n->nin > 3)
         return cg__graph_fail(n->graph, CG_EINVAL, "layer_normalization: takes an array, and perhaps a scale and a bias");
     return cg_layer_normalization(n->in[0], operand(n, 1), operand(n, 2), (int)cg__attr_int(n, 0, -1), real_attr(n, 1, EPSILON));
+}
+
+CG_DECLARE_SIMPLE(cg__rms_normalization_form)
+{
+    if (n->nin < 1 || n->nin > 2)
+        return cg__graph_fail(n->graph, CG_EINVAL, "rms_normalization: takes an array, and perhaps a scale");
+    return cg_rms_normalization(n->in[0], operand(n, 1), (int)cg__attr_int(n, 0, -1), real_attr(n, 1, EPSILON));
+}
+
+/* ---- groups of channels: (n, c, ...), each sample by itself */
+
+/* Over the axes of x from the third on; scale and bias are of the channels of a, which is x but for its shape. */
+static cg_node *by_groups(const char *who, cg_node *a, cg_node *x, cg_node *scale, cg_node *bias, double epsilon)
+{
+    const bool channels[CG_MAX_RANK] = { false, true };
+    int64_t axes[CG_MAX_RANK];
+    cg_reduce over = { .axes = axes, .keepdims = 1 };
+    if (!x || !is_of_axes(who, "scale", scale, a, channels) || !is_of_axes(who, "bias", bias, a, channels))
+        return NULL;
+    for (int i = 2; i < x->type.rank; i++)
+        axes[over.naxes++] = i;
+    for (int i = 2; i < a->type.rank; i++) {
+        scale = scale ? cg_expand_dims(scale, -1) : NULL;
+        bias = bias ? cg_expand_dims(bias, -1) : NULL;
+    }
+    return affine(cg__reshape_like(by_moments(widened(x), &over, epsilon), &a->type), scale, bias, a);
+}
+
+CG_API cg_node *cg_group_normalization(cg_node *a, cg_node *scale, cg_node *bias, int64_t num_groups, double epsilon)
+{
+    CG_BUILDER(cg_node_graph(a));
+    static const char who[] = "cg_group_normalization";
+    if (!a || !is_normal(who, a, epsilon))
+        return NULL;
+    const int rank = a->type.rank;
+    if (rank < 2 || rank == CG_MAX_RANK || a->type.dim[1].sym || num_groups < 1 || a->type.dim[1].n % num_groups)
+        return cg__graph_fail(a->graph, CG_ESHAPE, "%s: %lld groups do not divide the channels, a known size of the second axis, of %s", who, (long long)num_groups, cg__label(a));
+    cg_type t = a->type;
+    t.rank++;
+    memcpy(t.dim + 3, a->type.dim + 2, (size_t)(rank - 2) * sizeof *t.dim);
+    t.dim[1] = (cg_dim_t){ .n = num_groups };
+    t.dim[2] = (cg_dim_t){ .n = a->type.dim[1].n / num_groups };
+    return by_groups(who, a, cg__reshape_like(a, &t), scale, bias, epsilon);
+}
+
+CG_API cg_node *cg_instance_normalization(cg_node *a, cg_node *scale, cg_node *bias, double epsilon)
+{
+    CG_BUILDER(cg_node_graph(a));
+    static const char who[] = "cg_instance_normalization";
+    if (!a || !is_normal(who, a, epsilon))
+        return NULL;
+    if (a->type.rank < 3)
+        return cg__graph_fail(a->graph, CG_ESHAPE, "%s: needs an array (n, c, ...) with axes behind the channels, got %s", who, cg__label(a));
+    return by_groups(who, a, a, scale, bias, epsilon);
+}
+
+CG_DECLARE_SIMPLE(cg__group_normalization_form)
+{
+    return cg_group_normalization(n->in[0], n->in[1], n->in[2], cg__attr_int(n, 0, 0), real_attr(n, 1, EPSILON));
+}
+
+CG_DECLARE_SIMPLE(cg__instance_normalization_form)
+{
+    return cg_instance_normalization(n->in[0], n->in[1], n->in[2], real_attr(n, 0, EPSILON));
 }
 
 /* ---- batches */
