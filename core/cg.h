@@ -363,6 +363,9 @@ typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int 
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
 CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis);               /* a[:, rows, :]: the shape of rows stands for the axis */
+/* a[.., rows[.., k, ..], ..] for every place of rows, which has a's sizes but along the axis; integers as in cg_take. Its gradient compares every
+ * element of a line with each that is taken from it. */
+CG_API cg_node *cg_take_along_axis(cg_node *a, cg_node *rows, int axis);
 /* a, where a part is replaced by y or increased by it. y has a's dtype and stretches to the part; no array is changed, but the new value of a
  * variable is written into its buffer, so an update costs what it writes: { W, cg_inc_rows(W, rows, y, 0) }. A part is a slice:
  *     cg_set_slice(a, CG_CUTS({ .axis = 0, .start = i, .stop = j }, { .axis = 1, .step = -1 }), y)      a[i:j, ::-1] = y
@@ -382,7 +385,32 @@ CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);        
 CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules; integers wrap, of bools it is whether any pair holds */
 CG_API cg_node *cg_softmax(cg_node *a, int axis);             /* exp(a) / sum exp(a) along the axis, right for any size of a; floats */
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);         /* its logarithm */
-CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
+CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c, ...), (n, ...) integers -> (n, ...); a class out of 0..c-1 fails the call */
+
+/* Convolution along 1, 2 or 3 axes: images (n, c, space), filters (o, c / groups, window), result (n, o, space):
+ *     y[n, o, p] = sum of x[n, c, p*stride + k*dilation - before] * w[o, c, k] over the channels of o's group and the window; x is 0 outside.
+ * That is ONNX's Conv, a correlation; `flip` turns the windows round, which makes it the convolution of mathematics. Floats of one dtype. Sizes may
+ * be CG_ANY. A bias is an addition: its cost goes into the next step. Lists have one value an axis of space, NULL: 1s. */
+typedef enum {
+    CG_BORDER_PADS,               /* as many zeros around as `pads` says, NULL: none, so windows lie within the images (valid) */
+    CG_BORDER_FULL,               /* every window that meets the image */
+    CG_BORDER_HALF,               /* half a window around, so an odd one with stride 1 keeps the size */
+    CG_BORDER_SAME_UPPER,         /* so many that the result has size / stride points, rounded up: half of them before, an odd one behind */
+    CG_BORDER_SAME_LOWER          /* ... an odd one before */
+} cg_border;
+typedef struct cg_convolution {
+    size_t struct_size;
+    const int64_t *strides, *dilations;
+    const int64_t *pads;          /* two an axis of space: all of before, then all of behind, as in ONNX */
+    int64_t groups;               /* 0: 1; as many as channels: depthwise */
+    cg_border border;
+    int flip;
+} cg_convolution;
+#define CG_CONV(...) (&(cg_convolution){ .struct_size = sizeof(cg_convolution), __VA_ARGS__ })
+CG_API cg_node *cg_conv(cg_node *x, cg_node *w, const cg_convolution *o);        /* o NULL: no option */
+/* Its gradients, with the same options: g is that of the result; sizes are those of x's space, or of w's window, one i64 scalar an axis. */
+CG_API cg_node *cg_conv_input_grad(cg_node *g, cg_node *w, cg_node *const *sizes, const cg_convolution *o);
+CG_API cg_node *cg_conv_weight_grad(cg_node *x, cg_node *g, cg_node *const *sizes, const cg_convolution *o);
 
 /* ---- Loops -------------------------------------------------------------------------------------------------- */
 
@@ -654,12 +682,51 @@ CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);         
 CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell cell, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o);
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
 
-/* Losses: means over all elements, scalars. */
-CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes);         /* of softmax(logits) (n, c) and integers (n) */
-CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *logits, cg_node *targets);  /* of sigmoid(logits) and targets from 0 to 1 */
-CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b);                          /* (a - b)^2 */
-CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b);                         /* |a - b| */
-CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, double delta);              /* d^2 / 2 for d = |a - b| up to delta, then delta (d - delta / 2) */
+/* Losses by PyTorch's definitions. x are scores or logits, right for any size of them, infinite ones too where the loss is defined. Operands have one
+ * shape; classes are integers, one a sample: x is (n, c, ...), y (n, ...), and a class out of 0..c-1 fails the call. */
+typedef enum {
+    CG_REDUCTION_MEAN,            /* over elements or samples; with class weights or an ignored class the sum, by the sum of the weights of those that count */
+    CG_REDUCTION_SUM, CG_REDUCTION_NONE
+} cg_reduction;
+typedef struct cg_loss {                  /* an option that a loss does not have is an error */
+    size_t struct_size;
+    cg_reduction reduction;
+    cg_node *weight;              /* (c): of each class; where operands have one shape it is of each element, and stretches */
+    cg_node *pos_weight;          /* binary: what a target of 1 weighs; stretches */
+    int ignore; int64_t ignore_index;     /* CG_IGNORE(class): samples of this class, which may be any number, have no loss */
+    double label_smoothing;       /* cross-entropy: this part of a target goes to all classes alike (Szegedy et al. 2016) */
+    double delta;                 /* huber, smooth L1: where the square ends; 0: 1 */
+    double margin;                /* hinge, multi margin, triplet: 0 is 1. Cosine: 0 */
+    double p;                     /* hinge, multi margin: the power, 0: 1. Triplet: the norm, 0: 2 */
+    int log_target;               /* KL: the targets are logarithms, too */
+    int swap;                     /* triplet: the negative counts from the positive where that is nearer (Balntas et al. 2016) */
+} cg_loss;
+#define CG_LOSS(...)     (&(cg_loss){ .struct_size = sizeof(cg_loss), __VA_ARGS__ })
+#define CG_IGNORE(class) .ignore = 1, .ignore_index = (class)
+/* Of softmax(x) along axis 1 and classes, or probabilities (n, c, ...) in floats. o NULL: the mean, here and below. */
+CG_API cg_node *cg_cross_entropy_loss(cg_node *x, cg_node *y, const cg_loss *o);
+CG_API cg_node *cg_nll_loss(cg_node *log_p, cg_node *y, const cg_loss *o);                /* -log_p[y] */
+CG_API cg_node *cg_multi_margin_loss(cg_node *x, cg_node *y, const cg_loss *o);           /* mean over c, other than y, of max(0, margin - x[y] + x[c])^p */
+CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *x, cg_node *t, const cg_loss *o);   /* of sigmoid(x) and targets from 0 to 1 */
+CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b, const cg_loss *o);                /* (a - b)^2 */
+CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b, const cg_loss *o);               /* |a - b| */
+CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, const cg_loss *o);                  /* d^2 / 2 for d = |a - b| up to delta, then delta (d - delta / 2) */
+CG_API cg_node *cg_smooth_l1_loss(cg_node *a, cg_node *b, const cg_loss *o);              /* huber / delta */
+CG_API cg_node *cg_kl_div_loss(cg_node *log_q, cg_node *p, const cg_loss *o);             /* p (log p - log q) */
+CG_API cg_node *cg_hinge_loss(cg_node *x, cg_node *t, const cg_loss *o);                  /* max(0, margin - t x)^p for t of 1 or -1 */
+/* Of vectors (n, d), t (n): 1 - cos(a, b) where t is 1, max(0, cos(a, b) - margin) where it is -1. */
+CG_API cg_node *cg_cosine_embedding_loss(cg_node *a, cg_node *b, cg_node *t, const cg_loss *o);
+CG_API cg_node *cg_triplet_margin_loss(cg_node *anchor, cg_node *positive, cg_node *negative, const cg_loss *o);      /* max(0, |a - p| - |a - n| + margin) */
+
+/* Metrics: f32, without gradients. The mean absolute and squared errors are losses above. */
+CG_API cg_node *cg_accuracy(cg_node *x, cg_node *y);                              /* the part of samples whose class has the greatest score; x, y as of losses */
+CG_API cg_node *cg_top_k_accuracy(cg_node *x, cg_node *y, int64_t k);             /* or one of the k greatest; of equal scores the first class goes before, NaN before all */
+/* How often samples of class i (row) are taken for class j (column), i64 (n, n); integers of one shape, of which one out of 0..n-1 fails the call. */
+CG_API cg_node *cg_confusion_matrix(cg_node *y, cg_node *predicted, int64_t n);
+/* Of each class of such a matrix, 0 where it is 0 / 0: of those taken for it how many are; of those that are how many are taken for it; the harmonic mean. */
+CG_API cg_node *cg_precision(cg_node *matrix);
+CG_API cg_node *cg_recall(cg_node *matrix);
+CG_API cg_node *cg_f1_score(cg_node *matrix);
 
 /* Optimisers. g is the gradient of parameter w, r the rate, t = 1, 2, ... the step. A 0 among the options is their default. */
 typedef enum {

@@ -71,7 +71,7 @@ static void compile_small(small *s, int stream)
     cg_node *in[] = { stream ? x : i, y }, *from = cg_mul(i, cg_scalar(s->g, CG_I64, BATCH));
     cg_node *rows = cg_slice(cg_shared(s->g, "order", s->order), 0, from, cg_add(from, cg_scalar(s->g, CG_I64, BATCH)), 1);
     cg_node *px = stream ? x : cg_take(cg_shared(s->g, "X", s->x), rows), *py = stream ? y : cg_take(cg_shared(s->g, "Y", s->y), rows);
-    cg_node *w = cg_net_param(s->n, "w", (const int64_t[]){ 2 }, 1, CG_INIT_ONES), *loss = cg_squared_loss(cg_matmul(px, w), py);
+    cg_node *w = cg_net_param(s->n, "w", (const int64_t[]){ 2 }, 1, CG_INIT_ONES), *loss = cg_squared_loss(cg_matmul(px, w), py, NULL);
     ok(cg_optimize(s->n, loss, CG_OPTIMIZER(.kind = CG_MOMENTUM, .rate = 0.125)));
     ok(cg_net_average(s->n, 0.75));
     int n;

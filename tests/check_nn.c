@@ -34,7 +34,7 @@ START_TEST(optimisers_walk_as_numpys)
     cg_node *w = cg_net_param(n, "w", (const int64_t[]){ 3 }, 1, CG_INIT_ZEROS), *b = cg_net_param(n, "b", NULL, 0, CG_INIT_ZEROS);
     ok(cg_array_set(cg_net_find(n, "w"), fit_w, sizeof fit_w));
     ok(cg_array_set(cg_net_find(n, "b"), fit_b, sizeof fit_b));
-    cg_node *loss = cg_squared_loss(cg_add(cg_matmul(X, w), b), Y);
+    cg_node *loss = cg_squared_loss(cg_add(cg_matmul(X, w), b), Y, NULL);
     ok(cg_optimize(n, loss, CG_OPTIMIZER(.kind = golden_optim[k].kind, .rate = golden_optim[k].rate / 2, .l2 = golden_optim[k].l2, GOLDEN_OPTIONS)));
     ok(cg_net_set_rate(n, golden_optim[k].rate));
     int updates;
@@ -154,11 +154,9 @@ START_TEST(orthogonal_rows_or_columns_are_orthonormal)
 }
 END_TEST
 
-/* ---- layers and losses */
+/* ---- layers */
 
-static cg_node *bce(cg_node *x, cg_node *t) { return cg_binary_cross_entropy_loss(x, cg_sigmoid(t)); }
-static cg_node *huber(cg_node *x, cg_node *t) { return cg_huber_loss(x, t, 0.7); }
-static cg_node *(*const losses[])(cg_node *, cg_node *) = { cg_squared_loss, cg_absolute_loss, bce, huber };
+static cg_node *(*const losses[])(cg_node *, cg_node *, const cg_loss *) = { cg_squared_loss, cg_huber_loss };
 
 /* dense, tanh, dense, a loss: every parameter's gradient against a central difference, in f32 with a step that suits it. */
 START_TEST(gradients_of_layers_are_differences)
@@ -173,7 +171,7 @@ START_TEST(gradients_of_layers_are_differences)
     ck_assert_int_eq(cg_net_size(n), 3 * 5 + 5 + 5 * 2 + 2);
     ck_assert_str_eq(cg_net_name(n, 2), "out.w");
     cg_array *x = array(4, 3, fit_x), *t = array(4, 2, (const float[]){ 1, -2, 0.3f, 0.1f, -0.7f, 2, 0, 1.4f });
-    cg_node *loss = losses[_i](cg_forward(l, 3, cg_shared(g, "x", x)), cg_shared(g, "t", t));
+    cg_node *loss = losses[_i](cg_forward(l, 3, cg_shared(g, "x", x)), cg_shared(g, "t", t), NULL);
     cg_node *const params[] = { l[0].w, l[0].b, l[2].w, l[2].b };
     memcpy(wrt, params, sizeof wrt);
     ok(cg_grad(loss, wrt, 4, CG_OUT(&grads[0], &grads[1], &grads[2], &grads[3])));
@@ -209,27 +207,6 @@ START_TEST(gradients_of_layers_are_differences)
     cg_graph_free(g);
     cg_array_free(x);
     cg_array_free(t);
-}
-END_TEST
-
-START_TEST(losses_are_their_formulas)
-{
-    cg_graph *g = cg_graph_new();
-    cg_node *a = cg_constant(g, CG_F32, CG_SHAPE(4), (const float[]){ 1, -2, 0.5f, 3 }), *b = cg_constant(g, CG_F32, CG_SHAPE(4), (const float[]){ 0.5f, 1, 0.25f, 1 });
-    cg_function *f = cg_compile(g, CG_SPEC(CG_OUTPUTS(cg_squared_loss(a, b), cg_absolute_loss(a, b), cg_binary_cross_entropy_loss(a, b), cg_huber_loss(a, b, 1))));
-    cg_array *out[4];
-    double bce_want = 0;
-    const double z[] = { 1, -2, 0.5, 3 }, t[] = { 0.5, 1, 0.25, 1 };
-    for (int i = 0; i < 4; i++)
-        bce_want -= (t[i] * log(1 / (1 + exp(-z[i]))) + (1 - t[i]) * log(1 - 1 / (1 + exp(-z[i])))) / 4;
-    const double want[] = { (0.25 + 9 + 0.0625 + 4) / 4, (0.5 + 3 + 0.25 + 2) / 4, bce_want, (0.125 + 2.5 + 0.03125 + 1.5) / 4 };
-    ok(cg_call(f, NULL, 0, out));
-    for (int i = 0; i < 4; i++) {
-        ck_assert_double_le(fabs((double)*(const float *)data_of(out[i]) - want[i]), 1e-6);
-        cg_array_free(out[i]);
-    }
-    cg_function_free(f);
-    cg_graph_free(g);
 }
 END_TEST
 
@@ -286,7 +263,7 @@ END_TEST
 int main(void)
 {
     TCase *t = TESTS("nn", adams_corrections_cost_no_launch, gradients_are_clipped_together, initial_values_have_their_variance, orthogonal_rows_or_columns_are_orthonormal,
-                     losses_are_their_formulas, an_order_has_every_row_once_and_is_the_seeds, a_net_says_what_is_wrong);
+                     an_order_has_every_row_once_and_is_the_seeds, a_net_says_what_is_wrong);
     tcase_add_loop_test(t, optimisers_walk_as_numpys, 0, (int)(sizeof golden_optim / sizeof golden_optim[0]));
     tcase_add_loop_test(t, gradients_of_layers_are_differences, 0, (int)(sizeof losses / sizeof losses[0]));
     return run_case("nn", t);

@@ -31,5 +31,16 @@ int64_t cg__fit_rows(const cg_fit_spec *o);                               /* row
 int64_t cg__loader_batch(const cg_loader *l);
 int64_t cg__loader_rows(const cg_loader *l);
 int cg__nn_fail(cg_status code, const char *fmt, ...) CG_PRINTF(2, 3);      /* the thread's last error; returns code */
+int cg__nn_said(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);     /* an error of the graph; returns code */
+static inline void *cg__nn_null(int said) { (void)said; return NULL; }
+/* "f32[3,n]", in `to` */
+const char *cg__nn_type(char to[160], cg_dtype d, const int64_t *dims, int rank);
+const char *cg__nn_type_of(char to[160], const cg_node *n);
+/* losses.c, for metrics too: whether classes (n, ...) fit scores (n, c, ...), else the graph's error; the score of each sample's class, (n, ...), where
+ * a class out of 0..c-1 fails the call; 0..c-1 along axis 1, in the shape that broadcasts. */
+bool cg__nn_same_shape(const cg_node *a, const cg_node *b, int without);      /* but for the axis `without` of a; -1: all of it */
+bool cg__nn_classes_fit(const char *who, const cg_node *x, const cg_node *y);
+cg_node *cg__nn_pick(cg_node *x, cg_node *y);
+cg_node *cg__nn_numbers(cg_node *x);
 
 #endif

@@ -155,7 +155,7 @@ static cg_node *loss_of(const charlm *c, cg_graph *g, const streams *p, cg_node 
     cg_node *from = cg_mul(i, size), *to = cg_add(from, size), *x = cg_slice(all, 0, from, to, 1), *y = cg_slice(all, 0, cg_add(from, one), cg_add(to, one), 1);
     cg_node *keep = cg_cast(cg_greater(i, cg_scalar(g, CG_I64, 0)), CG_F32);
     cg_node *logits = logits_of(c, x, s, keep, dropout);
-    return cg_name(cg_cross_entropy_loss(logits, cg_reshape(y, CG_SHAPE(CG_ANY))), "loss");
+    return cg_name(cg_cross_entropy_loss(logits, cg_reshape(y, CG_SHAPE(CG_ANY)), NULL), "loss");
 }
 
 static int compile_step(charlm *c, model *m)

@@ -90,7 +90,7 @@ static int compile_step(model *m, const layers *l, const dataset *data)
     const training *t = &m->how;
     cg_node *in[2], *x, *y;
     const int nin = rows_of(m, data, in, &x, &y);
-    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y), "loss");
+    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y, NULL), "loss");
     if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = t->optimizer, .rate = t->rate, .l2 = t->l2)) < 0 || (t->average > 0 && cg_net_average(m->net, t->average) < 0))
         return -1;
     int n;

@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     cg_default_update(random.call, cg_add(random.call, cg_scalar(g, CG_I64, 1)));                // so that each step draws anew
 
     cg_node *images = cg_input(g, "images", CG_U8, CG_SHAPE(CG_ANY, 8, 8)), *labels = cg_input(g, "labels", CG_U8, CG_SHAPE(CG_ANY));
-    cg_node *loss = cg_cross_entropy_loss(logits_of(l, images, 1), labels);
+    cg_node *loss = cg_cross_entropy_loss(logits_of(l, images, 1), labels, NULL);
     cg_node *right = cg_mean(cg_equal(cg_argmax(logits_of(l, images, 0), CG_REDUCE(CG_OVER(1))), labels), CG_REDUCE());
 
     int n, m;
