@@ -363,6 +363,9 @@ typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int 
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
 CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis);               /* a[:, rows, :]: the shape of rows stands for the axis */
+/* a[.., rows[.., k, ..], ..] for every place of rows, which has a's sizes but along the axis; integers as in cg_take. Its gradient compares every
+ * element of a line with each that is taken from it. */
+CG_API cg_node *cg_take_along_axis(cg_node *a, cg_node *rows, int axis);
 /* a, where a part is replaced by y or increased by it. y has a's dtype and stretches to the part; no array is changed, but the new value of a
  * variable is written into its buffer, so an update costs what it writes: { W, cg_inc_rows(W, rows, y, 0) }. A part is a slice:
  *     cg_set_slice(a, CG_CUTS({ .axis = 0, .start = i, .stop = j }, { .axis = 1, .step = -1 }), y)      a[i:j, ::-1] = y
@@ -382,8 +385,12 @@ CG_API cg_node *cg_scatter_add(cg_node *a, cg_node *rows, cg_node *src);        
 CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules; integers wrap, of bools it is whether any pair holds */
 CG_API cg_node *cg_softmax(cg_node *a, int axis);             /* exp(a) / sum exp(a) along the axis, right for any size of a; floats */
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);         /* its logarithm */
-CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c), (n) integers -> (n) */
+CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c, ...), (n, ...) integers -> (n, ...); a class out of 0..c-1 fails the call */
 
+/* Convolution along 1, 2 or 3 axes: images (n, c, space), filters (o, c / groups, window), result (n, o, space):
+ *     y[n, o, p] = sum of x[n, c, p*stride + k*dilation - before] * w[o, c, k] over the channels of o's group and the window; x is 0 outside.
+ * That is ONNX's Conv, a correlation; `flip` turns the windows round, which makes it the convolution of mathematics. Floats of one dtype. Sizes may
+ * be CG_ANY. A bias is an addition: its cost goes into the next step. Lists have one value an axis of space, NULL: 1s. */
 typedef enum {
     CG_BORDER_PADS,               /* as many zeros around as `pads` says, NULL: none, so windows lie within the images (valid) */
     CG_BORDER_FULL,               /* every window that meets the image */
@@ -391,6 +398,19 @@ typedef enum {
     CG_BORDER_SAME_UPPER,         /* so many that the result has size / stride points, rounded up: half of them before, an odd one behind */
     CG_BORDER_SAME_LOWER          /* ... an odd one before */
 } cg_border;
+typedef struct cg_convolution {
+    size_t struct_size;
+    const int64_t *strides, *dilations;
+    const int64_t *pads;          /* two an axis of space: all of before, then all of behind, as in ONNX */
+    int64_t groups;               /* 0: 1; as many as channels: depthwise */
+    cg_border border;
+    int flip;
+} cg_convolution;
+#define CG_CONV(...) (&(cg_convolution){ .struct_size = sizeof(cg_convolution), __VA_ARGS__ })
+CG_API cg_node *cg_conv(cg_node *x, cg_node *w, const cg_convolution *o);        /* o NULL: no option */
+/* Its gradients, with the same options: g is that of the result; sizes are those of x's space, or of w's window, one i64 scalar an axis. */
+CG_API cg_node *cg_conv_input_grad(cg_node *g, cg_node *w, cg_node *const *sizes, const cg_convolution *o);
+CG_API cg_node *cg_conv_weight_grad(cg_node *x, cg_node *g, cg_node *const *sizes, const cg_convolution *o);
 
 /* Pooling: what a window that slides along the last axes of a sees becomes one element. Rules and names are ONNX's; padding is never seen by max.
  * Batch and channels, and with a stride of 1 or without SAME also the space, may be CG_ANY. A window that sees nothing gives the least value, or 0.
@@ -680,12 +700,51 @@ CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);         
 CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell cell, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o);
 CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
 
-/* Losses: means over all elements, scalars. */
-CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes);         /* of softmax(logits) (n, c) and integers (n) */
-CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *logits, cg_node *targets);  /* of sigmoid(logits) and targets from 0 to 1 */
-CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b);                          /* (a - b)^2 */
-CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b);                         /* |a - b| */
-CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, double delta);              /* d^2 / 2 for d = |a - b| up to delta, then delta (d - delta / 2) */
+/* Losses by PyTorch's definitions. x are scores or logits, right for any size of them, infinite ones too where the loss is defined. Operands have one
+ * shape; classes are integers, one a sample: x is (n, c, ...), y (n, ...), and a class out of 0..c-1 fails the call. */
+typedef enum {
+    CG_REDUCTION_MEAN,            /* over elements or samples; with class weights or an ignored class the sum, by the sum of the weights of those that count */
+    CG_REDUCTION_SUM, CG_REDUCTION_NONE
+} cg_reduction;
+typedef struct cg_loss {                  /* an option that a loss does not have is an error */
+    size_t struct_size;
+    cg_reduction reduction;
+    cg_node *weight;              /* (c): of each class; where operands have one shape it is of each element, and stretches */
+    cg_node *pos_weight;          /* binary: what a target of 1 weighs; stretches */
+    int ignore; int64_t ignore_index;     /* CG_IGNORE(class): samples of this class, which may be any number, have no loss */
+    double label_smoothing;       /* cross-entropy: this part of a target goes to all classes alike (Szegedy et al. 2016) */
+    double delta;                 /* huber, smooth L1: where the square ends; 0: 1 */
+    double margin;                /* hinge, multi margin, triplet: 0 is 1. Cosine: 0 */
+    double p;                     /* hinge, multi margin: the power, 0: 1. Triplet: the norm, 0: 2 */
+    int log_target;               /* KL: the targets are logarithms, too */
+    int swap;                     /* triplet: the negative counts from the positive where that is nearer (Balntas et al. 2016) */
+} cg_loss;
+#define CG_LOSS(...)     (&(cg_loss){ .struct_size = sizeof(cg_loss), __VA_ARGS__ })
+#define CG_IGNORE(class) .ignore = 1, .ignore_index = (class)
+/* Of softmax(x) along axis 1 and classes, or probabilities (n, c, ...) in floats. o NULL: the mean, here and below. */
+CG_API cg_node *cg_cross_entropy_loss(cg_node *x, cg_node *y, const cg_loss *o);
+CG_API cg_node *cg_nll_loss(cg_node *log_p, cg_node *y, const cg_loss *o);                /* -log_p[y] */
+CG_API cg_node *cg_multi_margin_loss(cg_node *x, cg_node *y, const cg_loss *o);           /* mean over c, other than y, of max(0, margin - x[y] + x[c])^p */
+CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *x, cg_node *t, const cg_loss *o);   /* of sigmoid(x) and targets from 0 to 1 */
+CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b, const cg_loss *o);                /* (a - b)^2 */
+CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b, const cg_loss *o);               /* |a - b| */
+CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, const cg_loss *o);                  /* d^2 / 2 for d = |a - b| up to delta, then delta (d - delta / 2) */
+CG_API cg_node *cg_smooth_l1_loss(cg_node *a, cg_node *b, const cg_loss *o);              /* huber / delta */
+CG_API cg_node *cg_kl_div_loss(cg_node *log_q, cg_node *p, const cg_loss *o);             /* p (log p - log q) */
+CG_API cg_node *cg_hinge_loss(cg_node *x, cg_node *t, const cg_loss *o);                  /* max(0, margin - t x)^p for t of 1 or -1 */
+/* Of vectors (n, d), t (n): 1 - cos(a, b) where t is 1, max(0, cos(a, b) - margin) where it is -1. */
+CG_API cg_node *cg_cosine_embedding_loss(cg_node *a, cg_node *b, cg_node *t, const cg_loss *o);
+CG_API cg_node *cg_triplet_margin_loss(cg_node *anchor, cg_node *positive, cg_node *negative, const cg_loss *o);      /* max(0, |a - p| - |a - n| + margin) */
+
+/* Metrics: f32, without gradients. The mean absolute and squared errors are losses above. */
+CG_API cg_node *cg_accuracy(cg_node *x, cg_node *y);                              /* the part of samples whose class has the greatest score; x, y as of losses */
+CG_API cg_node *cg_top_k_accuracy(cg_node *x, cg_node *y, int64_t k);             /* or one of the k greatest; of equal scores the first class goes before, NaN before all */
+/* How often samples of class i (row) are taken for class j (column), i64 (n, n); integers of one shape, of which one out of 0..n-1 fails the call. */
+CG_API cg_node *cg_confusion_matrix(cg_node *y, cg_node *predicted, int64_t n);
+/* Of each class of such a matrix, 0 where it is 0 / 0: of those taken for it how many are; of those that are how many are taken for it; the harmonic mean. */
+CG_API cg_node *cg_precision(cg_node *matrix);
+CG_API cg_node *cg_recall(cg_node *matrix);
+CG_API cg_node *cg_f1_score(cg_node *matrix);
 
 /* Optimisers. g is the gradient of parameter w, r the rate, t = 1, 2, ... the step. A 0 among the options is their default. */
 typedef enum {
@@ -702,6 +761,7 @@ typedef struct cg_optimizer {
     size_t struct_size;
     cg_optimizer_kind kind;
     double rate, momentum, beta1, beta2, rho, eps, decay;
+    double l2;                    /* gradients, clipped, get l2 w added: the derivative of l2/2 times the sum of all w^2; 0: none */
     double clip_norm;             /* gradients are scaled down together where the root of the sum of their squares is above this (Pascanu et al. 2013); 0: never */
 } cg_optimizer;
 #define CG_OPTIMIZER(...) (&(cg_optimizer){ .struct_size = sizeof(cg_optimizer), __VA_ARGS__ })
@@ -711,28 +771,69 @@ CG_API const char *cg_optimizer_name(cg_optimizer_kind k);    /* "adam"; NULL: t
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *o);
 CG_API const cg_update *cg_net_updates(const cg_net *n, int *count);    /* the net's */
 CG_API int cg_net_set_rate(cg_net *n, double rate);
+/* After cg_optimize: a state name.average for each parameter, a = decay a + (1 - decay) w with its new w, which begins as w is now. What computes with the
+ * averages gets the list of these as its givens. */
+CG_API int cg_net_average(cg_net *n, double decay);
+CG_API const cg_given *cg_net_averages(const cg_net *n, int *count);    /* the net's */
 
 /* The numbers below n in an order of their own for each seed and epoch. */
 CG_API void cg_permutation(int64_t *rows, int64_t n, uint64_t seed, int64_t epoch);
 /* Rows of a in the given order, copied: parts of a permutation split a data set into training, validation and test. */
 CG_API cg_array *cg_array_rows(cg_array *a, const int64_t *rows, int64_t n);
 
-/* Training. step is a function of one i64 scalar i that trains on the rows order[i * batch : (i + 1) * batch] (the last batch of an epoch may
- * be smaller) and gives the loss; order is its shared variable, shuffled before each epoch. */
-typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch's steps run here */
+/* Batches of rows of arrays that stay in host memory: a thread gathers the next batch while the last one is used. The arrays have equally many
+ * rows, are the caller's, and must not change while the loader is there. */
+typedef struct cg_loader cg_loader;
+CG_API cg_loader *cg_loader_new(cg_array *const *arrays, int n, int64_t batch);
+CG_API void cg_loader_free(cg_loader *l);
+/* What comes next: the rows in the order of cg_permutation for this seed and epoch (from 1; 0: as they stand), behind the first `done` batches. */
+CG_API int cg_loader_begin(cg_loader *l, uint64_t seed, int64_t epoch, int64_t done);
+/* *batch: an array for each of the n, the loader's, good until it is asked again; the last one may have fewer rows. Returns n, 0 behind the last batch, or
+ * a negative status. */
+CG_API int cg_loader_next(cg_loader *l, cg_array *const **batch);
+
+/* The rate of a step: `rate` times all of these. Zeros leave a part out. */
+typedef struct cg_schedule {
+    size_t struct_size;
+    double rate;
+    int64_t warmup;                       /* rises in a line: step / warmup in the first `warmup` steps, whose end is the beginning of what follows */
+    int64_t every; double factor;         /* times factor (0: 0.1) after each `every` steps */
+    int64_t cosine; double floor;         /* falls along half a cosine, in so many steps, to floor, and stays there (Loshchilov, Hutter 2017) */
+    int64_t plateau; double cut;          /* times cut (0: 0.1) whenever `plateau` epochs have passed without a better value than ever */
+} cg_schedule;
+#define CG_SCHEDULE(...) (&(cg_schedule){ .struct_size = sizeof(cg_schedule), __VA_ARGS__ })
+CG_API double cg_schedule_rate(const cg_schedule *s, int64_t step, int64_t cuts);     /* of a step from 1 behind so many cuts */
+
+/* Training. step is a function that gives the loss. Where the data are shared variables it takes one i64 scalar i, for the rows
+ * order[i * batch : (i + 1) * batch] (the last batch of an epoch may be smaller); order is its shared variable, shuffled before each epoch. Where a
+ * loader brings them, it takes what the loader gives. Both ways see the same rows. */
+typedef struct cg_progress { int64_t epoch, step, steps; double loss, mean, value; } cg_progress;    /* from 1; steps an epoch; mean loss of the epoch; what judge gave */
+/* How far a run has come. Zeros: it begins. Steps and epochs that are done, epochs since the best value, cuts of the rate, the sum of this epoch's losses. */
+typedef struct cg_fit_state { int64_t steps, epochs, since, cuts; double sum, best; } cg_fit_state;
 typedef struct cg_fit_spec {
     size_t struct_size;
     cg_function *step;
     cg_array *order;
-    int64_t batch, epochs;
-    int64_t done;                                             /* steps that were run before (resuming): the training goes on behind them */
+    int64_t batch;
+    cg_loader *loader;                                        /* instead of order and batch */
+    int64_t epochs;
     uint64_t seed;
+    cg_fit_state *state;                                      /* NULL, or where the run goes on, kept up to date */
+    cg_net *net;                                              /* what the schedule and files need */
+    cg_schedule *schedule;                                    /* NULL: the rate is left alone */
+    int64_t patience;                                         /* ends the run after so many epochs without a better value; 0: never */
     int (*on_step)(void *user, const cg_progress *p);         /* NULL, or called after each step; a value other than 0 ends the training */
-    int (*on_epoch)(void *user, const cg_progress *p);
+    int (*judge)(void *user, const cg_progress *p, double *value);     /* likewise after each epoch: what it is judged by, less is better. NULL: the mean loss */
+    int (*on_epoch)(void *user, const cg_progress *p);        /* behind that */
     void *user;
 } cg_fit_spec;
 #define CG_FIT(...) (&(cg_fit_spec){ .struct_size = sizeof(cg_fit_spec), __VA_ARGS__ })
 CG_API int cg_fit(const cg_fit_spec *o);                      /* 0, a negative status, or what a callback gave */
+/* A run as a file: all variables of the net, the state, the schedule, and what the order of the rows depends on, so that a run that loads it ends with the
+ * bits of one that never stopped. May be saved in any callback; the file is replaced as a whole. Loading wants the file of a run of the same net, batch, seed
+ * and number of rows, and sets state and schedule, too. */
+CG_API int cg_fit_save(const cg_fit_spec *o, const char *path);
+CG_API int cg_fit_load(const cg_fit_spec *o, const char *path);
 
 /* ---- Devices ------------------------------------------------------------------------------------------------ */
 

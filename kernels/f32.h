@@ -150,7 +150,8 @@ CG_FN float cg_log10_f32(float x)
     return cg_log_special_f32(x, CG_FMA(e, 0.301025390625f, CG_FMA(m, 0.434294492f, CG_FMA(e, 4.60503898e-6f, m * -1.010305e-8f))));
 }
 //@ cg_log1p_f32
-/* 1 + x rounded is u = 2^e (1 + f), and what the rounding lost is added to f. It is halved and 2^-e doubled, for that is a float up to e = 128. */
+/* 1 + x rounded is u = 2^e (1 + f), and what the rounding lost is added to f. It is halved and 2^-e doubled, for that is a float up to e = 128.
+ * edge: -infinity of u = 0, and with the sign of u among its digits NaN. */
 CG_FN float cg_log1p_f32(float x)
 {
     const float u = 1.0f + x, lost = x - (u - 1.0f);
@@ -158,8 +159,8 @@ CG_FN float cg_log1p_f32(float x)
     const float e = (float)((cg_i32)b >> 23), scale = cg_from_bits(0x40000000u - (b & 0xff800000u));
     const float f = CG_FMA(0.5f * lost, scale, cg_from_bits((b & 0x007fffffu) + 0x3f3504f3u) - 1.0f);
     const float y = CG_FMA(e, 0.693145751953125f, CG_FMA(e, 1.42860677e-6f, cg_log_mantissa_f32(f)));
-    const float small = u == 1.0f ? x : y, r = x < CG_INF ? small : x, edge = x == -1.0f ? -CG_INF : CG_NAN_F32;
-    return x > -1.0f ? r : edge;
+    const float small = u == 1.0f ? x : y, edge = cg_from_bits(0xff800000u | (cg_bits(u) >> 9 & 0x00400000u)), r = u > 0 ? small : edge;
+    return x < CG_INF ? r : x;
 }
 //@ cg_tanh_f32
 /* e / (e + 2), e = e^2|x| - 1 = 2^n p + (2^n - 1) */

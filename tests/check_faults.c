@@ -350,6 +350,30 @@ static int own(world *w)
     return w->f ? called_with(w, w->x) : said();
 }
 
+/* A run over rows that a thread brings, kept as a file and gone on with. */
+static int train(world *w)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/tmp/libcg-faults-%ld", (long)getpid());
+    cg_graph *g = cg_graph_new();
+    cg_net *n = g ? cg_net_new(g, 1) : NULL;
+    cg_node *v = n ? cg_net_state(n, "v", CG_F32, NULL, 0, 2) : NULL;
+    cg_loader *l = v ? cg_loader_new(CG_ARRAYS(w->x), 3) : NULL;
+    cg_fit_state state = { 0 };
+    cg_fit_spec o = *CG_FIT(.step = w->f, .loader = l, .epochs = 1, .state = &state, .net = n);
+    int rc = l ? cg_fit(&o) : said();
+    rc = rc == CG_OK ? cg_fit_save(&o, path) : rc;
+    rc = rc == CG_OK ? cg_fit_load(&o, path) : rc;
+    o.epochs = 2;
+    rc = rc == CG_OK ? cg_fit(&o) : rc;
+    w->result = cg__hash(&state, sizeof state, 1);
+    unlink(path);
+    cg_loader_free(l);
+    cg_net_free(n);
+    (cg_graph_free)(g);
+    return rc;
+}
+
 /* Written, read back, and written in another format over the same file. */
 static int files(world *w)
 {
@@ -418,6 +442,7 @@ static int net_text(world *w, cg_graph *g, cg_net *n)
                      cg_layer_dropout(&l[2], CG_RANDOM(cg_net_state(n, "call", CG_I64, NULL, 0, 3), 1), 0.5) == CG_OK;
     cg_node *loss = made ? cg_sum(cg_forward(l, 3, rows), CG_REDUCE()) : NULL;
     int rc = loss ? cg_optimize(n, loss, CG_OPTIMIZER(.kind = CG_ADAM)) : said(), count;
+    rc = rc == CG_OK ? cg_net_average(n, 0.5) : rc;
     const cg_update *to = cg_net_updates(n, &count);
     for (int i = 0; i < count && rc == CG_OK; i++)
         rc = took_text(w, cg_print(&to[i].value, 1));
@@ -493,6 +518,13 @@ static void with_graph(world *w)    { need(build(w)); }
 static void with_text(world *w)     { need(build(w)); w->text = cg_print(&w->cost, 1); ck_assert_ptr_nonnull(w->text); }
 static void with_gradient(world *w) { need(build(w)); need(grad(w)); }
 static void with_function(world *w) { with_gradient(w); need(compile(w)); }
+static void with_step(world *w)
+{
+    w->g = cg_graph_new();
+    w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
+    w->f = cg_compile(w->g, CG_SPEC(CG_INPUTS(w->X), CG_OUTPUTS(cg_sum(w->X, CG_REDUCE()))));
+    ck_assert_ptr_nonnull(w->f);
+}
 
 static const scenario scenarios[] = {
     { "build", NULL, built_text, NULL },
@@ -517,6 +549,7 @@ static const scenario scenarios[] = {
     { "an operation of one's own", NULL, own, add_outputs },
     { "a net", NULL, net, NULL },
     { "a recurrent layer", NULL, recurrent, NULL },
+    { "a training", with_step, train, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },
     { "a whole life", NULL, whole_life, NULL },

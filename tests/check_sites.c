@@ -214,7 +214,7 @@ START_TEST(wrappers_and_nets_belong_to_their_callers)
     SAYS(line(forward_line));
     cg_graph_clear_error(g);
     const int loss_line = __LINE__ + 1;
-    cg_node *loss = cg_squared_loss(y, x);
+    cg_node *loss = cg_squared_loss(y, x, NULL);
     cg_matmul(loss, bad);
     SAYS(line(loss_line));
     cg_net_free(n);

@@ -123,7 +123,7 @@ static void mixed(model *m, int nodes)
         cg_node *xi = cg_slice(x, 1, cg_scalar(m->g, CG_I64, (double)i * IN), cg_scalar(m->g, CG_I64, (double)(i + 1) * IN), 1);
         cg_node *yi = cg_reshape(cg_slice(y, 0, at, next, 1), CG_SHAPE(CG_ANY));
         h = layer_norm(cg_tanh(cg_add(cg_add(cg_matmul(xi, u), cg_matmul(h, w)), bias)), gain);
-        cg_node *loss = cg_cross_entropy_loss(cg_matmul(cg_relu(h), out), yi);
+        cg_node *loss = cg_cross_entropy_loss(cg_matmul(cg_relu(h), out), yi, NULL);
         m->cost = m->cost ? cg_add(m->cost, loss) : loss;
     }
 }

@@ -69,6 +69,7 @@ typedef struct cg_cpu_block {
     const cg_place *place;
     char *regs;
     const void **at;                     /* where each value is: its register, or memory that is as a register would be */
+    char *const *flat;                   /* by load and store: where the first point of the loop lies, if all lie behind it in their order; else NULL */
     int64_t outer, inner;                /* points in all */
     int64_t outer_at, col_at;            /* first outer and inner point of the block */
     int rows, cols;                      /* outer points; inner points taken at once, 1 if there are none or columns are the vector */
@@ -85,6 +86,7 @@ static inline const void *cg__cpu_operand(const cg_cpu_block *b, int v, bool ins
     const int reg = inside ? b->c->spread[v] : -1;
     return reg < 0 || b->cols == 1 ? b->at[v] : cg__cpu_reg(b, reg);
 }
+char *cg__cpu_flat(cg_cpu_block *b, int v);                              /* what flat[v] is, before the first block */
 void cg__cpu_load(cg_cpu_block *b, int v, int reg);                      /* sets at[v] */
 void cg__cpu_store(cg_cpu_block *b, int v);
 void *cg__cpu_target(cg_cpu_block *b, int store);                        /* where the block's values go, if they lie there as in a register; else NULL */

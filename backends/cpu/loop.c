@@ -7,10 +7,11 @@
  * reduction is plan.h's and does not depend on the blocking, nor on threads.
  */
 #include <omp.h>
+#include <stdatomic.h>
 #include "backends/cpu/cpu.h"
 
 /* The blocks of a loop are dealt in so many parts a thread, so that one that is held up by other work keeps few from its team. */
-enum { PARTS = 8 };
+enum { PARTS = 16 };
 
 /* Elements times values (some 30 us of work) below which a second thread is not asked: it would gain little on a quiet machine, and on a busy one
  * the team waits for a processor. */
@@ -398,6 +399,8 @@ static int run_blocks(cg_cpu_block b, char *room, int rows, int64_t from, int64_
         else
             run_stages(&b, &t);
     }
+    if (b.streams)
+        atomic_thread_fence(memory_order_seq_cst);           /* what went past the caches is seen by whoever joins this thread */
     return b.failed;
 }
 
@@ -416,6 +419,7 @@ void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, c
 {
     const cg_loop *l = &p->steps.at[step].loop;
     cg_cpu_block b = { .d = d, .l = l, .c = c, .n = n, .place = place, .failed = INT_MAX, .outer = points(l, n, 0, l->nouter), .inner = points(l, n, l->nouter, l->naxes) };
+    char *flat[CG_VALS_MAX];
     const int rows = rows_of_block(c, b.inner);
     const int64_t nblocks = (b.outer + rows - 1) / rows;
     const bool parallel = d->threads > 1 && nblocks > 1 && (double)b.outer * (double)(b.inner > 0 ? b.inner : 1) * l->nvals > PARALLEL_WORK;
@@ -426,6 +430,9 @@ void cg__cpu_loop(cg_cpu *d, const cg_plan *p, const cg_cpu_code *c, int step, c
     b.streams = b.outer * (b.inner > 0 ? b.inner : 1) >= STREAM_POINTS;
     if (nblocks == 0)
         return;
+    for (int v = 0; v < l->nvals; v++)
+        flat[v] = l->vals[v].kind == CG_V_LOAD || l->vals[v].kind == CG_V_STORE ? cg__cpu_flat(&b, v) : NULL;
+    b.flat = flat;
     if (teams == 1)
         failed = run_blocks(b, d->room, rows, 0, nblocks);
     else {

@@ -18,6 +18,7 @@ typedef struct span {
     bool steady;                         /* the index is the same along a run */
 } span;
 
+static bool over_points(const cg_cpu_block *b, int v) { return b->l->vals[v].level < 2 || b->c->columns; }
 static int64_t extent(const cg_cpu_block *b, int axis) { return b->n[b->l->extent[axis]]; }
 
 /* At the first point of the axes from..to-1. Member by member: to clear it whole costs more than a short span takes. */
@@ -271,31 +272,60 @@ static void load_rows(span *s, int v, int reg)
     b->at[v] = out;
 }
 
-static span span_of(cg_cpu_block *b, int v)
+/* Made in the caller's room: a copy would read what was just written piece by piece, and wait for it. */
+static void span_of(span *s, cg_cpu_block *b, int v)
 {
     const cg_val *x = &b->l->vals[v];
     const cg_operand *o = &b->l->operands[x->operand];
-    const bool points = x->level < 2 || b->c->columns;
-    span s;
-    begin(&s, b, o, points ? 0 : b->l->nouter, points ? b->l->nouter : b->l->naxes);
-    s.value = v;
-    s.d = x->dtype;
+    const bool points = over_points(b, v);
+    begin(s, b, o, points ? 0 : b->l->nouter, points ? b->l->nouter : b->l->naxes);
+    s->value = v;
+    s->d = x->dtype;
     if (b->c->columns && x->level == 2)
-        seek(&s, b->l->nouter, b->l->naxes, b->col_at);
+        seek(s, b->l->nouter, b->l->naxes, b->col_at);
     if (x->kind == CG_V_LOAD && o->gather >= 0) {
-        s.index = cg__cpu_operand(b, o->gather, !points);
-        s.steady = points && b->c->steady[o->gather];
+        s->index = cg__cpu_operand(b, o->gather, !points);
+        s->steady = points && b->c->steady[o->gather];
     }
-    return s;
+}
+
+char *cg__cpu_flat(cg_cpu_block *b, int v)
+{
+    const cg_val *x = &b->l->vals[v];
+    const cg_operand *o = &b->l->operands[x->operand];
+    if (cg__dtypes[x->dtype].compute != x->dtype || o->nwindows || o->gather >= 0 || (b->c->columns && x->level == 2))
+        return NULL;
+    span s;
+    begin(&s, b, o, 0, x->level < 2 ? b->l->nouter : b->l->naxes);
+    s.d = x->dtype;
+    return dense(&s, 0, s.to) ? memory(&s) + cg__cpu_num(b, o->off) * (int64_t)cg__dtypes[s.d].bytes : NULL;
+}
+
+/* The block's part of an array that the loop walks in its order. */
+static char *flat_part(const cg_cpu_block *b, int v)
+{
+    const int64_t at = over_points(b, v) ? b->outer_at : b->outer_at * b->inner + b->col_at;
+    return b->flat[v] + at * (int64_t)cg__dtypes[b->l->vals[v].dtype].bytes;
+}
+
+static size_t block_bytes(const cg_cpu_block *b, int v)
+{
+    return (size_t)b->rows * (over_points(b, v) ? 1 : (size_t)b->cols) * cg__cpu_width(b->l->vals[v].dtype);
 }
 
 void cg__cpu_load(cg_cpu_block *b, int v, int reg)
 {
-    span s = span_of(b, v);
-    if (b->l->vals[v].level == 2 && !b->c->columns)
-        load_rows(&s, v, reg);
-    else
+    span s;
+    if (b->flat[v]) {
+        b->at[v] = flat_part(b, v);
+        ask_for_next(b->at[v], block_bytes(b, v));
+        return;
+    }
+    span_of(&s, b, v);
+    if (over_points(b, v))
         load_points(&s, b->rows, v, reg);
+    else
+        load_rows(&s, v, reg);
 }
 
 int64_t cg__cpu_stride(cg_cpu_block *b, int v)
@@ -303,7 +333,8 @@ int64_t cg__cpu_stride(cg_cpu_block *b, int v)
     const cg_val *x = &b->l->vals[v];
     if (x->kind != CG_V_LOAD || b->l->naxes != b->l->nouter + 1)
         return 0;
-    const span s = span_of(b, v);
+    span s;
+    span_of(&s, b, v);
     return as_in_memory(&s) ? cg__cpu_num(b, s.o->stride[b->l->nouter]) * (int64_t)cg__dtypes[s.d].bytes : 0;
 }
 
@@ -320,14 +351,20 @@ static void store_span(span *s, int64_t at, int count, const char *in)
     }
 }
 
-static bool over_points(const cg_cpu_block *b, int v) { return b->l->vals[v].level < 2 || b->c->columns; }
+/* Where the block's values go, if they lie there as in a register; else NULL. */
+static char *place_of_block(cg_cpu_block *b, int store)
+{
+    span s;
+    if (b->flat[store])
+        return flat_part(b, store);
+    span_of(&s, b, store);
+    return as_register(&s, over_points(b, store));
+}
 
 void *cg__cpu_target(cg_cpu_block *b, int store)
 {
-    span s = span_of(b, store);
-    const bool points = over_points(b, store);
-    char *at = b->streams ? NULL : as_register(&s, points);
-    ask_for_next(at, (size_t)b->rows * (points ? 1 : (size_t)b->cols) * cg__cpu_width(s.d));
+    char *at = b->streams ? NULL : place_of_block(b, store);
+    ask_for_next(at, block_bytes(b, store));
     return at;
 }
 
@@ -336,14 +373,15 @@ void cg__cpu_store(cg_cpu_block *b, int v)
     const cg_val *x = &b->l->vals[v];
     const bool points = over_points(b, v);
     const char *in = cg__cpu_operand(b, x->a[0], !points);
-    span s = span_of(b, v), outer;
-    char *at = b->streams || b->c->direct[x->a[0]] == v ? as_register(&s, points) : NULL;
+    char *at = b->streams || b->c->direct[x->a[0]] == v ? place_of_block(b, v) : NULL;
+    span s, outer;
     if (at && at == in)
         return;
     if (at && b->streams) {
-        b->d->vec->stream(at, in, (size_t)b->rows * (points ? 1 : (size_t)b->cols) * cg__dtypes[s.d].bytes);
+        b->d->vec->stream(at, in, block_bytes(b, v));
         return;
     }
+    span_of(&s, b, v);
     if (points) {
         store_span(&s, b->outer_at, b->rows, in);
         return;

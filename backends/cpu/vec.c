@@ -2,7 +2,7 @@
 /* Whole-array functions from the scalar table, one instance a row and compute type. Compiled for baseline, AVX2 and AVX-512
  * (CG_VEC_TABLE names the table), always with -O3 -ffp-contract=off, so that all give the same bits. */
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 #include "backends/cpu/cpu.h"
 
@@ -134,7 +134,17 @@ static void store(void *out, cg_dtype d, int64_t stride, const void *in, int n)
     BY_DTYPE(STORE)
 }
 
-/* By whole lines that the caches do not keep, so memory is not read before it is written; elsewhere a copy. */
+#if defined __AVX512F__
+#define PIECE       __m512i
+#define PUT_PIECE(to, from) _mm512_stream_si512(to, _mm512_loadu_si512(from))
+#elif defined __AVX__
+#define PIECE       __m256i
+#define PUT_PIECE(to, from) _mm256_stream_si256(to, _mm256_loadu_si256(from))
+#elif defined __SSE2__
+#define PIECE       __m128i
+#define PUT_PIECE(to, from) _mm_stream_si128(to, _mm_loadu_si128(from))
+#endif
+/* By whole lines that the caches do not keep, so memory is not read before it is written; elsewhere a copy. A fence must follow the last one. */
 static void stream(void *out, const void *in, size_t bytes)
 {
     size_t head = -(uintptr_t)out & 63;
@@ -143,11 +153,10 @@ static void stream(void *out, const void *in, size_t bytes)
     char *to = (char *)out + head;
     const char *from = (const char *)in + head;
     bytes -= head;
-#ifdef __SSE2__
+#ifdef PIECE
     for (; bytes >= 64; bytes -= 64, to += 64, from += 64)
-        for (int k = 0; k < 4; k++)
-            _mm_stream_si128((__m128i *)(void *)to + k, _mm_loadu_si128((const __m128i *)(const void *)from + k));
-    _mm_sfence();
+        for (size_t k = 0; k < 64 / sizeof(PIECE); k++)
+            PUT_PIECE((PIECE *)(void *)to + k, (const PIECE *)(const void *)from + k);
 #endif
     memcpy(to, from, bytes);
 }

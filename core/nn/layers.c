@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Layers, their composition, and losses. */
+/* Layers and their composition. */
 #include "core/nn/nn.h"
 
 static cg_node *dense_forward(const cg_layer *l, cg_node *x) { return cg_add(cg_matmul(x, l->w), l->b); }       /* (n, in) -> (n, out) */
@@ -44,27 +44,4 @@ CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x)
     for (int i = 0; i < n && x; i++)
         x = layers[i].forward(&layers[i], x);
     return x;
-}
-
-/* ---- losses */
-
-static cg_node *mean(cg_node *x) { return cg_mean(x, CG_REDUCE()); }
-
-CG_API cg_node *cg_cross_entropy_loss(cg_node *logits, cg_node *classes) { CG_BUILDER(cg_node_graph(logits)); return mean(cg_cross_entropy(logits, classes)); }
-CG_API cg_node *cg_squared_loss(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return mean(cg_square(cg_sub(a, b))); }
-CG_API cg_node *cg_absolute_loss(cg_node *a, cg_node *b) { CG_BUILDER(cg_node_graph(a)); return mean(cg_abs(cg_sub(a, b))); }
-
-/* -t log s(z) - (1 - t) log(1 - s(z)) = softplus(z) - t z */
-CG_API cg_node *cg_binary_cross_entropy_loss(cg_node *logits, cg_node *targets)
-{
-    CG_BUILDER(cg_node_graph(logits));
-    return mean(cg_sub(cg_softplus(logits), cg_mul(targets, logits)));
-}
-
-/* With c = min(d, delta) both pieces are c (d - c / 2). */
-CG_API cg_node *cg_huber_loss(cg_node *a, cg_node *b, double delta)
-{
-    CG_BUILDER(cg_node_graph(a));
-    cg_node *d = cg_abs(cg_sub(a, b)), *c = d ? cg_minimum(d, cg_weak(cg_node_graph(d), delta)) : NULL;
-    return mean(cg_mul(c, cg_sub(d, cg_scale(c, 0.5))));
 }

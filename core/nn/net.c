@@ -13,6 +13,40 @@ int cg__nn_fail(cg_status code, const char *fmt, ...)
     return cg__set_last(&err);
 }
 
+int cg__nn_said(cg_graph *g, cg_status code, const char *fmt, ...)
+{
+    cg_error err = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    cg__fail_v(&err, code, fmt, ap);
+    va_end(ap);
+    cg_graph_fail(g, code, err.text);
+    return code;
+}
+
+const char *cg__nn_type(char to[160], cg_dtype d, const int64_t *dims, int rank)
+{
+    int n = snprintf(to, 160, "%s[", cg_dtype_name(d));
+    for (int i = 0; i < rank; i++)
+        n += dims[i] == CG_ANY ? snprintf(to + n, 160 - (size_t)n, "%sn", i ? "," : "") : snprintf(to + n, 160 - (size_t)n, "%s%lld", i ? "," : "", (long long)dims[i]);
+    snprintf(to + n, 160 - (size_t)n, "]");
+    return to;
+}
+
+const char *cg__nn_type_of(char to[160], const cg_node *n)
+{
+    int64_t dims[CG_MAX_RANK];
+    for (int i = 0; i < cg_node_rank(n); i++)
+        dims[i] = cg_node_dim(n, i);
+    return cg__nn_type(to, cg_node_dtype(n), dims, cg_node_rank(n));
+}
+
+int cg__net_why(const cg_net *n, const char *caller)
+{
+    const cg_error *e = cg_graph_error(n->g);
+    return e ? cg__set_last(e) : cg_last_error()->code ? (int)cg_last_error()->code : cg__nn_fail(CG_ENOMEM, "%s: no memory", caller);
+}
+
 CG_API cg_net *cg_net_new(cg_graph *g, uint64_t seed)
 {
     cg_net *n = g ? cg__zalloc(sizeof *n) : NULL;
@@ -34,6 +68,7 @@ CG_API void cg_net_free(cg_net *n)
     if (n) {
         CG_VEC_FREE(&n->vars);
         CG_VEC_FREE(&n->updates);
+        CG_VEC_FREE(&n->averages);
     }
     cg__free(n);
 }
@@ -99,10 +134,10 @@ CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int6
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
-cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value)
+cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained)
 {
     if (is_new(n, name))
-        return add(n, name, value, true);
+        return add(n, name, value, trained);
     cg_array_free(value);
     return NULL;
 }

@@ -144,11 +144,13 @@ static bool clip(cg_node **g, int n, double norm)
     return factor != NULL;
 }
 
-/* What the graph or the net has to say, else that memory is out. */
-static int why(const cg_net *n)
+static void add_l2(cg_net *n, cg_node **g, double l2)
 {
-    const cg_error *e = cg_graph_error(n->g);
-    return e ? cg__set_last(e) : cg_last_error()->code ? (int)cg_last_error()->code : cg__nn_fail(CG_ENOMEM, "cg_optimize: no memory");
+    for (int i = 0, k = 0; i < n->vars.n; i++)
+        if (n->vars.at[i].trained) {
+            g[k] = cg_add(g[k], cg_scale(n->vars.at[i].node, l2));
+            k++;
+        }
 }
 
 static int optimize(cg_net *n, cg_node *loss, rule *r, cg_node **list, int count)
@@ -166,12 +168,14 @@ static int optimize(cg_net *n, cg_node *loss, rule *r, cg_node **list, int count
     bool ok = cg_grad(loss, wrt, count, places, count) == CG_OK;
     cg__free(places);
     ok = ok && (r->o->clip_norm == 0 || clip(g, count, r->o->clip_norm));
+    if (ok && r->o->l2 != 0)
+        add_l2(n, g, r->o->l2);
     r->rate = ok ? cg_net_state(n, "rate", CG_F32, NULL, 0, r->o->rate) : NULL;
     ok = r->rate && (!kinds[r->o->kind].counts || count_steps(n, r));
     for (int i = 0, k = 0; i < vars && ok; i++)
         if (n->vars.at[i].trained)
             ok = update(n, r, i, g[k++]);
-    return ok ? CG_OK : why(n);
+    return ok ? CG_OK : cg__net_why(n, "cg_optimize");
 }
 
 CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
@@ -180,9 +184,11 @@ CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
     if (given && given->struct_size != sizeof *given)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: the options are not made by CG_OPTIMIZER of this version");
     if (!loss || !given || (unsigned)given->kind >= CG_LEN(kinds))
-        return loss ? cg__nn_fail(CG_EINVAL, "cg_optimize: there is no such optimiser") : why(n);
+        return loss ? cg__nn_fail(CG_EINVAL, "cg_optimize: there is no such optimiser") : cg__net_why(n, "cg_optimize");
     if (!(given->clip_norm >= 0))
         return cg__nn_fail(CG_EINVAL, "cg_optimize: a clip_norm of %g; 0 is none", given->clip_norm);
+    if (!(given->l2 >= 0))
+        return cg__nn_fail(CG_EINVAL, "cg_optimize: an l2 of %g; 0 is none", given->l2);
     if (n->updates.n)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: the net has its updates already");
     const cg_optimizer o = complete(given);

@@ -122,27 +122,6 @@ static const cell cells[] = {
 
 /* ---- what is given */
 
-static int said(cg_graph *g, cg_status code, const char *fmt, ...) CG_PRINTF(3, 4);
-static int said(cg_graph *g, cg_status code, const char *fmt, ...)
-{
-    cg_error err = { 0 };
-    va_list ap;
-    va_start(ap, fmt);
-    cg__fail_v(&err, code, fmt, ap);
-    va_end(ap);
-    cg_graph_fail(g, code, err.text);
-    return code;
-}
-
-static const char *type_text(char to[160], cg_dtype d, const int64_t *dims, int rank)
-{
-    int n = snprintf(to, 160, "%s[", cg_dtype_name(d));
-    for (int i = 0; i < rank; i++)
-        n += dims[i] == CG_ANY ? snprintf(to + n, 160 - (size_t)n, "%sn", i ? "," : "") : snprintf(to + n, 160 - (size_t)n, "%s%lld", i ? "," : "", (long long)dims[i]);
-    snprintf(to + n, 160 - (size_t)n, "]");
-    return to;
-}
-
 /* n may have this type; sizes that are CG_ANY on either side are for the call to find out. */
 static int check_type(const cell *k, cg_node *n, const char *what, cg_dtype d, const int64_t *dims, int rank)
 {
@@ -153,25 +132,25 @@ static int check_type(const cell *k, cg_node *n, const char *what, cg_dtype d, c
         fits = fits && (given[i] == dims[i] || given[i] == CG_ANY || dims[i] == CG_ANY);
     }
     char is[160], wanted[160];
-    return fits ? CG_OK : said(cg_node_graph(n), cg_node_dtype(n) == d ? CG_ESHAPE : CG_EDTYPE, "%s: %s is %s, where %s is wanted", k->name, what,
-                               type_text(is, cg_node_dtype(n), given, cg_node_rank(n)), type_text(wanted, d, dims, rank));
+    return fits ? CG_OK : cg__nn_said(cg_node_graph(n), cg_node_dtype(n) == d ? CG_ESHAPE : CG_EDTYPE, "%s: %s is %s, where %s is wanted", k->name, what,
+                               cg__nn_type(is, cg_node_dtype(n), given, cg_node_rank(n)), cg__nn_type(wanted, d, dims, rank));
 }
 
 static int check_options(const cell *k, cg_graph *g, const cg_recurrent *o, int directions)
 {
     if ((unsigned)o->direction > CG_BIDIRECTIONAL)
-        return said(g, CG_EINVAL, "%s: there is no direction %d", k->name, (int)o->direction);
+        return cg__nn_said(g, CG_EINVAL, "%s: there is no direction %d", k->name, (int)o->direction);
     if (!(o->clip >= 0))
-        return said(g, CG_EINVAL, "%s: a clip of %g; 0 is none", k->name, o->clip);
+        return cg__nn_said(g, CG_EINVAL, "%s: a clip of %g; 0 is none", k->name, o->clip);
     if ((o->peepholes || o->c0 || o->input_forget) && !k->has_c)
-        return said(g, CG_EINVAL, "%s: peepholes, c0 and input_forget are options of cg_lstm", k->name);
+        return cg__nn_said(g, CG_EINVAL, "%s: peepholes, c0 and input_forget are options of cg_lstm", k->name);
     if (o->linear_before_reset && k->step != gru_step)
-        return said(g, CG_EINVAL, "%s: linear_before_reset is an option of cg_gru", k->name);
+        return cg__nn_said(g, CG_EINVAL, "%s: linear_before_reset is an option of cg_gru", k->name);
     if (o->nactivations && o->nactivations != k->nact && o->nactivations != k->nact * directions)
-        return said(g, CG_EINVAL, "%s: %d activations, where a direction has %d", k->name, o->nactivations, k->nact);
+        return cg__nn_said(g, CG_EINVAL, "%s: %d activations, where a direction has %d", k->name, o->nactivations, k->nact);
     for (int i = 0; i < o->nactivations; i++)
         if ((unsigned)o->activations[i].kind >= CG_LEN(activations))
-            return said(g, CG_EINVAL, "%s: there is no activation %d", k->name, (int)o->activations[i].kind);
+            return cg__nn_said(g, CG_EINVAL, "%s: there is no activation %d", k->name, (int)o->activations[i].kind);
     return CG_OK;
 }
 
@@ -181,7 +160,7 @@ static int check_operands(const cell *k, cg_node *x, cg_node *W, cg_node *R, con
     cg_graph *g = cg_node_graph(x);
     const cg_dtype d = cg_node_dtype(x);
     if (cg_node_rank(x) != 3 || cg_node_rank(R) != 3 || cg_node_dim(R, 2) == CG_ANY || (d != CG_F16 && d != CG_BF16 && d != CG_F32 && d != CG_F64))
-        return said(g, CG_ESHAPE, "%s: x is to be floats of rank 3 and R of rank 3 with a known last size; they are %s of rank %d and of rank %d", k->name,
+        return cg__nn_said(g, CG_ESHAPE, "%s: x is to be floats of rank 3 and R of rank 3 with a known last size; they are %s of rank %d and of rank %d", k->name,
                     cg_dtype_name(d), cg_node_rank(x), cg_node_rank(R));
     const int64_t hidden = cg_node_dim(R, 2), rows = k->gates * hidden, batch = cg_node_dim(x, o->batch_first ? 0 : 1), n = directions;
     const int64_t state[2][3] = { { n, batch, hidden }, { batch, n, hidden } }, *const of_state = state[o->batch_first != 0];
@@ -195,7 +174,7 @@ static int check_operands(const cell *k, cg_node *x, cg_node *W, cg_node *R, con
         if (operands[i].node)
             rc = check_type(k, operands[i].node, operands[i].what, d, operands[i].dims, operands[i].rank);
     if (rc == CG_OK && o->lengths && (cg_node_rank(o->lengths) != 1 || cg_node_dtype(o->lengths) < CG_I8 || cg_node_dtype(o->lengths) > CG_U64))
-        rc = said(g, CG_EDTYPE, "%s: lengths are to be one integer a sequence, not %s of rank %d", k->name, cg_dtype_name(cg_node_dtype(o->lengths)), cg_node_rank(o->lengths));
+        rc = cg__nn_said(g, CG_EDTYPE, "%s: lengths are to be one integer a sequence, not %s of rank %d", k->name, cg_dtype_name(cg_node_dtype(o->lengths)), cg_node_rank(o->lengths));
     return rc;
 }
 
@@ -351,7 +330,7 @@ static int recur(cg_cell which, cg_node *x, cg_node *W, cg_node *R, const cg_rec
     if (!x || !W || !R)
         return CG_EINVAL;
     if (o.struct_size != sizeof o)
-        return said(g, CG_EINVAL, "%s: the options are not made by CG_RECURRENT of this version", k->name);
+        return cg__nn_said(g, CG_EINVAL, "%s: the options are not made by CG_RECURRENT of this version", k->name);
     const int directions = o.direction == CG_BIDIRECTIONAL ? 2 : 1;
     int rc = check_options(k, g, &o, directions);
     rc = rc == CG_OK ? check_operands(k, x, W, R, &o, directions) : rc;
@@ -472,7 +451,7 @@ static cg_node *add_param(cg_net *n, const char *layer, const char *part, cg_arr
     cg_strb s = { 0 };
     cg__strb(&s, "%s.%s", layer, part);
     char *name = cg__text_result(&s, "cg_layer_recurrent");
-    cg_node *v = name && value ? cg__net_add(n, name, value) : NULL;
+    cg_node *v = name && value ? cg__net_add(n, name, value, true) : NULL;
     if (!name)
         cg_array_free(value);
     cg_text_free(name);

@@ -333,6 +333,64 @@ CG_DECLARE_GRAD(cg__take_grad)
     return CG_OK;
 }
 
+/* ---- take_along_axis: for each line along an axis, elements of its own */
+
+CG_DECLARE_INFER(cg__take_along_infer)
+{
+    const cg_type *a = &n->in[0]->type, *rows = &n->in[1]->type;
+    int64_t axis = cg__attr_int(n, 0, -1);
+    if (!cg__axis_ok(&axis, a->rank))
+        return cg__fail(err, CG_ESHAPE, "cg_take_along_axis: %s has no axis %lld", cg__label(n->in[0]), (long long)axis);
+    if (!cg__is_int(rows->dtype))
+        return cg__fail(err, CG_EDTYPE, "cg_take_along_axis: indices must be integers, are %s", cg__label(n->in[1]));
+    bool fits = a->rank == rows->rank;
+    n->type = *rows;
+    n->type.dtype = a->dtype;
+    n->type.weak = false;
+    for (int i = 0; i < a->rank && fits; i++) {
+        const cg_dim_t x = a->dim[i], y = rows->dim[i];
+        fits = i == axis || x.sym || y.sym || x.n == y.n;
+        n->type.dim[i] = i == axis || x.sym ? y : x;
+    }
+    if (!fits)
+        return cg__fail(err, CG_ESHAPE, "cg_take_along_axis: %s and %s differ in more than axis %lld", cg__label(n->in[0]), cg__label(n->in[1]), (long long)axis);
+    return cg__set_ints(n, 0, &axis, 1);
+}
+
+CG_DECLARE_EMIT(cg__take_along_emit)
+{
+    const cg_node *a = n->in[0];
+    const int axis = (int)n->attr[0].at[0];
+    cg_spot line = *at;
+    for (int i = 0; i < n->type.rank; i++)
+        if (i != axis && cg__check_dims(cg__loop_lower(b), n, a->type.dim[i], n->in[1]->type.dim[i]) < 0)
+            return CG_ENOMEM;
+    line.axis[axis] = cg__coord_zero();
+    const int v = cg__emit(b, n->in[1], at);
+    return v < 0 ? v : cg__loop_blame(b, cg__loop_load(b, a, &line, cg__loop_cast(b, v, CG_I64), axis), n);
+}
+
+/* Element j of a line gets the gradients of those that were taken from it: sum over k of g[k] where rows[k] = j. */
+CG_DECLARE_GRAD(cg__take_along_grad)
+{
+    (void)need;
+    cg_graph *g = n->graph;
+    const int axis = (int)n->attr[0].at[0];
+    const bool several = !cg__dim_is(n->type.dim[axis], 1);      /* k has an axis of its own, before the axes behind j */
+    cg_node *rows = cg_cast(n->in[1], CG_I64), *size = cg__dim_node(g, n->in[0]->type.dim[axis]), *zero = cg__const_i64(g, 0), *of_k = gout[0];
+    cg_node *j = cg_arange(zero, size, cg__const_i64(g, 1)), *from_end = cg_less(rows, zero);
+    rows = cg_where(from_end, cg_add(rows, size), rows);
+    for (int i = several ? axis : axis + 1; i < n->type.rank; i++)
+        j = cg_expand_dims(j, -1);
+    if (several) {
+        rows = cg_expand_dims(rows, axis);
+        of_k = cg_expand_dims(of_k, axis);
+    }
+    cg_node *hit = cg_equal(rows, j), *each = cg_where(hit, of_k, cg_scalar(g, n->type.dtype, 0));
+    gin[0] = several ? cg_sum(each, CG_REDUCE(CG_OVER(axis + 1))) : each;
+    return CG_OK;
+}
+
 /* ---- one_hot: f32, the depth is a new last axis; an index out of range gives a row of zeros */
 
 CG_DECLARE_INFER(cg__one_hot_infer)
@@ -394,4 +452,11 @@ CG_API cg_node *cg_take_axis(cg_node *a, cg_node *rows, int axis)
     CG_BUILDER(cg_node_graph(a));
     const int64_t at = axis;
     return a && rows ? cg__build(a->graph, CG_OP_take, (cg_node *[]){ a, rows }, 2, &(cg_attr){ 1, &at }) : NULL;
+}
+
+CG_API cg_node *cg_take_along_axis(cg_node *a, cg_node *rows, int axis)
+{
+    CG_BUILDER(cg_node_graph(a));
+    const int64_t at = axis;
+    return a && rows ? cg__build(a->graph, CG_OP_take_along_axis, (cg_node *[]){ a, rows }, 2, &(cg_attr){ 1, &at }) : NULL;
 }

@@ -61,6 +61,7 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
 /* index.c */   CG_DECLARE_INFER(cg__slice_infer); CG_DECLARE_GRAD(cg__slice_grad); CG_DECLARE_EMIT(cg__slice_emit);
                 CG_DECLARE_INFER(cg__unslice_infer); CG_DECLARE_GRAD(cg__unslice_grad); CG_DECLARE_LOWER(cg__unslice_lower);
                 CG_DECLARE_INFER(cg__take_infer); CG_DECLARE_GRAD(cg__take_grad); CG_DECLARE_EMIT(cg__take_emit);
+                CG_DECLARE_INFER(cg__take_along_infer); CG_DECLARE_GRAD(cg__take_along_grad); CG_DECLARE_EMIT(cg__take_along_emit);
                 CG_DECLARE_INFER(cg__one_hot_infer); CG_DECLARE_EMIT(cg__one_hot_emit);
 /* update.c */  CG_DECLARE_INFER(cg__write_part_infer); CG_DECLARE_SIMPLE(cg__write_part_simple); CG_DECLARE_LOWER(cg__write_part_lower);
                 CG_DECLARE_GRAD(cg__set_slice_grad); CG_DECLARE_GRAD(cg__inc_slice_grad);
@@ -74,6 +75,8 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_LOWER(cg__cross_lower);
 /* window.c */  CG_DECLARE_INFER(cg__window_infer); CG_DECLARE_GRAD(cg__window_grad); CG_DECLARE_EMIT(cg__window_emit);
                 CG_DECLARE_INFER(cg__window_sum_infer); CG_DECLARE_GRAD(cg__window_sum_grad); CG_DECLARE_LOWER(cg__window_sum_lower);
+/* conv.c */    CG_DECLARE_INFER(cg__conv_infer); CG_DECLARE_SIMPLE(cg__conv_simple); CG_DECLARE_GRAD(cg__conv_grad);
+/* conv_lower.c */ CG_DECLARE_LOWER(cg__conv_lower);
 /* own.c */     CG_DECLARE_INFER(cg__own_infer); CG_DECLARE_GRAD(cg__own_grad);
 /* ifelse.c */  CG_DECLARE_INFER(cg__ifelse_infer); CG_DECLARE_SIMPLE(cg__ifelse_simple); CG_DECLARE_GRAD(cg__ifelse_grad); CG_DECLARE_LOWER(cg__ifelse_lower);
 /* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__tuple_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_SIMPLE(cg__get_simple);

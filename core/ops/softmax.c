@@ -72,16 +72,22 @@ CG_DECLARE_LOWER(cg__softmax_lower)
     return cg__loop_end(b);
 }
 
+/* Classes are along axis 1 of the logits; their other axes are those of the classes. */
 CG_DECLARE_INFER(cg__cross_infer)
 {
     const cg_type *x = &n->in[0]->type, *y = &n->in[1]->type;
-    if (x->rank != 2 || y->rank != 1)
-        return cg__fail(err, CG_ESHAPE, "cg_cross_entropy: needs logits (n, c) and classes (n), got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
+    if (x->rank < 2 || y->rank != x->rank - 1)
+        return cg__fail(err, CG_ESHAPE, "cg_cross_entropy: needs logits (n, c, ...) and classes (n, ...), got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
     if (!cg__is_float(x->dtype) || !cg__is_int(y->dtype))
         return cg__fail(err, CG_EDTYPE, "cg_cross_entropy: needs float logits and integer classes, got %s and %s", cg__label(n->in[0]), cg__label(n->in[1]));
-    if (!x->dim[0].sym && !y->dim[0].sym && x->dim[0].n != y->dim[0].n)
-        return cg__fail(err, CG_ESHAPE, "cg_cross_entropy: %lld rows of logits, %lld classes", (long long)x->dim[0].n, (long long)y->dim[0].n);
-    n->type = (cg_type){ .dtype = x->dtype, .rank = 1, .dim = { x->dim[0] } };
+    n->type = (cg_type){ .dtype = x->dtype, .rank = y->rank };
+    for (int i = 0; i < y->rank; i++) {
+        const cg_dim_t at = x->dim[i + (i > 0)];
+        if (!at.sym && !y->dim[i].sym && at.n != y->dim[i].n)
+            return i ? cg__fail(err, CG_ESHAPE, "cg_cross_entropy: %s and %s differ in more than the classes' axis", cg__label(n->in[0]), cg__label(n->in[1]))
+                     : cg__fail(err, CG_ESHAPE, "cg_cross_entropy: %lld rows of logits, %lld classes", (long long)at.n, (long long)y->dim[0].n);
+        n->type.dim[i] = at;
+    }
     return CG_OK;
 }
 
@@ -91,30 +97,47 @@ CG_DECLARE_GRAD(cg__cross_grad)
     cg_graph *g = n->graph;
     cg_node *x = n->in[0], *in[2] = { n->in[1] };
     const cg_dim_t c = x->type.dim[1];
+    const int rank = x->type.rank;
+    int64_t axes[CG_MAX_RANK] = { 0, rank - 1 };
     in[1] = c.sym;
     const int64_t depth = c.sym ? CG_REF(1) : c.n;
     cg_node *hot = cg__node(g, CG_OP_one_hot, in, c.sym ? 2 : 1, &(cg_attr){ 1, &depth });
+    for (int i = 2; i < rank; i++)
+        axes[i] = i - 1;
+    hot = rank > 2 ? cg_transpose(hot, axes, rank) : hot;
     gin[0] = cg_mul(cg_sub(cg_softmax(x, 1), cg_cast(hot, x->type.dtype)), cg_expand_dims(gout[0], 1));
     return CG_OK;
+}
+
+/* The class of a row as an index that a load checks; there negative ones count from the end, which classes do not. */
+static int class_of(cg_loop_builder *b, const cg_node *n, const cg_spot *row)
+{
+    const cg_node *y = n->in[1];
+    const int v = cg__loop_cast(b, cg__emit(b, y, row), CG_I64);
+    if (v < 0 || (cg__dtypes[y->type.dtype].kind == CG_KIND_UINT && y->type.dtype != CG_U64))
+        return v;
+    const int negative = cg__loop_elem(b, CG_EL_less, CG_BOOL, v, cg__loop_literal(b, CG_I64, 0), -1);
+    return cg__loop_elem(b, CG_EL_where, CG_I64, negative, cg__loop_number(b, cg__lower_dim(cg__loop_lower(b), n->in[0]->type.dim[1])), v);
 }
 
 CG_DECLARE_LOWER(cg__cross_lower)
 {
     const cg_node *x = n->in[0];
     const cg_dtype d = n->type.dtype;
-    const int rc = cg__lower_out(L, n);
-    if (rc < 0 || cg__check_dims(L, n, x->type.dim[0], n->in[1]->type.dim[0]) < 0)
-        return CG_ENOMEM;
-    cg_loop_builder *b = cg__loop_begin(L, n);
+    cg_spot at = { 0 }, row = { 0 }, first;
+    int e = -1, s = -1, m = -1, rc = cg__lower_out(L, n);
+    for (int i = 0; i < n->type.rank && rc >= 0; i++)
+        rc = cg__check_dims(L, n, x->type.dim[i + (i > 0)], n->in[1]->type.dim[i]);
+    cg_loop_builder *b = rc < 0 ? NULL : cg__loop_begin(L, n);
     if (!b)
-        return CG_ENOMEM;
-    cg_spot at = { 0 }, row = { 0 };
-    int e = -1, s = -1, m = -1;
-    row.axis[0] = at.axis[0] = cg__coord_axis(cg__loop_axis(b, x->type.dim[0], false));
+        return rc < 0 ? rc : CG_ENOMEM;
+    for (int i = 0; i < n->type.rank; i++)
+        row.axis[i] = at.axis[i + (i > 0)] = cg__coord_axis(cg__loop_axis(b, x->type.dim[i + (i > 0)], false));
+    first = at;
     at.axis[1] = cg__coord_axis(cg__loop_axis(b, x->type.dim[1], true));
-    row.axis[1] = cg__coord_zero();
+    first.axis[1] = cg__coord_zero();
     shifted(b, x, &at, &e, &s, &m);
-    const int chosen = cg__loop_blame(b, cg__loop_load(b, x, &row, cg__loop_cast(b, cg__emit(b, n->in[1], &row), CG_I64), 1), n);
+    const int chosen = cg__loop_blame(b, cg__loop_load(b, x, &first, class_of(b, n, &row), 1), n);
     const int above = cg__loop_elem(b, CG_EL_sub, d, chosen, m, -1), log = cg__loop_elem(b, CG_EL_log, d, s, -1, -1);
     cg__loop_store(b, n, &row, cg__loop_elem(b, CG_EL_sub, d, log, above, -1));
     return cg__loop_end(b);

@@ -184,7 +184,7 @@ static cg_node *all_entropies(cg_steps *s, const cg_node *n, cg_node **in)
 {
     cg_node *dims[CG_MAX_RANK];
     const bool both = cg__steps_varies(s, n->in[0]) && cg__steps_varies(s, n->in[1]);
-    return both && stacked_dims(s, n, dims) ? cg_reshape_to(cg_cross_entropy(cg__steps_flat(in[0]), cg__steps_flat(in[1])), dims, 2) : NULL;
+    return both && stacked_dims(s, n, dims) ? cg_reshape_to(cg_cross_entropy(cg__steps_flat(in[0]), cg__steps_flat(in[1])), dims, n->type.rank + 1) : NULL;
 }
 
 static const struct { cg_op_id op; over_steps *over; } operations[] = {

@@ -115,8 +115,11 @@ static void look(finder *s, const cg_node *n)
         meet_axes(s, n, a, b, 2);
         meet(s, n, a->dim[a->rank - 1], b->dim[b->rank - 2], false);
     }
-    if (cg__is(n, CG_OP_cross_entropy))
-        meet(s, n, n->in[0]->type.dim[0], n->in[1]->type.dim[0], false);
+    for (int i = 0; cg__is(n, CG_OP_cross_entropy) && i < n->type.rank; i++)
+        meet(s, n, n->in[0]->type.dim[i + (i > 0)], n->in[1]->type.dim[i], false);
+    for (int i = 0; cg__is(n, CG_OP_take_along_axis) && i < n->type.rank; i++)
+        if (i != n->attr[0].at[0])
+            meet(s, n, n->in[0]->type.dim[i], n->in[1]->type.dim[i], false);
 }
 
 int cg__find_meetings(cg_function *f, cg_error *err)

@@ -155,7 +155,7 @@ static cg_node *loss_of(const charlm *c, cg_graph *g, const streams *p, cg_node 
     cg_node *from = cg_mul(i, size), *to = cg_add(from, size), *x = cg_slice(all, 0, from, to, 1), *y = cg_slice(all, 0, cg_add(from, one), cg_add(to, one), 1);
     cg_node *keep = cg_cast(cg_greater(i, cg_scalar(g, CG_I64, 0)), CG_F32);
     cg_node *logits = logits_of(c, x, s, keep, dropout);
-    return cg_name(cg_cross_entropy_loss(logits, cg_reshape(y, CG_SHAPE(CG_ANY))), "loss");
+    return cg_name(cg_cross_entropy_loss(logits, cg_reshape(y, CG_SHAPE(CG_ANY)), NULL), "loss");
 }
 
 static int compile_step(charlm *c, model *m)
@@ -163,7 +163,7 @@ static int compile_step(charlm *c, model *m)
     const int64_t shape[3] = { 1, m->how.batch, UNITS };
     states s = { cg_net_state(m->net, "lstm.h", CG_F32, shape, 3, 0), cg_net_state(m->net, "lstm.c", CG_F32, shape, 3, 0), NULL, NULL };
     cg_node *i = cg_input(m->g, "i", CG_I64, CG_SHAPE()), *loss = loss_of(c, m->g, &c->train, i, &s, DROPOUT);
-    if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = m->how.optimizer, .rate = m->how.rate, .clip_norm = CLIP_NORM)) < 0 || cg_net_set_rate(m->net, m->how.rate) < 0)
+    if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = m->how.optimizer, .rate = m->how.rate, .l2 = m->how.l2, .clip_norm = CLIP_NORM)) < 0 || (m->how.average > 0 && cg_net_average(m->net, m->how.average) < 0))
         return failed("train");
     int n;
     const cg_update *of_net = cg_net_updates(m->net, &n);
@@ -183,7 +183,9 @@ static int compile_validation(charlm *c, model *m)
 {
     states s = { cg_shared(m->g, "h", c->held.h), cg_shared(m->g, "c", c->held.c), NULL, NULL };
     cg_node *i = cg_input(m->g, "i", CG_I64, CG_SHAPE()), *loss = loss_of(c, m->g, &c->held, i, &s, 0);
-    c->validate = cg_compile(m->g, CG_SPEC(.name = "validate", CG_INPUTS(i), CG_OUTPUTS(loss), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 })));
+    int n;
+    const cg_given *givens = cg_net_averages(m->net, &n);
+    c->validate = cg_compile(m->g, CG_SPEC(.name = "validate", CG_INPUTS(i), CG_OUTPUTS(loss), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 }), .givens = givens, .ngivens = n));
     return c->validate ? 0 : failed("train");
 }
 
@@ -192,7 +194,9 @@ static int compile_sampling(charlm *c, model *m)
     states s = { cg_shared(m->g, "h", c->sample.h), cg_shared(m->g, "c", c->sample.c), NULL, NULL };
     cg_node *x = cg_input(m->g, "character", CG_I64, CG_SHAPE(1, 1)), *heat = cg_input(m->g, "temperature", CG_F32, CG_SHAPE());
     cg_node *logits = logits_of(c, x, &s, cg_scalar(m->g, CG_F32, 1), 0);
-    c->next = cg_compile(m->g, CG_SPEC(.name = "next", CG_INPUTS(x, heat), CG_OUTPUTS(cg_softmax(cg_div(logits, heat), 1)), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 })));
+    int n;
+    const cg_given *givens = cg_net_averages(m->net, &n);
+    c->next = cg_compile(m->g, CG_SPEC(.name = "next", CG_INPUTS(x, heat), CG_OUTPUTS(cg_softmax(cg_div(logits, heat), 1)), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 }), .givens = givens, .ngivens = n));
     return c->next ? 0 : failed("train");
 }
 
@@ -318,14 +322,15 @@ static void to_line(char line[GLANCE + 1], const char *from)
     line[n] = 0;
 }
 
-static int judge(trainer *t, char *text, size_t n)
+static int judge(trainer *t, double *value)
 {
     char glance[GLANCE + 1], written[LOOK + 1] = "";
     int rc = validate(t->text);
-    rc = rc ? rc : sample(t->text, written, LOOK, t->o->temperature, t->o->how.seed + (uint64_t)t->m.steps);
+    rc = rc ? rc : sample(t->text, written, LOOK, t->o->temperature, t->o->how.seed + (uint64_t)t->state.steps);
     to_line(glance, written);
+    *value = t->text->loss;
     if (!rc)
-        snprintf(text, n, " validation loss %.4f: %s", t->text->loss, glance);
+        snprintf(t->judged, sizeof t->judged, " validation loss %.4f: %s", t->text->loss, glance);
     return rc;
 }
 

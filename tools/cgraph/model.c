@@ -69,26 +69,42 @@ static cg_node *logits_of(const layers *l, cg_node *x)
     return cg_forward(l->at, l->n, l->rows ? cg_reshape(x, CG_SHAPE(CG_ANY, l->rows, cg_node_dim(x, 1) / l->rows)) : x);
 }
 
-static int compile_step(model *m, const layers *l, const dataset *data, const training *t)
+/* The rows of a step: x (rows, features) and y (rows); the function's inputs go to *in, and their number is returned. */
+static int rows_of(const model *m, const dataset *data, cg_node **in, cg_node **x, cg_node **y)
 {
     cg_graph *g = m->g;
-    cg_node *X = cg_shared(g, "X", data->x), *Y = cg_shared(g, "Y", data->y), *order = cg_shared(g, "order", m->order);
-    cg_node *i = cg_input(g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(g, CG_I64, (double)t->batch);
-    cg_node *from = cg_mul(i, size), *rows = cg_slice(order, 0, from, cg_add(from, size), 1);
-    cg_node *x = cg_name(cg_take(X, rows), "x"), *y = cg_name(cg_take(Y, rows), "y");
-    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y), "loss");
-    if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = t->optimizer, .rate = t->rate)) < 0 || cg_net_set_rate(m->net, t->rate) < 0)
+    if (m->how.stream) {
+        *x = in[0] = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, cg_array_shape(data->x)[1]));
+        *y = in[1] = cg_input(g, "y", CG_I64, CG_SHAPE(CG_ANY));
+        return 2;
+    }
+    cg_node *i = in[0] = cg_input(g, "i", CG_I64, CG_SHAPE()), *size = cg_scalar(g, CG_I64, (double)m->how.batch), *from = cg_mul(i, size);
+    cg_node *rows = cg_slice(cg_shared(g, "order", m->order), 0, from, cg_add(from, size), 1);
+    *x = cg_name(cg_take(cg_shared(g, "X", data->x), rows), "x");
+    *y = cg_name(cg_take(cg_shared(g, "Y", data->y), rows), "y");
+    return 1;
+}
+
+static int compile_step(model *m, const layers *l, const dataset *data)
+{
+    const training *t = &m->how;
+    cg_node *in[2], *x, *y;
+    const int nin = rows_of(m, data, in, &x, &y);
+    cg_node *loss = cg_name(cg_cross_entropy_loss(logits_of(l, x), y, NULL), "loss");
+    if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = t->optimizer, .rate = t->rate, .l2 = t->l2)) < 0 || (t->average > 0 && cg_net_average(m->net, t->average) < 0))
         return -1;
     int n;
     const cg_update *to = cg_net_updates(m->net, &n);
-    m->step = cg_compile(g, CG_SPEC(.name = "step", CG_INPUTS(i), CG_OUTPUTS(loss), .updates = to, .nupdates = n));
+    m->step = cg_compile(m->g, CG_SPEC(.name = "step", .inputs = in, .ninputs = nin, CG_OUTPUTS(loss), .updates = to, .nupdates = n));
     return m->step ? 0 : -1;
 }
 
 static int compile_prediction(model *m, const layers *l, int64_t features)
 {
-    cg_node *in = cg_input(m->g, "images", CG_F32, CG_SHAPE(CG_ANY, features)), *logits = logits_of(l, in);
-    m->predict = cg_compile(m->g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(cg_argmax(logits, CG_REDUCE(CG_OVER(1))))));
+    cg_node *in = cg_input(m->g, "images", CG_F32, CG_SHAPE(CG_ANY, features)), *classes = cg_argmax(logits_of(l, in), CG_REDUCE(CG_OVER(1)));
+    int n;
+    const cg_given *givens = cg_net_averages(m->net, &n);
+    m->predict = cg_compile(m->g, CG_SPEC(.name = "predict", CG_INPUTS(in), CG_OUTPUTS(classes), .givens = givens, .ngivens = n));
     return m->predict ? 0 : -1;
 }
 
@@ -99,7 +115,7 @@ int model_build(model *m, const char *name, const dataset *data, int64_t classes
     *m = (model){ .how = *t, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &n, 1, NULL), .take = t->batch };
     m->net = m->g ? cg_net_new(m->g, t->seed) : NULL;
     const int made = m->net && m->order && make_layers(&l, m, index_of(name), data, classes) == CG_OK;
-    return made && !compile_step(m, &l, data, t) && !compile_prediction(m, &l, features) ? 0 : failed(name);
+    return made && !compile_step(m, &l, data) && !compile_prediction(m, &l, features) ? 0 : failed(name);
 }
 
 void model_free(model *m)
@@ -111,89 +127,32 @@ void model_free(model *m)
     cg_array_free(m->order);
 }
 
-/* ---- files: the net's variables and these i64 scalars, which say what the order of the rows depends on, and how far the run came */
+enum { JUDGED = 512 };                   /* rows that are predicted at once */
 
-enum { STEPS, BATCH, SEED, ROWS, FACTS };
-static const char *const facts[FACTS] = { "run.steps", "run.batch", "run.seed", "run.rows" };
-
-typedef struct contents { int n; const char **names; cg_array **values, *fact[FACTS]; } contents;
-
-static void free_contents(contents *c)
+/* How many of the rows of a batch are right; negative: failed. */
+static int64_t count_right(const model *m, cg_array *const *batch)
 {
-    free(c->names);
-    free(c->values);
-    for (int i = 0; i < FACTS; i++)
-        cg_array_free(c->fact[i]);
-}
-
-/* All that a file has, with the values of this run. */
-static int list_contents(contents *c, const model *m)
-{
-    const int64_t value[FACTS] = { m->steps, m->how.batch, (int64_t)m->how.seed, cg_array_count(m->order) };
-    const int n = cg_net_count(m->net);
-    *c = (contents){ n + FACTS, calloc((size_t)(n + FACTS), sizeof *c->names), calloc((size_t)(n + FACTS), sizeof *c->values), { NULL } };
-    int ok = c->names && c->values;
-    for (int i = 0; ok && i < n; i++) {
-        c->names[i] = cg_net_name(m->net, i);
-        c->values[i] = cg_net_array(m->net, i);
-    }
-    for (int i = 0; ok && i < FACTS; i++) {
-        c->names[n + i] = facts[i];
-        c->values[n + i] = c->fact[i] = cg_array_new(CG_I64, NULL, 0, &value[i]);
-        ok = c->fact[i] != NULL;
-    }
-    if (!ok)
-        fprintf(stderr, "cgraph: train: no memory\n");
-    return ok ? 0 : EXIT_FAILED;
-}
-
-static int64_t fact_of(const contents *c, int k) { return *(const int64_t *)cg_array_data(c->fact[k]); }
-
-int model_save(const model *m, const char *path)
-{
-    contents c;
-    int rc = list_contents(&c, m);
-    if (!rc && cg_safetensors_save(path, c.names, c.values, c.n) < 0)
-        rc = failed("train");
-    free_contents(&c);
-    return rc;
-}
-
-static int load_contents(model *m, const contents *c, const char *path)
-{
-    const int64_t batch = m->how.batch, seed = (int64_t)m->how.seed, rows = cg_array_count(m->order);
-    if (cg_safetensors_load(path, c->names, c->values, c->n) < 0) {
-        failed("train");
-        fprintf(stderr, "cgraph: train: --resume needs a file that --save wrote for the same model and optimizer\n");
-        return EXIT_FAILED;
-    }
-    m->steps = fact_of(c, STEPS);
-    if (m->steps >= 0 && fact_of(c, BATCH) == batch && fact_of(c, SEED) == seed && fact_of(c, ROWS) == rows)
-        return 0;
-    fprintf(stderr, "cgraph: train: %s was saved with --batch %lld --seed %lld and %lld rows to train on, this run has --batch %lld --seed %lld and %lld rows\n", path,
-            (long long)fact_of(c, BATCH), (long long)fact_of(c, SEED), (long long)fact_of(c, ROWS), (long long)batch, (long long)seed, (long long)rows);
-    return EXIT_FAILED;
-}
-
-int model_load(model *m, const char *path)
-{
-    contents c;
-    int rc = list_contents(&c, m);
-    if (!rc)
-        rc = load_contents(m, &c, path);
-    free_contents(&c);
-    return rc;
+    cg_array *classes = NULL;
+    const int rc = cg_call(m->predict, CG_ARRAYS(batch[0]), &classes);
+    const int64_t *y = cg_array_data(batch[1]), *p = rc == CG_OK ? cg_array_data(classes) : NULL;
+    int64_t right = p ? 0 : -1;
+    for (int64_t i = 0; p && i < cg_array_count(classes); i++)
+        right += p[i] == y[i];
+    cg_array_free(classes);
+    return right;
 }
 
 int model_accuracy(const model *m, const dataset *d, double *out)
 {
-    cg_array *classes = NULL;
-    const int rc = cg_call(m->predict, CG_ARRAYS(d->x), &classes);
-    const int64_t n = cg_array_count(d->y), *y = cg_array_data(d->y), *p = rc == CG_OK ? cg_array_data(classes) : NULL;
-    int64_t right = 0;
-    for (int64_t i = 0; p && i < n; i++)
-        right += p[i] == y[i];
-    cg_array_free(classes);
-    *out = (double)right / (double)n;
-    return p ? 0 : failed("train");
+    cg_loader *l = cg_loader_new(CG_ARRAYS(d->x, d->y), JUDGED);
+    cg_array *const *batch = NULL;
+    int64_t right = 0, more = 0;
+    int n = l ? 0 : -1;
+    while (more >= 0 && l && (n = cg_loader_next(l, &batch)) > 0) {
+        more = count_right(m, batch);
+        right += more;
+    }
+    cg_loader_free(l);
+    *out = (double)right / (double)cg_array_count(d->y);
+    return n < 0 || more < 0 ? failed("train") : 0;
 }

@@ -53,8 +53,8 @@ static int keep_rows(FILE *f, int64_t steps)
 static int open_log(trainer *t)
 {
     const char *path = t->o->log;
-    t->log = t->m.steps ? fopen(path, "r+") : NULL;
-    const int kept = t->log ? keep_rows(t->log, t->m.steps) : 0;
+    t->log = t->state.steps ? fopen(path, "r+") : NULL;
+    const int kept = t->log ? keep_rows(t->log, t->state.steps) : 0;
     if (!t->log)
         t->log = fopen(path, "w");
     return !t->log || kept < 0 || (!kept && fputs("step,epoch,loss\n", t->log) < 0) ? cannot_write(path) : 0;
@@ -72,39 +72,52 @@ static void epoch_label(char label[40], const trainer *t, const cg_progress *p)
     snprintf(label, 40, "epoch %lld/%ld", (long long)p->epoch, t->o->epochs);
 }
 
+/* The rows of the log that a file's steps have made are there before the file is. */
+static int save_run(const trainer *t)
+{
+    if (t->log && fflush(t->log) != 0)
+        return cannot_write(t->o->log);
+    return t->o->save && cg_fit_save(&t->fit, t->o->save) < 0 ? failed("train") : 0;
+}
+
 static int on_step(void *user, const cg_progress *p)
 {
     trainer *t = user;
-    const int64_t done = (p->epoch - 1) * p->steps + p->step;
+    const long done = (long)t->state.steps;
     char label[40];
-    t->m.steps = done;
-    if (t->log && fprintf(t->log, "%lld,%lld,%.9g\n", (long long)done, (long long)p->epoch, p->loss) < 0)
+    if (t->log && fprintf(t->log, "%ld,%lld,%.9g\n", done, (long long)p->epoch, p->loss) < 0)
         return cannot_write(t->o->log);
     if (t->o->plot)
         curve_add(&t->plot.loss, (double)done, p->loss);
     epoch_label(label, t, p);
-    progress_step(&t->bar, (long)done, label, p->loss);
-    return stop_code();
+    progress_step(&t->bar, done, label, p->loss);
+    const int rc = t->o->checkpoint && done % t->o->checkpoint == 0 ? save_run(t) : 0;
+    return rc ? rc : stop_code();
+}
+
+static int judge(void *user, const cg_progress *p, double *value)
+{
+    trainer *t = user;
+    (void)p;
+    t->judged[0] = 0;
+    return t->o->task->judge(t, value);
 }
 
 static int on_epoch(void *user, const cg_progress *p)
 {
     trainer *t = user;
-    char label[40], judged[200] = "";
-    const int rc = t->o->task->judge(t, judged, sizeof judged);
+    char label[40];
     epoch_label(label, t, p);
-    if (!rc)
-        progress_line(&t->bar, "%s loss %.4f%s", label, p->mean, judged);
-    return rc;
+    progress_line(&t->bar, "%s loss %.4f%s", label, p->mean, t->judged);
+    return 0;
 }
 
 static int run_epochs(trainer *t)
 {
-    const int64_t n = cg_array_count(t->m.order), batch = t->m.take;
     catch_signals();
-    progress_start(&t->bar, (long)((n + batch - 1) / batch * t->o->epochs), (long)t->m.steps);
-    int rc = cg_fit(CG_FIT(.step = t->m.step, .order = t->m.order, .batch = batch, .epochs = t->o->epochs, .done = t->m.steps, .seed = t->o->how.seed,
-                           .on_step = on_step, .on_epoch = on_epoch, .user = t));
+    const int64_t n = cg_array_count(t->m.order), batch = t->m.take;
+    progress_start(&t->bar, (long)((n + batch - 1) / batch * t->o->epochs), (long)t->state.steps);
+    int rc = cg_fit(&t->fit);
     progress_end(&t->bar);
     if (rc < 0)
         rc = failed("train");
@@ -125,18 +138,21 @@ static int prepare_images(trainer *t)
     const int64_t classes = rc ? 0 : data_classes(&t->set);
     if (!rc && o->validation > 0)
         rc = data_hold_out(&t->set, &t->held, o->validation, o->how.seed);
+    if (!rc && o->how.stream && !(t->loader = cg_loader_new(CG_ARRAYS(t->set.x, t->set.y), o->how.batch)))
+        rc = failed("train");
     return rc ? rc : model_build(&t->m, o->model, &t->set, classes, &o->how);
 }
 
-static int judge_images(trainer *t, char *text, size_t n)
+static int judge_images(trainer *t, double *value)
 {
     double accuracy = 0;
     if (!t->held.x)
         return 0;
     const int rc = model_accuracy(&t->m, &t->held, &accuracy);
-    snprintf(text, n, " validation accuracy %.4f", accuracy);
+    snprintf(t->judged, sizeof t->judged, " validation accuracy %.4f", accuracy);
+    *value = 1 - accuracy;
     if (!rc)
-        curve_add(&t->plot.accuracy, (double)t->m.steps, accuracy);
+        curve_add(&t->plot.accuracy, (double)t->state.steps, accuracy);
     return rc;
 }
 
@@ -152,6 +168,7 @@ static int print_accuracy(trainer *t)
 static void close_images(trainer *t)
 {
     model_free(&t->m);
+    cg_loader_free(t->loader);
     data_free(&t->set);
     data_free(&t->held);
     data_free(&t->test);
@@ -161,27 +178,48 @@ static const task image_task = { prepare_images, judge_images, print_accuracy, c
 
 /* ---- a run */
 
+/* Where the run goes on; the schedule is the file's, but for what was asked for. */
+static int resume(trainer *t)
+{
+    const options *o = t->o;
+    if (!o->resume)
+        return 0;
+    const cg_schedule asked = t->schedule;
+    if (cg_fit_load(&t->fit, o->resume) < 0) {
+        failed("train");
+        fprintf(stderr, "cgraph: train: --resume needs a file that --save wrote for the same model, optimizer, batch, seed and data\n");
+        return EXIT_FAILED;
+    }
+    const double rate = o->own_rate ? asked.rate : t->schedule.rate;
+    if (o->own_schedule)
+        t->schedule = asked;
+    t->schedule.rate = rate;
+    return 0;
+}
+
 /* The data, the model, and where it goes on. */
 static int prepare(trainer *t)
 {
     const options *o = t->o;
     int rc = o->task->prepare(t);
-    if (!rc && o->resume)
-        rc = model_load(&t->m, o->resume);
-    if (!rc && o->resume && o->own_rate && cg_net_set_rate(t->m.net, o->how.rate) < 0)
-        rc = failed("train");
+    t->schedule = o->schedule;
+    t->schedule.struct_size = sizeof t->schedule;
+    t->schedule.rate = o->how.rate;
+    t->fit = *CG_FIT(.step = t->m.step, .order = t->m.order, .batch = t->m.take, .loader = t->loader, .epochs = o->epochs, .seed = o->how.seed, .state = &t->state, .net = t->m.net,
+                     .schedule = &t->schedule, .patience = o->patience, .on_step = on_step, .judge = judge, .on_epoch = on_epoch, .user = t);
+    rc = rc ? rc : resume(t);
     return !rc && o->log ? open_log(t) : rc;
 }
 
 static int write_results(const trainer *t)
 {
-    const int rc = t->o->save ? model_save(&t->m, t->o->save) : 0;
+    const int rc = save_run(t);
     return !rc && t->o->plot ? plot_write(&t->plot, t->o->plot) : rc;
 }
 
 static int tell_stop(const trainer *t, int code)
 {
-    fprintf(stderr, "cgraph: train: stopped after step %lld; ", (long long)t->m.steps);
+    fprintf(stderr, "cgraph: train: stopped after step %lld; ", (long long)t->state.steps);
     if (t->o->save)
         fprintf(stderr, "--resume %s goes on from there\n", t->o->save);
     else
@@ -221,12 +259,19 @@ static const char help[] =
     "  --lr X          the rate, default 0.001, of charlm 0.002, or the resumed file's\n"
     "  --optimizer NAME  adam (default), adamw, sgd, momentum, nesterov, rmsprop or adagrad\n"
     "  --seed N        of the first values and of the order of the rows, default 1\n"
+    "  --schedule PART=N,...  the rate over the steps, any of warmup=N (rises over N steps), every=N,factor=X (times X each N steps, default 0.1), cosine=N,floor=X\n"
+    "                  (falls to X times the rate within N steps), plateau=N,cut=X (times X after N epochs without a better value, default 0.1)\n"
+    "  --patience N    ends the run after N epochs without a better value: of the validation, else the loss\n"
+    "  --decay X       adds X times the parameters to their gradients; default 0\n"
+    "  --average X     tests and validates with averages of the parameters over the steps, a = X a + (1 - X) parameter; default 0: with themselves\n"
+    "  --prefetch      the rows stay with the host, and a thread gathers those of the next step; else the device holds them all\n"
     "  --validation X  the part of the training rows (0 to 1) to hold out; their accuracy is told each epoch; default 0: none.\n"
     "                  Of charlm the part of the text, its end, whose loss is told; default 0.1\n"
     "  --temperature X  of what charlm writes: below 1 likely characters become likelier, 0 takes the likeliest; default 0.7\n"
     "  --log F.csv     step,epoch,loss: a row a step\n"
     "  --plot F.svg    the loss over the steps, and the validation accuracy, as a picture\n"
     "  --save F        all shared variables, and how far the run came, as safetensors; also when Ctrl-C stops the run (exit 130)\n"
+    "  --checkpoint N  saves also after each N steps, so that a run that is killed can go on\n"
     "  --resume F      goes on from such a file as if the run had never stopped, up to --epochs in all; a --log goes on too\n"
     "The last line on stdout is `test accuracy X`, of charlm `validation loss X nats per character` behind a sample; progress goes to stderr.\n";
 
@@ -234,6 +279,23 @@ static const char help[] =
 static const struct defaults { const task *task; const char *data; long epochs, batch; double rate, validation; } of_images = { &image_task, NULL, 20, 64, 1e-3, 0 },
     of_text = { &charlm_task, "/usr/share/common-licenses", 10, 16, 2e-3, 0.1 };
 
+
+/* PART=NUMBER,... */
+static int parse_schedule(char *text, cg_schedule *s)
+{
+    static char *const parts[] = { "warmup", "every", "cosine", "plateau", "factor", "floor", "cut", NULL };
+    int64_t *const steps[] = { &s->warmup, &s->every, &s->cosine, &s->plateau };
+    double *const factors[] = { &s->factor, &s->floor, &s->cut };
+    for (char *value; *text;) {
+        const int k = getsubopt(&text, parts, &value);
+        long n = 0;
+        if (k < 0 || !value || (k < 4 ? !parse_count(value, &n) || !n : !parse_real(value, factors[k - 4]) || *factors[k - 4] < 0))
+            return 0;
+        if (k < 4)
+            *steps[k] = n;
+    }
+    return 1;
+}
 
 static int set_optimizer(options *o, const char *name)
 {
@@ -251,6 +313,10 @@ static int set_model(options *o, const char *name)
         fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s, charlm\n", name, model_names());
         return EXIT_USAGE;
     }
+    if (text && o->how.stream) {
+        fprintf(stderr, "cgraph: train: charlm does not take --prefetch: its text stays on the device\n");
+        return EXIT_USAGE;
+    }
     o->model = name;
     o->task = d->task;
     o->data = o->data ? o->data : text ? d->data : data_default_dir();
@@ -265,7 +331,8 @@ static int parse(int argc, char **argv, options *o)
 {
     static const struct option longs[] = { { "data", 1, NULL, 'd' }, { "epochs", 1, NULL, 'e' }, { "batch", 1, NULL, 'b' }, { "lr", 1, NULL, 'l' }, { "optimizer", 1, NULL, 'o' },
                                            { "seed", 1, NULL, 's' }, { "validation", 1, NULL, 'v' }, { "temperature", 1, NULL, 't' }, { "log", 1, NULL, 'L' }, { "plot", 1, NULL, 'P' }, { "save", 1, NULL, 'S' },
-                                           { "resume", 1, NULL, 'R' }, { "help", 0, NULL, 'h' }, { 0 } };
+                                           { "resume", 1, NULL, 'R' }, { "schedule", 1, NULL, 'c' }, { "patience", 1, NULL, 'p' }, { "decay", 1, NULL, 'D' }, { "average", 1, NULL, 'a' },
+                                           { "prefetch", 0, NULL, 'f' }, { "checkpoint", 1, NULL, 'k' }, { "help", 0, NULL, 'h' }, { 0 } };
     long n = 0;
     int ok = 1;
     for (int c; ok && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
@@ -281,6 +348,12 @@ static int parse(int argc, char **argv, options *o)
             if (set_optimizer(o, optarg))
                 return EXIT_USAGE;
             break;
+        case 'c': ok = parse_schedule(optarg, &o->schedule); o->own_schedule = 1; break;
+        case 'p': ok = parse_count(optarg, &o->patience); break;
+        case 'D': ok = parse_real(optarg, &o->how.l2) && o->how.l2 >= 0; break;
+        case 'a': ok = parse_real(optarg, &o->how.average) && o->how.average >= 0 && o->how.average < 1; break;
+        case 'f': o->how.stream = 1; break;
+        case 'k': ok = parse_count(optarg, &o->checkpoint); break;
         case 'L': o->log = optarg; break;
         case 'P': o->plot = optarg; break;
         case 'S': o->save = optarg; break;

@@ -11,7 +11,7 @@
 struct trainer;
 typedef struct task {
     int (*prepare)(struct trainer *t);                       /* data and model; 0 or an exit code, as all of these */
-    int (*judge)(struct trainer *t, char *text, size_t n);   /* what the line of an epoch ends with */
+    int (*judge)(struct trainer *t, double *value);          /* of an epoch, less is better; t->judged: what its line ends with */
     int (*finish)(struct trainer *t);                        /* what stdout is told */
     void (*close)(struct trainer *t);
 } task;
@@ -22,7 +22,9 @@ typedef struct options {
     long epochs;
     double validation;                   /* the part of the rows or of the text that is held out */
     double temperature;                  /* of samples; 0: always the likeliest character */
-    int own_rate;                        /* --lr was given: it is not the resumed file's */
+    int own_rate, own_schedule;          /* --lr, --schedule were given: they are not the resumed file's */
+    cg_schedule schedule;
+    long patience, checkpoint;           /* checkpoint: steps between two saves; 0: only the last one */
     training how;
 } options;
 
@@ -31,6 +33,11 @@ typedef struct trainer {
     model m;
     dataset set, held, test;             /* of images; held: for validation, empty unless asked for */
     struct charlm *text;                 /* of a character model */
+    cg_loader *loader;                   /* of rows that are not resident, else NULL */
+    cg_fit_state state;
+    cg_schedule schedule;
+    cg_fit_spec fit;
+    char judged[200];
     FILE *log;                           /* or NULL */
     plot plot;
     progress bar;
