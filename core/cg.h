@@ -356,9 +356,9 @@ CG_API cg_node *cg_randint(const cg_random *r, int64_t low, int64_t high, cg_nod
 CG_API cg_node *cg_dropout(const cg_random *r, cg_node *a, double p);   /* 0 with probability p, else a / (1 - p) */
 /* Along one axis: start, stop as i64 scalar nodes or NULL for the end of the axis; step is not 0. */
 CG_API cg_node *cg_slice(cg_node *a, int axis, cg_node *start, cg_node *stop, int64_t step);
-/* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], zero outside a;
- * the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
-typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; } cg_windows;
+/* Windows that slide along axes, as NumPy's sliding_window_view: y[.., o, .., k] = a[.., o*stride + k*dilation - before, ..], outside a zero or, with
+ * `lowest`, the least value of its dtype; the window axes come last, in the order of `axes`. Lists have one value an axis; NULL: stride and dilation 1, no padding. */
+typedef struct cg_windows { size_t struct_size; const int64_t *axes, *size; int naxes; const int64_t *stride, *dilation, *before, *after; int lowest; } cg_windows;
 #define CG_WINDOWS(...) (&(cg_windows){ .struct_size = sizeof(cg_windows), __VA_ARGS__ })
 CG_API cg_node *cg_sliding_window_view(cg_node *a, const cg_windows *o);
 CG_API cg_node *cg_take(cg_node *a, cg_node *rows);           /* a[rows] along axis 0: integers of any shape, negative ones from the end; out of range fails the call */
@@ -443,6 +443,24 @@ CG_API cg_node *cg_conv(cg_node *x, cg_node *w, const cg_convolution *o);       
 /* Its gradients, with the same options: g is that of the result; sizes are those of x's space, or of w's window, one i64 scalar an axis. */
 CG_API cg_node *cg_conv_input_grad(cg_node *g, cg_node *w, cg_node *const *sizes, const cg_convolution *o);
 CG_API cg_node *cg_conv_weight_grad(cg_node *x, cg_node *g, cg_node *const *sizes, const cg_convolution *o);
+
+/* Pooling: what a window that slides along the last axes of a sees becomes one element. Rules and names are ONNX's; padding is never seen by max.
+ * Batch and channels, and with a stride of 1 or without SAME also the space, may be CG_ANY. A window that sees nothing gives the least value, or 0.
+ *     cg_max_pool(x, CG_POOL(CG_KERNEL(2, 2), .strides = (const int64_t[]){ 2, 2 }))               (n, c, h, w) -> (n, c, h / 2, w / 2) */
+typedef struct cg_pooling {
+    size_t struct_size;
+    const int64_t *kernel_shape; int naxes;
+    const int64_t *strides, *dilations;                  /* one an axis, NULL: 1s */
+    const int64_t *pads;                                 /* two an axis: all of before, then all of behind */
+    cg_border border;
+    int ceil_mode;                                       /* a last window may stick out behind the padding, if it begins before that */
+    int count_include_pad;                               /* average: padding counts as zeros, else only elements count */
+} cg_pooling;
+#define CG_POOL(...)   (&(cg_pooling){ .struct_size = sizeof(cg_pooling), __VA_ARGS__ })
+#define CG_KERNEL(...) .kernel_shape = (const int64_t[]){ 0, __VA_ARGS__ } + 1, .naxes = CG_COUNT_(const int64_t, __VA_ARGS__)
+CG_API cg_node *cg_max_pool(cg_node *a, const cg_pooling *o);                       /* each element that equals the maximum has the whole gradient */
+CG_API cg_node *cg_average_pool(cg_node *a, const cg_pooling *o);                   /* integers: f32 */
+CG_API cg_node *cg_sum_pool(cg_node *a, const cg_pooling *o);                       /* integers: 64 bits wide */
 
 /* ---- Loops -------------------------------------------------------------------------------------------------- */
 

@@ -115,6 +115,9 @@ with np.errstate(all="ignore"):
     row("(sliding_window_view x :window_shape [3] :axis [1] :stride [2] :before [1] :after [2])", windows(np.pad(X, ((0, 0), (1, 2))), 3, 1)[:, ::2], grad=True, x=X)
     row("(sliding_window_view x :window_shape [2] :axis [1] :dilation [3] :before [2])", windows(np.pad(X, ((0, 0), (2, 0))), 4, 1)[:, :, ::3], grad=True, x=X)
     row("(sliding_window_view x :window_shape [9] :axis [1])", np.zeros((3, 0, 9)), x=X)
+    row("(max_pool x :kernel_shape [2] :strides [2])", windows(X, 2, 1)[:, ::2].max(-1), grad=True, x=X)
+    row("(average_pool x :kernel_shape [3] :strides [2] :pads [1 1])", windows(np.pad(X, ((0, 0), (1, 1))), 3, 1)[:, ::2].sum(-1) / [2, 3, 2], grad=True, x=X)
+    row("(sum_pool (mul x x) :kernel_shape [2 2] :dilations [2 1])", windows(X * X, (3, 2))[..., ::2, :].sum((-1, -2)), grad=True, x=X)
     for a, b, st in [(None, None, 2), (None, None, -1), (4, 0, -2), (1, 4, 2), (-1, None, -3)]:
         t = lambda v: "none" if v is None else str(v)
         row(f"(slice x :start [none {t(a)}] :stop [none {t(b)}] :step [-1 {st}])", X[::-1, a:b:st], grad=True, x=X)

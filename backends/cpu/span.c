@@ -53,17 +53,19 @@ static int run_of(const span *s, int left)
     return (int)(rest < left ? rest : left);
 }
 
-static void advance(span *s, int run)
+/* By `steps` along axis k, not beyond its end. */
+static void advance_along(span *s, int k, int steps)
 {
-    int k = s->to - 1;
     if (k < s->from)
         return;
-    s->i[k] += run;
+    s->i[k] += steps;
     for (; k > s->from && s->i[k] == extent(s->b, k); k--) {
         s->i[k] = 0;
         s->i[k - 1]++;
     }
 }
+
+static void advance(span *s, int run) { advance_along(s, s->to - 1, run); }
 
 static int64_t affine(const span *s, cg_num off, const cg_num *c)
 {
@@ -155,11 +157,30 @@ static void copy_part(const span *s, int64_t at, interval part, const int64_t *i
     }
 }
 
+/* Whole runs that follow each other along the axis above, without windows and index: they are loaded by one call. Elements; 0: there are none. */
+static int load_grid(span *s, int left, char *out)
+{
+    const int above = s->to - 2;
+    const int64_t run = above >= s->from ? extent(s->b, s->to - 1) : 0;
+    if (!run || s->o->nwindows || s->index || s->i[s->to - 1] || left < 2 * run)
+        return 0;
+    const int64_t rest = extent(s->b, above) - s->i[above], rows = left / run < rest ? left / run : rest;
+    const char *at = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
+    s->b->d->vec->grid(out, at, s->d, cg__cpu_num(s->b, s->o->stride[above]), (int)rows, along(s, s->o->stride), (int)run);
+    advance_along(s, above, (int)rows);
+    return (int)(rows * run);
+}
+
 static void load_span(span *s, int64_t at, int count, char *out)
 {
     const size_t w = cg__cpu_width(s->d);
     seek(s, s->from, s->to, at);
     for (int done = 0, run; done < count; done += run) {
+        run = load_grid(s, count - done, out);
+        if (run) {
+            out += (size_t)run * w;
+            continue;
+        }
         run = run_of(s, count - done);
         const interval part = s->o->nwindows ? inside(s, run) : (interval){ 0, run };
         if (part.from > 0)

@@ -60,6 +60,22 @@
             for (int i = 0; i < n; i++) o[i] = (C)TO(s[i * stride]);                                                   \
         break;                                                                                                         \
     }
+/* Of rows that begin `hop` apart; what a stride repeats or leaves out is known where it is most often asked for. */
+#define GRID_ROWS(EXPR) for (int r = 0; r < rows; r++, o += n, s += hop) for (int i = 0; i < n; i++) o[i] = EXPR
+#define GRID(C, S, TO, FROM)                                                                                           \
+    {                                                                                                                  \
+        C *o = out;                                                                                                    \
+        const S *s = in;                                                                                               \
+        if (stride == 0 && n == 2)                                                                                     \
+            for (int r = 0; r < rows; r++, o += 2, s += hop) o[0] = o[1] = (C)TO(s[0]);                                \
+        else if (stride == 1)                                                                                          \
+            GRID_ROWS((C)TO(s[i]));                                                                                    \
+        else if (stride == 2)                                                                                          \
+            GRID_ROWS((C)TO(s[2 * i]));                                                                                \
+        else                                                                                                           \
+            GRID_ROWS((C)TO(s[i * stride]));                                                                           \
+        break;                                                                                                         \
+    }
 #define STORE(C, S, TO, FROM)                                                                                          \
     {                                                                                                                  \
         S *o = out;                                                                                                    \
@@ -91,6 +107,11 @@
 static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
 {
     BY_DTYPE(LOAD)
+}
+
+static void grid(void *out, const void *in, cg_dtype d, int64_t hop, int rows, int64_t stride, int n)
+{
+    BY_DTYPE(GRID)
 }
 
 #define ANY_ZERO(C) { const C *s = in; C found = 0; _Pragma("omp simd reduction(| : found)") for (int i = 0; i < n; i++) found |= s[i] == 0; return found != 0; }
@@ -242,5 +263,5 @@ const cg_vec CG_VEC_TABLE = {
 #define ELEM(name, n, cls, ...) [CG_EL_##name] = ROW_##cls(name),
 #include "core/base/elemwise.def"
     },
-    .pairs = pairs, .convert = convert, .load = load, .any_zero = any_zero, .count = count, .store = store, .stream = stream, .lanes = lanes_, .fold = fold_, .rows = rows_,
+    .pairs = pairs, .convert = convert, .load = load, .grid = grid, .any_zero = any_zero, .count = count, .store = store, .stream = stream, .lanes = lanes_, .fold = fold_, .rows = rows_,
 };

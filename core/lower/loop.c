@@ -13,6 +13,8 @@ struct cg_loop_builder {
     cg_loop loop;
     CG_VEC(cg_val) vals;
     CG_VEC(cg_operand) operands;
+    cg_window within[CG_WINDOWS_MAX];        /* what is emitted now exists only there */
+    int nwithin;
     int failed;
 };
 
@@ -106,11 +108,15 @@ static int add_val(cg_loop_builder *b, cg_val v)
 
 #define VAL(...) ((cg_val){ .a = { -1, -1, -1 }, .operand = -1, __VA_ARGS__ })
 
+static int divisor_within(cg_loop_builder *b, int y);
+
 int cg__loop_elem(cg_loop_builder *b, cg_elem op, cg_dtype d, int x, int y, int z)
 {
     const int n = cg__elems[op].arity;
     if (x < 0 || (n > 1 && y < 0) || (n > 2 && z < 0))
         return fail(b, CG_EUNSUPPORTED, "an operand cannot be computed in a loop");
+    if (b->nwithin && (cg__elems[op].algebra & A_QUOT))
+        y = divisor_within(b, y);
     cg_val v = VAL(.kind = CG_V_ELEM, .dtype = d, .op = (int)op);
     v.a[0] = x, v.a[1] = n > 1 ? y : -1, v.a[2] = n > 2 ? z : -1;
     return add_val(b, v);
@@ -206,20 +212,44 @@ static void address(cg_loop_builder *b, const cg_node *n, cg_num base, const cg_
     memcpy(o->stride, stride, sizeof stride);
 }
 
+static bool same_windows(const cg_operand *x, const cg_operand *y)
+{
+    return x->nwindows == y->nwindows && x->within == y->within && (!x->nwindows || (x->fill == y->fill && memcmp(x->window, y->window, (size_t)x->nwindows * sizeof *x->window) == 0));
+}
+
 static int add_operand(cg_loop_builder *b, cg_operand o)
 {
     if (o.off < 0)
         return fail(b, CG_ENOMEM, "no memory");
     for (int i = 0; i < b->operands.n; i++) {
         const cg_operand *q = &b->operands.at[i];
-        if (q->slot == o.slot && q->off == o.off && q->gather == o.gather && !q->nwindows && !o.nwindows &&
-            memcmp(q->stride, o.stride, sizeof o.stride) == 0)
+        if (q->slot == o.slot && q->off == o.off && q->gather == o.gather && same_windows(q, &o) && memcmp(q->stride, o.stride, sizeof o.stride) == 0)
             return i;
     }
     return CG_PUSH(&b->operands, o) ? b->operands.n - 1 : fail(b, CG_ENOMEM, "no memory");
 }
 
-static int load(cg_loop_builder *b, cg_dtype d, cg_operand o, int level)
+/* Reads only where the loop is within; outside it is `fill`. */
+static bool add_within(cg_loop_builder *b, cg_operand *o, int *level)
+{
+    cg_window *all = cg__arena(&b->p->arena, CG_WINDOWS_MAX * sizeof *all);
+    if (!all)
+        return fail(b, CG_ENOMEM, "no memory"), false;
+    if (o->nwindows + b->nwithin > CG_WINDOWS_MAX)
+        return fail(b, CG_EUNSUPPORTED, "reads through more than 8 windows"), false;
+    for (int i = 0; i < o->nwindows; i++)
+        all[i] = o->window[i];
+    o->window = all;
+    o->within = true;
+    for (int i = 0; i < b->nwithin; i++) {
+        const int wl = cg__stride_level(b->p, &b->loop, b->within[i].c);
+        o->window[o->nwindows++] = b->within[i];
+        *level = wl > *level ? wl : *level;
+    }
+    return true;
+}
+
+static int load_here(cg_loop_builder *b, cg_dtype d, cg_operand o, int level)
 {
     const int k = add_operand(b, o);
     if (k < 0)
@@ -229,6 +259,11 @@ static int load(cg_loop_builder *b, cg_dtype d, cg_operand o, int level)
     v.a[1] = o.gather;            /* so that level and stage follow the index; executors read operand.gather */
     const int id = add_val(b, v);
     return id;
+}
+
+static int load(cg_loop_builder *b, cg_dtype d, cg_operand o, int level)
+{
+    return b->nwithin && !add_within(b, &o, &level) ? b->failed : load_here(b, d, o, level);
 }
 
 int cg__loop_load(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int gather, int gather_axis)
@@ -247,17 +282,48 @@ int cg__loop_load(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int g
     return load(b, n->type.dtype, o, cg__stride_level(b->p, &b->loop, o.stride));
 }
 
-/* Whether the coordinate runs over the axis exactly: then it needs no window. */
-static bool covers(const cg_loop_builder *b, const cg_coord *c, cg_dim_t size)
+/* Whether the coordinate runs over 0..size-1 exactly, or all is known and it stays within: then it needs no window. */
+static bool runs_over(const cg_loop_builder *b, const cg_coord *c, cg_num size)
 {
     int axis = -1;
-    for (int l = 0; l < b->loop.naxes; l++)
-        if (c->c[l] != CG_NUM_NONE) {
+    for (int l = 0; l < CG_AXES_MAX; l++)
+        if (c->c[l] != CG_NUM_NONE && !cg__num_is(b->p, c->c[l], 0)) {
             if (axis >= 0 || (c->c[l] != CG_COORD_ONE && !cg__num_is(b->p, c->c[l], 1)))
                 return false;
             axis = l;
         }
-    return axis >= 0 && b->loop.extent[axis] == cg__lower_dim(b->L, size);
+    return axis >= 0 && b->loop.extent[axis] == size && cg__num_is(b->p, cg__coord_num(b->p, c->off), 0);
+}
+
+static bool known(const cg_plan *p, cg_num id, int64_t *value)
+{
+    *value = id == CG_NUM_NONE ? 0 : p->nums.at[id].imm;
+    return id == CG_NUM_NONE || p->nums.at[id].op == CG_N_CONST;
+}
+
+static bool stays_within(const cg_loop_builder *b, const cg_coord *c, cg_num size)
+{
+    int64_t least, most, limit;
+    bool yes = known(b->p, cg__coord_num(b->p, c->off), &least) && known(b->p, size, &limit);
+    most = least;
+    for (int l = 0; l < b->loop.naxes && yes; l++) {
+        int64_t by = 0, extent = 0;
+        if (c->c[l] == CG_NUM_NONE)
+            continue;
+        yes = known(b->p, cg__coord_num(b->p, c->c[l]), &by) && known(b->p, b->loop.extent[l], &extent);
+        *(by < 0 ? &least : &most) += extent > 0 ? by * (extent - 1) : 0;
+    }
+    return yes && least >= 0 && most < limit;
+}
+
+static bool covers(const cg_loop_builder *b, const cg_coord *c, cg_num size) { return runs_over(b, c, size) || stays_within(b, c, size); }
+
+static cg_window window_of(const cg_loop_builder *b, const cg_coord *c, cg_num size)
+{
+    cg_window w = { .lo = cg__num_const(b->p, 0), .hi = size, .c0 = cg__coord_num(b->p, c->off) };
+    for (int l = 0; l < CG_AXES_MAX; l++)
+        w.c[l] = c->c[l] == CG_COORD_ONE ? cg__num_const(b->p, 1) : c->c[l];
+    return w;
 }
 
 int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, const cg_spot *where, double fill)
@@ -273,18 +339,78 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
     int level = cg__stride_level(b->p, &b->loop, o.stride);
     for (int i = 0; i < n->type.rank; i++) {
         const cg_coord *c = &where->axis[i];
-        if (cg__num_is(p, cg__coord_num(p, c->off), 0) && covers(b, c, n->type.dim[i]))
+        const cg_num size = cg__lower_dim(b->L, n->type.dim[i]);
+        if (covers(b, c, size))
             continue;
-        if (o.nwindows == CG_WINDOWS_MAX)
-            return fail(b, CG_EUNSUPPORTED, "pads more than 4 axes");
         cg_window *w = &o.window[o.nwindows++];
-        *w = (cg_window){ .lo = cg__num_const(p, 0), .hi = cg__lower_dim(b->L, n->type.dim[i]), .c0 = cg__coord_num(p, c->off) };
-        for (int l = 0; l < CG_AXES_MAX; l++)
-            w->c[l] = c->c[l] == CG_COORD_ONE ? cg__num_const(p, 1) : c->c[l];
+        *w = window_of(b, c, size);
         const int wl = cg__stride_level(b->p, &b->loop, w->c);
         level = wl > level ? wl : level;
     }
-    return load(b, n->type.dtype, o, level);
+    return load_here(b, n->type.dtype, o, level);         /* its own windows keep it in the array, wherever the loop is within */
+}
+
+/* ---- what exists only within */
+
+void cg__loop_within(cg_loop_builder *b, const cg_coord *c, cg_num size)
+{
+    if (covers(b, c, size))
+        return;
+    if (b->nwithin == CG_WINDOWS_MAX)
+        fail(b, CG_EUNSUPPORTED, "reads through more than 8 windows");
+    else
+        b->within[b->nwithin++] = window_of(b, c, size);
+}
+
+bool cg__loop_is_bounded(const cg_loop_builder *b) { return b->nwithin > 0; }
+
+/* Whether the point is within, as a value. */
+static int is_within(cg_loop_builder *b)
+{
+    int yes = -1;
+    for (int i = 0; i < b->nwithin; i++) {
+        const cg_window *w = &b->within[i];
+        cg_coord c = { .off = w->c0 };
+        memcpy(c.c, w->c, sizeof c.c);
+        const int at = cg__loop_coord(b, &c);
+        const int from = cg__loop_elem(b, CG_EL_greater_equal, CG_BOOL, at, cg__loop_number(b, w->lo), -1);
+        const int to = cg__loop_elem(b, CG_EL_less, CG_BOOL, at, cg__loop_number(b, w->hi), -1);
+        const int both = cg__loop_elem(b, CG_EL_logical_and, CG_BOOL, from, to, -1);
+        yes = yes < 0 ? both : cg__loop_elem(b, CG_EL_logical_and, CG_BOOL, yes, both, -1);
+    }
+    return yes;
+}
+
+/* Outside nothing is divided by what was not read. */
+static int divisor_within(cg_loop_builder *b, int y)
+{
+    const cg_dtype d = cg__loop_dtype(b, y);
+    return cg__is_float(d) ? y : cg__loop_elem(b, CG_EL_where, d, is_within(b), y, cg__loop_literal(b, d, 1));
+}
+
+/* Whether v is 0 where the loop is not within, for there all that is read without windows of its own is. */
+static bool vanishes(const cg_loop_builder *b, int v)
+{
+    bool zero[CG_LOOP_OPS * 4] = { false };
+    for (int i = 0; i <= v; i++) {
+        const cg_val *x = &b->vals.at[i];
+        const bool is = x->kind == CG_V_ELEM;
+        zero[i] = (x->kind == CG_V_LOAD && b->operands.at[x->operand].within) ||
+                  (x->kind == CG_V_LITERAL && x->lit == 0) || (x->kind == CG_V_CAST && zero[x->a[0]]) ||
+                  (is && x->op == CG_EL_where && zero[x->a[1]] && zero[x->a[2]]) || (is && x->op == CG_EL_mul && zero[x->a[0]] && zero[x->a[1]]);
+    }
+    return zero[v];
+}
+
+int cg__loop_inside(cg_loop_builder *b, int v)
+{
+    if (v >= 0 && b->nwithin && !vanishes(b, v)) {
+        const cg_dtype d = cg__loop_dtype(b, v);
+        const int yes = is_within(b);
+        v = cg__loop_elem(b, CG_EL_where, d, yes, v, cg__loop_literal(b, d, 0));
+    }
+    b->nwithin = 0;
+    return v;
 }
 
 int cg__loop_load_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at)
@@ -359,26 +485,26 @@ int cg__loop_store_part(cg_loop_builder *b, const cg_node *n, const cg_spot *at,
 
 /* ---- finishing */
 
-/* Whether the axes l and l+1 walk every operand as one: stride[l] = stride[l+1] * extent[l+1]. */
+/* Whether coefficients c walk the axes l and l+1 as one: c[l] = c[l+1] * extent[l+1]. */
+static bool walks_as_one(const cg_loop_builder *b, int l, const cg_num *c)
+{
+    const cg_num s = c[l], t = c[l + 1];
+    return (s == CG_NUM_NONE && t == CG_NUM_NONE) || (s != CG_NUM_NONE && t != CG_NUM_NONE && s == cg__num(b->p, CG_N_MUL, t, b->loop.extent[l + 1], 0, 0));
+}
+
 static bool mergeable(const cg_loop_builder *b, int l)
 {
     const cg_loop *p = &b->loop;
-    if ((l < p->nouter) != (l + 1 < p->nouter))
-        return false;
+    bool yes = (l < p->nouter) == (l + 1 < p->nouter);
     for (int i = 0; i < b->vals.n; i++)
-        if (b->vals.at[i].kind == CG_V_INDEX && (b->vals.at[i].op == l || b->vals.at[i].op == l + 1))
-            return false;
-    for (int i = 0; i < b->operands.n; i++) {
+        yes &= b->vals.at[i].kind != CG_V_INDEX || (b->vals.at[i].op != l && b->vals.at[i].op != l + 1);
+    for (int i = 0; i < b->operands.n && yes; i++) {
         const cg_operand *o = &b->operands.at[i];
-        const cg_num s = o->stride[l], t = o->stride[l + 1];
-        if (o->nwindows)
-            return false;
-        if (s == CG_NUM_NONE && t == CG_NUM_NONE)
-            continue;
-        if (s == CG_NUM_NONE || t == CG_NUM_NONE || s != cg__num(b->p, CG_N_MUL, t, p->extent[l + 1], 0, 0))
-            return false;
+        yes = walks_as_one(b, l, o->stride);
+        for (int w = 0; w < o->nwindows && yes; w++)
+            yes = walks_as_one(b, l, o->window[w].c);
     }
-    return true;
+    return yes;
 }
 
 static void drop_axis(cg_loop_builder *b, int l)
@@ -426,13 +552,37 @@ static void simplify_axes(cg_loop_builder *b)
         }
 }
 
-/* Columns when what the inner space reads is contiguous along the last outer axis, and not along the last inner one. */
+/* Elements of the inner space, if they are known and no more than a row has lanes; else 0. */
+static int64_t short_row(const cg_loop_builder *b)
+{
+    const cg_loop *p = &b->loop;
+    int64_t count = 1;
+    for (int l = p->nouter; l < p->naxes && count; l++) {
+        const cg_num_ins *e = &b->p->nums.at[p->extent[l]];
+        count = e->op == CG_N_CONST && e->imm <= CG_LANES ? count * e->imm : 0;
+        count = count <= CG_LANES ? count : 0;
+    }
+    return count;
+}
+
+/* Whether the rows of `count` elements that o reads lie one behind the other, or are one. */
+static bool rows_lie_dense(const cg_loop_builder *b, const cg_operand *o, int64_t count)
+{
+    const cg_loop *p = &b->loop;
+    const cg_num next = o->stride[p->nouter - 1];
+    return p->naxes - p->nouter == 1 && !o->nwindows && cg__stride_class(b->p, o->stride[p->nouter]) == 1 &&
+           (cg__stride_class(b->p, next) == 0 || cg__num_is(b->p, next, count));
+}
+
+/* Columns when what the inner space reads is contiguous along the last outer axis, and not along the last inner one; and where rows are short
+ * and scattered, as windows are: each would be fetched by itself, to fill few lanes. */
 static bool wants_columns(const cg_loop_builder *b)
 {
     const cg_loop *p = &b->loop;
-    int rows = 0, columns = 0;
+    int rows = 0, columns = 0, dense = 0;
     if (p->nouter == 0 || p->naxes == p->nouter)
         return false;
+    const int64_t count = short_row(b);
     for (int i = 0; i < b->vals.n; i++) {
         const cg_val *v = &b->vals.at[i];
         if (v->kind != CG_V_LOAD || v->level < 2)
@@ -440,8 +590,9 @@ static bool wants_columns(const cg_loop_builder *b)
         const cg_operand *o = &b->operands.at[v->operand];
         rows += cg__stride_class(b->p, o->stride[p->naxes - 1]) == 1;
         columns += cg__stride_class(b->p, o->stride[p->nouter - 1]) == 1;
+        dense += count && rows_lie_dense(b, o, count);
     }
-    return columns > rows;
+    return columns > rows || (count && rows && !dense);
 }
 
 static void free_builder(cg_loop_builder *b)

@@ -266,7 +266,7 @@ static void note_uses(cg_lower *L, const cg_node *n)
 
 static bool cheap(const cg_node *n)
 {
-    return (n->op->props & CG_VIEW) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_cast) || cg__is(n, CG_OP_one_hot) ||
+    return (n->op->props & CG_VIEW) || cg__is(n, CG_OP_sliding_window_view) || cg__is(n, CG_OP_const) || cg__is(n, CG_OP_cast) || cg__is(n, CG_OP_one_hot) ||
            (n->type.rank == 0 && (n->op->props & CG_ELEMWISE));
 }
 

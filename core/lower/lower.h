@@ -86,6 +86,10 @@ int cg__loop_reduce(cg_loop_builder *, cg_red op, cg_dtype d, int a);
 /* An element of a placed node; gather >= 0: that value is added as an index of axis gather_axis (whose coordinate is zero). */
 int cg__loop_load(cg_loop_builder *, const cg_node *n, const cg_spot *at, int gather, int gather_axis);
 int cg__loop_windowed(cg_loop_builder *, const cg_node *n, const cg_spot *at, const cg_spot *where, double fill);  /* 0 where outside n's sizes */
+/* From here on what is emitted exists only where c is in 0..size-1: elsewhere nothing is read, and nothing fails. cg__loop_inside ends it: v, or 0. */
+void cg__loop_within(cg_loop_builder *, const cg_coord *c, cg_num size);
+int cg__loop_inside(cg_loop_builder *, int v);
+bool cg__loop_is_bounded(const cg_loop_builder *);               /* what is emitted exists only somewhere */
 int cg__loop_store(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);       /* into n's place */
 int cg__loop_store_part(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);  /* the same; no other step stores there */
 int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value);   /* with the dims of n */

@@ -16,6 +16,9 @@ cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scala
 /* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. Where there is none it stays so. */
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */
+/* The adjoint of a sliding_window_view of an array with that shape; y has the view's. One value an axis. */
+typedef struct cg_adjoint { int naxes; const int64_t *axes, *size, *stride, *dilation, *before, *after; } cg_adjoint;
+cg_node *cg__view_adjoint(cg_node *y, const cg_dim_t *shape, int rank, const cg_adjoint *a);
 /* Parts of the first operand, as slice, set_slice and inc_slice name them: first element, count and step along an axis (NULL: no memory); the
  * type of the part; another operation on the same part (values: its operands before the bounds); y, of that type, in zeros of the operand's. */
 typedef struct cg_bounds { cg_node *start, *len; int64_t step; } cg_bounds;

@@ -11,7 +11,7 @@
 
 #include "core/base/base.h"
 
-enum { CG_AXES_MAX = 8, CG_WINDOWS_MAX = 4, CG_LOOP_OPS = 64, CG_LOOP_OPERANDS = 28, CG_LOOP_NUMBERS = 96, CG_LANES = 64, CG_COLUMN_BLOCK = 256, CG_NUM_NONE = -1 };
+enum { CG_AXES_MAX = 8, CG_WINDOWS_MAX = 8, CG_LOOP_OPS = 64, CG_LOOP_OPERANDS = 28, CG_LOOP_NUMBERS = 96, CG_LANES = 64, CG_COLUMN_BLOCK = 256, CG_NUM_NONE = -1 };
 typedef int cg_num;                              /* id of a number; ids of constants are shared */
 
 /* ---- numbers */
@@ -63,6 +63,7 @@ typedef struct cg_operand {
     int nwindows;
     cg_window *window;                   /* of this operand alone */
     double fill;                         /* outside a window */
+    bool within;                         /* it has the windows of what exists only within (cg__loop_within), so it is 0 elsewhere */
     bool part;                           /* stored to, of a place where no other step stores: the parts of one array may be stored in any order */
 } cg_operand;
 
