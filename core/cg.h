@@ -387,6 +387,31 @@ CG_API cg_node *cg_softmax(cg_node *a, int axis);             /* exp(a) / sum ex
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);         /* its logarithm */
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c, ...), (n, ...) integers -> (n, ...); a class out of 0..c-1 fails the call */
 
+/* Convolution along 1, 2 or 3 axes: images (n, c, space), filters (o, c / groups, window), result (n, o, space):
+ *     y[n, o, p] = sum of x[n, c, p*stride + k*dilation - before] * w[o, c, k] over the channels of o's group and the window; x is 0 outside.
+ * That is ONNX's Conv, a correlation; `flip` turns the windows round, which makes it the convolution of mathematics. Floats of one dtype. Sizes may
+ * be CG_ANY. A bias is an addition: its cost goes into the next step. Lists have one value an axis of space, NULL: 1s. */
+typedef enum {
+    CG_BORDER_PADS,               /* as many zeros around as `pads` says, NULL: none, so windows lie within the images (valid) */
+    CG_BORDER_FULL,               /* every window that meets the image */
+    CG_BORDER_HALF,               /* half a window around, so an odd one with stride 1 keeps the size */
+    CG_BORDER_SAME_UPPER,         /* so many that the result has size / stride points, rounded up: half of them before, an odd one behind */
+    CG_BORDER_SAME_LOWER          /* ... an odd one before */
+} cg_border;
+typedef struct cg_convolution {
+    size_t struct_size;
+    const int64_t *strides, *dilations;
+    const int64_t *pads;          /* two an axis of space: all of before, then all of behind, as in ONNX */
+    int64_t groups;               /* 0: 1; as many as channels: depthwise */
+    cg_border border;
+    int flip;
+} cg_convolution;
+#define CG_CONV(...) (&(cg_convolution){ .struct_size = sizeof(cg_convolution), __VA_ARGS__ })
+CG_API cg_node *cg_conv(cg_node *x, cg_node *w, const cg_convolution *o);        /* o NULL: no option */
+/* Its gradients, with the same options: g is that of the result; sizes are those of x's space, or of w's window, one i64 scalar an axis. */
+CG_API cg_node *cg_conv_input_grad(cg_node *g, cg_node *w, cg_node *const *sizes, const cg_convolution *o);
+CG_API cg_node *cg_conv_weight_grad(cg_node *x, cg_node *g, cg_node *const *sizes, const cg_convolution *o);
+
 /* ---- Loops -------------------------------------------------------------------------------------------------- */
 
 /* A loop is built between begin and end; what is built from its placeholders in between is its body:

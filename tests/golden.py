@@ -207,6 +207,26 @@ with np.errstate(all="ignore"):
     summed = np.zeros((3, 7))
     for k in range(3): summed[:, k:k + 5] += B1[0, 0, k] * X
     row("(window_sum (mul (expand_dims x :axis 2) y) :shape [3 7] :axis [1] :dilation [1] :before [0])", summed, grad=True, x=X, y=B1[0, 0, :3])
+    some = lambda shape, at: Z.ravel()[at:at + int(np.prod(shape))].reshape(shape)
+    # convolutions: windows by hand, and the two others as sums over the same windows
+    I1, F1, I2, F2 = some((2, 4, 6), 0), some((6, 2, 3), 60), some((2, 2, 5, 4), 120), some((3, 2, 2, 3), 210)
+    def conv(x, w, strides, dilations, before, behind, group=1):
+        span = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilations)]; a = tuple(range(2, x.ndim)); n = x.ndim
+        v = windows(np.pad(x, ((0, 0), (0, 0), *zip(before, behind))), span, a)
+        v = v[(slice(None), slice(None), *(slice(None, None, k) for k in strides), *(slice(None, None, k) for k in dilations))]
+        c, o = x.shape[1] // group, w.shape[0] // group
+        part = lambda g: np.moveaxis(np.tensordot(v[:, g * c:g * c + c], w[g * o:g * o + o], ((1, *range(n, 2 * n - 2)), tuple(range(1, n)))), -1, 1)
+        return np.concatenate([part(g) for g in range(group)], 1)
+    def by_part(f, like):                # what a linear function has as its transpose: one unit at a time
+        return np.stack([f(u.reshape(like)) for u in np.eye(int(np.prod(like)))])
+    row("(conv x y)", conv(I1[:, :2], F1, [1], [1], [0], [0]), grad=True, x=I1[:, :2], y=F1)
+    row("(conv x y :strides [2] :dilations [2] :pads [3 1] :group 2)", conv(I1, F1, [2], [2], [3], [1], 2), grad=True, x=I1, y=F1)
+    row("(correlate x y :shape [3 2] :strides [2 3] :before [1 2])", conv(I2, F2, [2, 3], [1, 1], [1, 2], [0, 0]), grad=True, x=I2, y=F2)
+    Y2 = conv(I2, F2, [2, 1], [1, 1], [1, 0], [0, 1]); at2 = dict(strides=[2, 1], dilations=[1, 1], before=[1, 0], behind=[0, 1]); opts2 = ":strides [2 1] :pads [1 0 0 1]"
+    DX2 = (by_part(lambda x: conv(x, F2, **at2), I2.shape) * Y2).sum((1, 2, 3, 4)).reshape(I2.shape); DF2 = (by_part(lambda w: conv(I2, w, **at2), F2.shape) * Y2).sum((1, 2, 3, 4)).reshape(F2.shape)
+    row(f"(conv_input_grad x y {opts2} :shape [5 4])", DX2, grad=True, x=Y2, y=F2); row(f"(conv_weight_grad x y {opts2} :shape [2 3])", DF2, grad=True, x=I2, y=Y2)
+    row("(correlate_images x y :shape [5 4] :strides [2 1] :before [1 0])", DX2, grad=True, x=Y2, y=F2); row("(correlate_filters x y :shape [2 3] :strides [2 1] :before [1 0])", DF2, grad=True, x=I2, y=Y2)
+    row("(conv x y :border 3)", np.zeros((0, 3, 5, 4)), grad=True, x=I2[:0], y=F2); row("(conv x y :pads [0 0 0 0])", np.zeros((2, 3, 4, 2)), grad=True, x=I2[:, :0], y=F2[:, :0])
     row("(get (scan (dim x :axis 0) :seq [x] :init [(const f32 [5] [0 0 0 0 0])] :capture [] :body [(add (arg :index 0 :dtype f32 :shape [5])"
         " (arg :index 1 :dtype f32 :shape [5]))] :back [0] :outs [0 0 0]) :output 0)", X.cumsum(0), x=X)
     WORDS = np.array([philox(e // 4, (5 << 40) + 11, 42, e % 4) for e in range(10)], dtype=np.uint32).reshape(2, 5); CALL = i64(np.array(11))
@@ -243,7 +263,6 @@ with np.errstate(all="ignore"):
     row("(take x i)", X[1], grad=True, x=X, i=i64(np.array(1))); row("(one_hot i :depth [4])", np.eye(4)[2], i=i64(np.array(2))); row("(cast x :dtype i32)", np.array(2, dtype=np.int32), x=S)
 
     # matmul of every pair of ranks: a vector is a row on the left and a column on the right, batches stretch
-    some = lambda shape, at: Z.ravel()[at:at + int(np.prod(shape))].reshape(shape)
     LEFT = [some(s, 100) for s in [(4,), (2, 4), (3, 2, 4), (2, 1, 2, 4)]]; RIGHT = [some(s, 200) for s in [(4,), (4, 3), (3, 4, 3), (2, 3, 4, 3)]]
     for a in LEFT:
         for b in RIGHT: row("(matmul x y)", a @ b, grad=True, x=a, y=b)

@@ -57,7 +57,8 @@ struct cg_node {
 enum { CG_IDENTITY = 1, CG_COMMUTES = 2, CG_ELEMWISE = 4, CG_LEAF = 8, CG_VIEW = 16 /* emit costs nothing */, CG_DENSE = 32 /* operands are read as placed arrays */,
        CG_COUNTS = 64 /* bare numbers among its operands are i64 */, CG_UNIFIES = 128 /* operands are cast to one dtype */,
        CG_FOLLOWS = 256 /* a bare number that is the last operand before those of attributes takes the first one's dtype */,
-       CG_CHOOSES = 512 /* the first operand is a condition, bare numbers among the others take their dtype */ };
+       CG_CHOOSES = 512 /* the first operand is a condition, bare numbers among the others take their dtype */,
+       CG_DENSE_BOTH = 1024 /* the first two operands are read as placed arrays, or as rows of such */ };
 enum { CG_MAX_ATTRS = 8 };
 struct cg_lower;
 struct cg_loop_builder;

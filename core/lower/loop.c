@@ -38,14 +38,19 @@ static int fail(cg_loop_builder *b, cg_status code, const char *why)
     return b->failed;
 }
 
-int cg__loop_axis(cg_loop_builder *b, cg_dim_t size, bool inner)
+int cg__loop_axis_of(cg_loop_builder *b, cg_num extent, bool inner)
 {
     cg_loop *l = &b->loop;
     if (l->naxes == CG_AXES_MAX)
         return fail(b, CG_EUNSUPPORTED, "needs a loop of more than 8 axes"), 0;
-    l->extent[l->naxes] = cg__lower_dim(b->L, size);
+    l->extent[l->naxes] = extent;
     l->nouter += !inner;
     return l->naxes++;
+}
+
+int cg__loop_axis(cg_loop_builder *b, cg_dim_t size, bool inner)
+{
+    return cg__loop_axis_of(b, cg__lower_dim(b->L, size), inner);
 }
 
 cg_coord cg__coord_zero(void)
@@ -214,12 +219,12 @@ static int add_operand(cg_loop_builder *b, cg_operand o)
     return CG_PUSH(&b->operands, o) ? b->operands.n - 1 : fail(b, CG_ENOMEM, "no memory");
 }
 
-static int load(cg_loop_builder *b, const cg_node *n, cg_operand o, int level)
+static int load(cg_loop_builder *b, cg_dtype d, cg_operand o, int level)
 {
     const int k = add_operand(b, o);
     if (k < 0)
         return k;
-    cg_val v = VAL(.kind = CG_V_LOAD, .dtype = n->type.dtype, .level = (uint8_t)level);
+    cg_val v = VAL(.kind = CG_V_LOAD, .dtype = d, .level = (uint8_t)level);
     v.operand = k;
     v.a[1] = o.gather;            /* so that level and stage follow the index; executors read operand.gather */
     const int id = add_val(b, v);
@@ -239,7 +244,7 @@ int cg__loop_load(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int g
         o.gather_stride = s;
         o.gather_limit = cg__lower_dim(b->L, n->type.dim[gather_axis]);
     }
-    return load(b, n, o, cg__stride_level(b->p, &b->loop, o.stride));
+    return load(b, n->type.dtype, o, cg__stride_level(b->p, &b->loop, o.stride));
 }
 
 /* Whether the coordinate runs over the axis exactly: then it needs no window. */
@@ -279,14 +284,23 @@ int cg__loop_windowed(cg_loop_builder *b, const cg_node *n, const cg_spot *at, c
         const int wl = cg__stride_level(b->p, &b->loop, w->c);
         level = wl > level ? wl : level;
     }
-    return load(b, n, o, level);
+    return load(b, n->type.dtype, o, level);
 }
 
 int cg__loop_load_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at)
 {
     cg_operand o = { .slot = slot, .gather = -1, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
     address(b, n, off, at, &o);
-    return load(b, n, o, cg__stride_level(b->p, &b->loop, o.stride));
+    return load(b, n->type.dtype, o, cg__stride_level(b->p, &b->loop, o.stride));
+}
+
+static int store(cg_loop_builder *b, cg_dtype d, cg_operand o, int value)
+{
+    const int k = add_operand(b, o);
+    cg_val v = VAL(.kind = CG_V_STORE, .dtype = d, .level = (uint8_t)cg__stride_level(b->p, &b->loop, o.stride));
+    v.operand = k;
+    v.a[0] = value;
+    return k < 0 ? k : add_val(b, v);
 }
 
 int cg__loop_store_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value)
@@ -295,11 +309,39 @@ int cg__loop_store_at(cg_loop_builder *b, const cg_node *n, int slot, cg_num off
     if (value < 0 || slot < 0 || b->failed)
         return fail(b, CG_EUNSUPPORTED, "cannot be computed in a loop");
     address(b, n, off, at, &o);
-    const int k = add_operand(b, o);
-    cg_val v = VAL(.kind = CG_V_STORE, .dtype = n->type.dtype, .level = (uint8_t)cg__stride_level(b->p, &b->loop, o.stride));
-    v.operand = k;
-    v.a[0] = value;
-    return add_val(b, v);
+    return store(b, n->type.dtype, o, value);
+}
+
+/* ---- the same of a slot without a node, by element */
+
+static cg_operand flat(const cg_loop_builder *b, int slot, const cg_coord *at)
+{
+    cg_operand o = { .slot = slot, .off = cg__coord_num(b->p, at->off), .gather = -1, .gather_stride = CG_NUM_NONE, .gather_limit = CG_NUM_NONE };
+    for (int l = 0; l < CG_AXES_MAX; l++)
+        o.stride[l] = at->c[l] == CG_COORD_ONE ? cg__num_const(b->p, 1) : at->c[l];
+    return o;
+}
+
+int cg__loop_get(cg_loop_builder *b, cg_dtype d, int slot, const cg_coord *at, const cg_window *windows, int n)
+{
+    cg_operand o = flat(b, slot, at);
+    int level = cg__stride_level(b->p, &b->loop, o.stride);
+    o.nwindows = n;
+    o.window = n ? cg__arena_copy(&b->p->arena, windows, (size_t)n * sizeof *windows) : NULL;
+    if (n && !o.window)
+        return fail(b, CG_ENOMEM, "no memory");
+    for (int i = 0; i < n; i++) {
+        const int wl = cg__stride_level(b->p, &b->loop, windows[i].c);
+        level = wl > level ? wl : level;
+    }
+    return load(b, d, o, level);
+}
+
+int cg__loop_put(cg_loop_builder *b, cg_dtype d, int slot, const cg_coord *at, int value)
+{
+    cg_operand o = flat(b, slot, at);
+    o.part = true;
+    return value < 0 ? fail(b, CG_EUNSUPPORTED, "cannot be computed in a loop") : store(b, d, o, value);
 }
 
 int cg__loop_store(cg_loop_builder *b, const cg_node *n, const cg_spot *at, int value)

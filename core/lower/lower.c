@@ -230,6 +230,8 @@ static reading reads(const cg_node *user, int k)
         return cg__scan_reads_dense(user, k) ? READ_DENSE : READ_EMIT;
     if (cg__is(user, CG_OP_reshape))
         return k == 0 ? READ_DENSE : READ_EMIT;
+    if (user->op->props & CG_DENSE_BOTH)
+        return k < 2 ? READ_DENSE : READ_EMIT;
     if (cg__is(user, CG_OP_set_rows) || cg__is(user, CG_OP_inc_rows))
         return k ? READ_DENSE : READ_EMIT;
     return (user->op->props & CG_DENSE) && k == 0 ? READ_WHOLE : READ_EMIT;

@@ -71,6 +71,7 @@ int cg__lower_side(cg_lower *, const cg_node *n, int k);
 /* ---- loops */
 cg_loop_builder *cg__loop_begin(cg_lower *, const cg_node *n);
 int cg__loop_axis(cg_loop_builder *, cg_dim_t size, bool inner); /* outer axes first; returns the axis */
+int cg__loop_axis_of(cg_loop_builder *, cg_num extent, bool inner);
 cg_coord cg__coord_axis(int axis);                               /* i[axis] */
 cg_coord cg__coord_zero(void);
 int cg__emit(cg_loop_builder *, const cg_node *n, const cg_spot *at);              /* a value, or negative */
@@ -89,6 +90,9 @@ int cg__loop_store(cg_loop_builder *, const cg_node *n, const cg_spot *at, int v
 int cg__loop_store_part(cg_loop_builder *, const cg_node *n, const cg_spot *at, int value);  /* the same; no other step stores there */
 int cg__loop_store_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at, int value);   /* with the dims of n */
 int cg__loop_load_at(cg_loop_builder *, const cg_node *n, int slot, cg_num off, const cg_spot *at);
+/* Element `at` of a slot, whatever lies there; 0 where a window excludes it. What is put is a part: no other step of the node stores there. */
+int cg__loop_get(cg_loop_builder *, cg_dtype d, int slot, const cg_coord *at, const cg_window *windows, int n);
+int cg__loop_put(cg_loop_builder *, cg_dtype d, int slot, const cg_coord *at, int value);
 int cg__loop_end(cg_loop_builder *);                             /* finishes the step; frees the builder */
 cg_lower *cg__loop_lower(cg_loop_builder *);
 typedef int cg_element(cg_loop_builder *, const cg_node *n, const cg_spot *at);

@@ -168,7 +168,7 @@ cg_node *cg__build(cg_graph *g, cg_op_id op, cg_node *const *in, int nin, const 
     for (int i = 0; i < nin && ok; i++)
         ok = (plain[i] = plain_operand(g, op, in, i)) != NULL;
     if (ok && nin && (cg__ops[op].props & CG_UNIFIES))
-        ok = unify(g, op, plain, nin);
+        ok = unify(g, op, plain, cg__ops[op].nin < 0 ? nin : cg__ops[op].nin);
     cg_node *n = ok ? cg__node(g, op, plain, nin, attrs) : NULL;
     if (plain != few)
         cg__free(plain);

@@ -72,6 +72,8 @@ int cg__check_dims(cg_lower *L, const cg_node *n, cg_dim_t a, cg_dim_t b);   /* 
                 CG_DECLARE_LOWER(cg__cross_lower);
 /* window.c */  CG_DECLARE_INFER(cg__window_infer); CG_DECLARE_GRAD(cg__window_grad); CG_DECLARE_EMIT(cg__window_emit);
                 CG_DECLARE_INFER(cg__window_sum_infer); CG_DECLARE_GRAD(cg__window_sum_grad); CG_DECLARE_LOWER(cg__window_sum_lower);
+/* conv.c */    CG_DECLARE_INFER(cg__conv_infer); CG_DECLARE_SIMPLE(cg__conv_simple); CG_DECLARE_GRAD(cg__conv_grad);
+/* conv_lower.c */ CG_DECLARE_LOWER(cg__conv_lower);
 /* own.c */     CG_DECLARE_INFER(cg__own_infer); CG_DECLARE_GRAD(cg__own_grad);
 /* ifelse.c */  CG_DECLARE_INFER(cg__ifelse_infer); CG_DECLARE_SIMPLE(cg__ifelse_simple); CG_DECLARE_GRAD(cg__ifelse_grad); CG_DECLARE_LOWER(cg__ifelse_lower);
 /* scan.c */    CG_DECLARE_INFER(cg__arg_infer); CG_DECLARE_INFER(cg__tuple_infer); CG_DECLARE_INFER(cg__get_infer); CG_DECLARE_SIMPLE(cg__get_simple);
