@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include "tools/cgraph/cgraph.h"
@@ -90,7 +91,9 @@ static int compile_training(bench *b, cg_node *i, cg_node *loss, cg_node *const 
         places[k] = &g[k];
     cg_grad(loss, p, n, places, n);
     for (int k = 0; k < n; k++) {
-        const int64_t shape[2] = { cg_node_dim(p[k], 0), cg_node_dim(p[k], 1) };
+        int64_t shape[CG_MAX_RANK];
+        for (int a = 0; a < cg_node_rank(p[k]); a++)
+            shape[a] = cg_node_dim(p[k], a);
         cg_node *v = shared(b, "v", CG_F32, shape, cg_node_rank(p[k])), *v1 = cg_add(cg_scale(v, 0.9), g[k]);
         to[2 * k] = (cg_update){ v, v1 };
         to[2 * k + 1] = (cg_update){ p[k], cg_sub(p[k], cg_scale(v1, 0.01)) };
@@ -151,6 +154,32 @@ static int build_lstm(bench *b, const workload *w)
     return compile_training(b, i, loss_of(logits, y), (cg_node *const[]){ W, U, bias, V, c }, 5);
 }
 
+static cg_node *pooled_tanh(cg_node *x, cg_node *w, cg_node *b)
+{
+    cg_node *y = cg_conv(x, w, NULL), *squares = cg_reshape(y, CG_SHAPE(CG_ANY, cg_node_dim(y, 1), cg_node_dim(y, 2) / 2, 2, cg_node_dim(y, 3) / 2, 2));
+    return cg_tanh(cg_add(cg_max(squares, CG_REDUCE(CG_OVER(3, 5))), cg_reshape(b, CG_SHAPE(CG_ANY, 1, 1))));
+}
+
+/* side - channels - channels - hidden - classes, windows of 5 x 5. */
+static int build_lenet(bench *b, const workload *w)
+{
+    enum { W = 5 };
+    const int64_t side = w->dims[0], c1 = w->dims[1], c2 = w->dims[2], hidden = w->dims[3], out = w->dims[4], left = ((side - 4) / 2 - 4) / 2, flat = c2 * left * left;
+    const int64_t rows = MINIBATCHES * w->batch, x_shape[4] = { rows, 1, side, side }, w1[4] = { c1, 1, W, W }, w2[4] = { c2, c1, W, W }, w3[2] = { flat, hidden }, w4[2] = { hidden, out };
+    cg_node *i = cg_input(b->g, "i", CG_I64, CG_SHAPE()), *x = part(normal(b, "X", x_shape, 4, 1), i, w->batch), *y = part(classes(b, "Y", rows, out), i, w->batch), *p[8];
+    p[0] = normal(b, "W1", w1, 4, 1 / sqrt(W * W));
+    p[1] = shared(b, "b1", CG_F32, &c1, 1);
+    p[2] = normal(b, "W2", w2, 4, 1 / sqrt((double)c1 * W * W));
+    p[3] = shared(b, "b2", CG_F32, &c2, 1);
+    p[4] = normal(b, "W3", w3, 2, 1 / sqrt((double)flat));
+    p[5] = shared(b, "b3", CG_F32, &hidden, 1);
+    p[6] = normal(b, "W4", w4, 2, 1 / sqrt((double)hidden));
+    p[7] = shared(b, "b4", CG_F32, &out, 1);
+    x = cg_reshape(pooled_tanh(pooled_tanh(x, p[0], p[1]), p[2], p[3]), CG_SHAPE(CG_ANY, flat));
+    x = cg_tanh(cg_add(cg_matmul(x, p[4]), p[5]));
+    return compile_training(b, i, loss_of(cg_add(cg_matmul(x, p[6]), p[7]), y), p, 8);
+}
+
 static int build_chain(bench *b, const workload *w)
 {
     cg_node *x = normal(b, "x", &w->batch, 1, 1), *y = normal(b, "y", &w->batch, 1, 1);
@@ -170,6 +199,7 @@ static const workload workloads[] = {
     { "logreg", 128, build_net, 1, { 784, 10 } },
     { "mlp-small", 64, build_net, 3, { 64, 128, 64, 10 } },
     { "mlp-large", 256, build_net, 3, { 784, 1024, 1024, 10 } },
+    { "lenet", 64, build_lenet, 4, { 28, 20, 50, 500, 10 } },
     { "lstm", 32, build_lstm, 3, { 50, 64, 256, 10 } },
     { "chain", 4 << 20, build_chain, 0, { 0 } },
     { "softmax", 4096, build_softmax, 0, { 1000 } },
@@ -243,12 +273,31 @@ static int measure(bench *b, const workload *w, double length)
     return rc;
 }
 
-static int run(const workload *w, double length)
+/* How far the largest size that this process had grows from before its first step to after the 20th, and what the plan says that a call holds. */
+static int measure_memory(bench *b, const workload *w)
+{
+    const char *device = cg_device_name(b->device);
+    struct rusage before, after;
+    cg_stats s;
+    getrusage(RUSAGE_SELF, &before);
+    int rc = 0;
+    for (long k = 0; k < 20 && !rc; k++)
+        rc = step(b, k);
+    rc = rc ? rc : finish(b);
+    getrusage(RUSAGE_SELF, &after);
+    cg_function_stats(b->f, &s);
+    if (!rc)
+        printf("cg-%.*s %s batch %lld growth %.1f MiB plan %.1f MiB\n", (int)strcspn(device, ":"), device, w->name, (long long)w->batch,
+               (double)(after.ru_maxrss - before.ru_maxrss) / 1024, (double)s.peak_bytes / (1 << 20));
+    return rc;
+}
+
+static int run(const workload *w, double length, bool memory)
 {
     bench b = { .g = cg_graph_new(), .device = cg_device_open(NULL), .random = 1 };
     int rc = b.g && b.device ? w->build(&b, w) : failed("bench");
     if (!rc)
-        rc = measure(&b, w, length);
+        rc = memory ? measure_memory(&b, w) : measure(&b, w, length);
     cg_function_free(b.f);
     cg_graph_free(b.g);
     for (int i = 0; i < b.narrays; i++)
@@ -259,27 +308,37 @@ static int run(const workload *w, double length)
 /* ---- the command */
 
 static const char help[] =
-    "usage: cgraph bench WORKLOAD [--seconds S]\n"
-    "  WORKLOAD       logreg mlp-small mlp-large lstm chain softmax, as in tools/bench/peers.py\n"
+    "usage: cgraph bench WORKLOAD [--seconds S] [--batch N] [--memory]\n"
+    "  WORKLOAD       logreg mlp-small mlp-large lenet lstm chain softmax, as in tools/bench/peers.py\n"
     "  --seconds S    how long to measure, default 3\n"
+    "  --batch N      samples a step, instead of the workload's\n"
+    "  --memory       20 steps, and by how much the process grew in them, beside what the plan says that a call holds\n"
     "Prints: cg-DEVICE WORKLOAD R steps/s R samples/s first T s   (first: from the start of the process to the first\n"
     "finished step, without the making of data)\n";
 
 int cmd_bench(int argc, char **argv)
 {
-    static const struct option longs[] = { { "seconds", 1, NULL, 's' }, { "help", 0, NULL, 'h' }, { 0 } };
+    static const struct option longs[] = { { "seconds", 1, NULL, 's' }, { "batch", 1, NULL, 'b' }, { "memory", 0, NULL, 'm' }, { "help", 0, NULL, 'h' }, { 0 } };
     double length = 3;
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
-        if (c == 'h')
-            return fputs(help, stdout) < 0;
-        if (c != 's' || !parse_real(optarg, &length) || length <= 0)
-            return usage_error(help);
+    long batch = 0;
+    bool memory = false, ok = true;
+    for (int c; ok && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+        switch (c) {
+        case 's': ok = parse_real(optarg, &length) && length > 0; break;
+        case 'b': ok = parse_count(optarg, &batch) && batch > 0; break;
+        case 'm': memory = true; break;
+        case 'h': return fputs(help, stdout) < 0;
+        default: ok = false;
+        }
     }
-    if (optind + 1 != argc)
+    if (!ok || optind + 1 != argc)
         return usage_error(help);
     for (int i = 0; i < WORKLOADS; i++)
-        if (strcmp(argv[optind], workloads[i].name) == 0)
-            return run(&workloads[i], length);
+        if (strcmp(argv[optind], workloads[i].name) == 0) {
+            workload w = workloads[i];
+            w.batch = batch ? batch : w.batch;
+            return run(&w, length, memory);
+        }
     fprintf(stderr, "cgraph: bench: there is no workload '%s'\n", argv[optind]);
     return usage_error(help);
 }

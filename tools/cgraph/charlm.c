@@ -163,30 +163,16 @@ static int compile_step(charlm *c, model *m)
     const int64_t shape[3] = { 1, m->how.batch, UNITS };
     states s = { cg_net_state(m->net, "lstm.h", CG_F32, shape, 3, 0), cg_net_state(m->net, "lstm.c", CG_F32, shape, 3, 0), NULL, NULL };
     cg_node *i = cg_input(m->g, "i", CG_I64, CG_SHAPE()), *loss = loss_of(c, m->g, &c->train, i, &s, DROPOUT);
-    if (cg_optimize(m->net, loss, CG_OPTIMIZER(.kind = m->how.optimizer, .rate = m->how.rate, .l2 = m->how.l2, .clip_norm = CLIP_NORM)) < 0 || (m->how.average > 0 && cg_net_average(m->net, m->how.average) < 0))
-        return failed("train");
-    int n;
-    const cg_update *of_net = cg_net_updates(m->net, &n);
-    cg_update *to = calloc((size_t)n + 3, sizeof *to);
-    if (!to)
-        return fprintf(stderr, "cgraph: train: no memory\n"), EXIT_FAILED;
-    memcpy(to, of_net, (size_t)n * sizeof *to);
-    to[n++] = (cg_update){ s.h, s.h1 };
-    to[n++] = (cg_update){ s.c, s.c1 };
-    to[n++] = (cg_update){ c->random.call, cg_add(c->random.call, cg_scalar(m->g, CG_I64, 1)) };
-    m->step = cg_compile(m->g, CG_SPEC(.name = "step", CG_INPUTS(i), CG_OUTPUTS(loss), .updates = to, .nupdates = n));
-    free(to);
-    return m->step ? 0 : failed("train");
+    const cg_update more[] = { { s.h, s.h1 }, { s.c, s.c1 }, { c->random.call, cg_add(c->random.call, cg_scalar(m->g, CG_I64, 1)) } };
+    return model_compile_step(m, CG_NODES(i), loss, more, 3, CLIP_NORM);
 }
 
 static int compile_validation(charlm *c, model *m)
 {
     states s = { cg_shared(m->g, "h", c->held.h), cg_shared(m->g, "c", c->held.c), NULL, NULL };
     cg_node *i = cg_input(m->g, "i", CG_I64, CG_SHAPE()), *loss = loss_of(c, m->g, &c->held, i, &s, 0);
-    int n;
-    const cg_given *givens = cg_net_averages(m->net, &n);
-    c->validate = cg_compile(m->g, CG_SPEC(.name = "validate", CG_INPUTS(i), CG_OUTPUTS(loss), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 }), .givens = givens, .ngivens = n));
-    return c->validate ? 0 : failed("train");
+    c->validate = model_compile(m, "validate", CG_NODES(i), CG_NODES(loss), (const cg_update[]){ { s.h, s.h1 }, { s.c, s.c1 } }, 2);
+    return c->validate ? 0 : EXIT_FAILED;
 }
 
 static int compile_sampling(charlm *c, model *m)
@@ -194,36 +180,55 @@ static int compile_sampling(charlm *c, model *m)
     states s = { cg_shared(m->g, "h", c->sample.h), cg_shared(m->g, "c", c->sample.c), NULL, NULL };
     cg_node *x = cg_input(m->g, "character", CG_I64, CG_SHAPE(1, 1)), *heat = cg_input(m->g, "temperature", CG_F32, CG_SHAPE());
     cg_node *logits = logits_of(c, x, &s, cg_scalar(m->g, CG_F32, 1), 0);
-    int n;
-    const cg_given *givens = cg_net_averages(m->net, &n);
-    c->next = cg_compile(m->g, CG_SPEC(.name = "next", CG_INPUTS(x, heat), CG_OUTPUTS(cg_softmax(cg_div(logits, heat), 1)), CG_UPDATES({ s.h, s.h1 }, { s.c, s.c1 }), .givens = givens, .ngivens = n));
-    return c->next ? 0 : failed("train");
-}
-
-static int build(charlm *c, model *m, const training *how)
-{
-    *m = (model){ .how = *how, .g = cg_graph_new(), .order = cg_array_new(CG_I64, &c->train.steps, 1, NULL), .take = 1 };
-    m->net = m->g ? cg_net_new(m->g, how->seed) : NULL;
-    int rc = m->net && m->order ? make_net(c, m) : failed("train");
-    rc = rc ? rc : compile_step(c, m);
-    rc = rc ? rc : compile_validation(c, m);
-    return rc ? rc : compile_sampling(c, m);
+    c->next = model_compile(m, "next", CG_NODES(x, heat), CG_NODES(cg_softmax(cg_div(logits, heat), 1)), (const cg_update[]){ { s.h, s.h1 }, { s.c, s.c1 } }, 2);
+    return c->next ? 0 : EXIT_FAILED;
 }
 
 static int prepare(trainer *t)
 {
     const options *o = t->o;
-    charlm *c = t->text = calloc(1, sizeof *c);
-    int rc = c ? read_text(&c->text, o->data) : (fprintf(stderr, "cgraph: train: no memory\n"), EXIT_FAILED);
-    if (rc)
-        return rc;
+    charlm *c = t->text;
     const size_t kept = (size_t)((double)c->text.n * (1 - o->validation));
     find_characters(c);
-    rc = cut(c, &c->train, 0, kept, o->how.batch);
+    int rc = cut(c, &c->train, 0, kept, o->how.batch);
     rc = rc ? rc : cut(c, &c->held, kept, c->text.n - kept, 1 + (int64_t)(c->text.n - kept) / 4096);
     const int64_t one[3] = { 1, 1, UNITS };
     c->sample = (streams){ .h = cg_array_new(CG_F32, one, 3, NULL), .c = cg_array_new(CG_F32, one, 3, NULL) };
-    return rc ? rc : c->sample.h && c->sample.c ? build(c, &t->m, &o->how) : failed("train");
+    return rc ? rc : c->sample.h && c->sample.c ? 0 : failed("train");
+}
+
+static int open_text(trainer *t)
+{
+    t->text = calloc(1, sizeof *t->text);
+    return t->text ? 0 : (fprintf(stderr, "cgraph: train: no memory\n"), EXIT_FAILED);
+}
+
+static int load(trainer *t)
+{
+    int rc = open_text(t);
+    rc = rc ? rc : read_text(&t->text->text, t->o->data);
+    return rc ? rc : prepare(t);
+}
+
+static int make_up(trainer *t)
+{
+    int rc = open_text(t);
+    text *x = &t->text->text;
+    x->at = rc ? NULL : malloc(x->n = 1 << 14);
+    for (size_t i = 0; x->at && i < x->n; i++)
+        x->at[i] = (unsigned char)(' ' + i % 64);
+    return rc || !x->at ? EXIT_FAILED : prepare(t);
+}
+
+static int build(trainer *t)
+{
+    charlm *c = t->text;
+    model *m = &t->m;
+    int rc = model_open(m, &t->o->how, c->train.steps, 1);
+    rc = rc ? rc : make_net(c, m);
+    rc = rc ? rc : compile_step(c, m);
+    rc = rc ? rc : compile_validation(c, m);
+    return rc ? rc : compile_sampling(c, m);
 }
 
 static void close_text(trainer *t)
@@ -344,4 +349,4 @@ static int finish(trainer *t)
     return rc;
 }
 
-const task charlm_task = { prepare, judge, finish, close_text };
+const task charlm_task = { load, make_up, build, judge, finish, close_text };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* What `train` and `show` share: a model over a data set, its training step and its prediction.
- *
- * Where the data are resident a step takes rows order[i*batch : (i+1)*batch] of them, so a call brings one integer; else it is given the rows. */
+/* What the trainings share: a graph with a net, a step that trains it, and what the step takes: the number of a batch where the data are resident,
+ * as rows order[i*batch : (i+1)*batch] of them, else the rows themselves. */
 #ifndef CGRAPH_MODEL_H
 #define CGRAPH_MODEL_H
 
@@ -14,23 +13,28 @@ typedef struct training {
     uint64_t seed;
     int stream;                          /* a step takes the rows themselves */
 } training;
+
 typedef struct model {
     training how;
     cg_graph *g;
     cg_net *net;                         /* all that training changes */
     cg_array *order;                     /* (n) i64: which row comes when */
     int64_t take;                        /* so many of which a step takes */
-    cg_function *step, *predict;         /* (i), or (x, y) -> loss; (images) -> classes */
+    cg_function *step, *predict;         /* (i), or (x, y) -> loss; predict is its task's */
 } model;
 
-const char *model_names(void);           /* for messages */
-int model_known(const char *name);
-int optimizer_known(const char *name, cg_optimizer_kind *out);
-const char *optimizer_names(void);       /* for messages */
-/* The data set stays the caller's and must outlive the model. Says on stderr what is wrong; 0 or an exit code. */
-int model_build(model *m, const char *name, const dataset *data, int64_t classes, const training *t);
+/* All of these say on stderr what is wrong, and give 0 or an exit code. */
+int model_open(model *m, const training *how, int64_t rows, int64_t take);       /* an empty net */
 void model_free(model *m);
-/* The part of the rows whose class is predicted, to *out. */
-int model_accuracy(const model *m, const dataset *d, double *out);
+/* The rows of a step, x (rows, features) and y (rows), of a data set that stays the caller's and outlives the model. The inputs of the step go to in,
+ * their number is returned. */
+int model_rows(const model *m, const dataset *d, cg_node *in[2], cg_node **x, cg_node **y);
+/* Compiles the step: the optimiser's updates and `more`, which follow them; clip_norm as in cg_optimizer. */
+int model_compile_step(model *m, cg_node *const *in, int nin, cg_node *loss, const cg_update *more, int nmore, double clip_norm);
+/* A function of the net as it predicts: with its averages, if it has any. NULL: stderr has a sentence. */
+cg_function *model_compile(const model *m, const char *name, cg_node *const *in, int nin, cg_node *const *out, int nout, const cg_update *updates, int nupdates);
+
+const char *optimizer_names(void);       /* for messages */
+int optimizer_known(const char *name, cg_optimizer_kind *out);
 
 #endif

@@ -16,14 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tools/cgraph/cgraph.h"
-#include "tools/cgraph/model.h"
+#include "tools/cgraph/train.h"
 
 enum { MAX_FILE = 1 << 26, MAX_INPUTS = 256, MAX_SIZES = 64 };
 static const char *const stages[] = { "graph", "optimized", "plan", "kernels" };
-typedef struct options { const char *what, *file; int stage, format; bool rules; int64_t sizes[MAX_SIZES]; int nsizes; } options;
+typedef struct wanted { const char *what, *file; int stage, format; bool rules; int64_t sizes[MAX_SIZES]; int nsizes; } wanted;
 enum { TEXT, DOT };
 
-static char *show_function(cg_function *f, const options *o)
+static char *show_function(cg_function *f, const wanted *o)
 {
     if (o->nsizes && cg_function_plan(f, o->sizes, o->nsizes) < 0)
         return NULL;
@@ -139,7 +139,7 @@ static char *read_text(const char *path)
 }
 
 /* NULL: stderr has a sentence. The caller frees the text. */
-static char *show_file(const options *o)
+static char *show_file(const wanted *o)
 {
     const char *path = o->what;
     char *text = read_text(path), *shown = NULL;
@@ -165,25 +165,25 @@ static char *show_file(const options *o)
 
 /* ---- models */
 
-static char *show_model(const options *o)
+static char *show_model(const wanted *o)
 {
-    const int64_t shape[2] = { 128, 784 };
-    dataset d = { cg_array_new(CG_F32, shape, 2, NULL), cg_array_new(CG_I64, shape, 1, NULL), 28 };
-    model m = { 0 };
-    const int rc = d.x && d.y ? model_build(&m, o->what, &d, 10, &(training){ .batch = 64, .rate = 1e-3, .optimizer = CG_ADAM, .seed = 1 }) : failed("show");
-    char *text = rc ? NULL : show_function(m.step, o);
-    if (!rc && !text)
+    options how = NO_OPTIONS;
+    trainer t = { .o = &how };
+    model_defaults(model_find(o->what), &how);
+    const task *k = how.model->task;
+    char *text = k->make_up(&t) || k->build(&t) ? NULL : show_function(t.m.step, o);
+    if (!text)
         failed("show");
-    model_free(&m);
-    data_free(&d);
+    k->close(&t);
     return text;
 }
 
 /* ---- the command */
 
 static const char help[] =
-    "usage: cgraph show (logreg | mlp | lstm | FILE.cg) [option...]\n"
+    "usage: cgraph show (MODEL | FILE.cg) [option...]\n"
     "       cgraph show --rules [-o F]\n"
+    "  MODEL            the step of one that `cgraph train` trains\n"
     "  FILE.cg          (input NAME DTYPE [SIZE...]) for each input, then one expression; a size may be `any`; - is stdin\n"
     "  --stage STAGE    graph (as written), optimized (default), plan, or kernels\n"
     "  --sizes N,N...   what the sizes that are `any` shall be, in their order: the plan then tells the peak memory of such a call\n"
@@ -203,7 +203,7 @@ static int choose(const char *what, const char *word, const char *const *list, i
     return -1;
 }
 
-static bool parse_sizes(const char *text, options *o)
+static bool parse_sizes(const char *text, wanted *o)
 {
     char *end;
     for (o->nsizes = 0; o->nsizes < MAX_SIZES; text = end + 1) {
@@ -218,7 +218,7 @@ static bool parse_sizes(const char *text, options *o)
     return false;
 }
 
-static int parse(int argc, char **argv, options *o)
+static int parse(int argc, char **argv, wanted *o)
 {
     static const struct option longs[] = { { "stage", 1, NULL, 's' }, { "format", 1, NULL, 'f' }, { "sizes", 1, NULL, 'n' }, { "rules", 0, NULL, 'r' },
                                            { "output", 1, NULL, 'o' }, { "help", 0, NULL, 'h' }, { 0 } };
@@ -257,11 +257,11 @@ static char *show_rules(void)
 
 int cmd_show(int argc, char **argv)
 {
-    options o = { .stage = CG_STAGE_OPTIMIZED };
+    wanted o = { .stage = CG_STAGE_OPTIMIZED };
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;
-    if (!o.rules && !is_file(o.what) && !model_known(o.what)) {
+    if (!o.rules && !is_file(o.what) && !model_find(o.what)) {
         fprintf(stderr, "cgraph: show: '%s' is no model (%s) and no file whose name ends in .cg\n", o.what, model_names());
         return EXIT_USAGE;
     }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* cgraph train: epochs over a data set in a new order each, the loss of every step, the accuracy on rows held out and on the test set. What a text has
- * instead of images is in charlm.c.
+/* cgraph train: epochs over a data set in a new order each, the loss of every step, and what the model's task has to say. What a task is says train.h.
  *
  * A run that is stopped by a signal finishes its step and saves; a run that resumes goes on from there as if it had never stopped. */
 #include <errno.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "tools/cgraph/cgraph.h"
+#include "tools/cgraph/picture.h"
 #include "tools/cgraph/train.h"
 
 static int cannot_write(const char *path)
@@ -100,7 +100,7 @@ static int judge(void *user, const cg_progress *p, double *value)
     trainer *t = user;
     (void)p;
     t->judged[0] = 0;
-    return t->o->task->judge(t, value);
+    return t->o->model->task->judge(t, value);
 }
 
 static int on_epoch(void *user, const cg_progress *p)
@@ -125,56 +125,6 @@ static int run_epochs(trainer *t)
         rc = cannot_write(t->o->log);
     return rc ? rc : stop_code();
 }
-
-/* ---- images */
-
-static int prepare_images(trainer *t)
-{
-    const options *o = t->o;
-    float largest = 0;
-    int rc = data_load(&t->set, o->data, "train", &largest);
-    if (!rc)
-        rc = data_load(&t->test, o->data, "t10k", &largest);
-    const int64_t classes = rc ? 0 : data_classes(&t->set);
-    if (!rc && o->validation > 0)
-        rc = data_hold_out(&t->set, &t->held, o->validation, o->how.seed);
-    if (!rc && o->how.stream && !(t->loader = cg_loader_new(CG_ARRAYS(t->set.x, t->set.y), o->how.batch)))
-        rc = failed("train");
-    return rc ? rc : model_build(&t->m, o->model, &t->set, classes, &o->how);
-}
-
-static int judge_images(trainer *t, double *value)
-{
-    double accuracy = 0;
-    if (!t->held.x)
-        return 0;
-    const int rc = model_accuracy(&t->m, &t->held, &accuracy);
-    snprintf(t->judged, sizeof t->judged, " validation accuracy %.4f", accuracy);
-    *value = 1 - accuracy;
-    if (!rc)
-        curve_add(&t->plot.accuracy, (double)t->state.steps, accuracy);
-    return rc;
-}
-
-static int print_accuracy(trainer *t)
-{
-    double accuracy;
-    const int rc = model_accuracy(&t->m, &t->test, &accuracy);
-    if (!rc)
-        printf("test accuracy %.4f\n", accuracy);
-    return rc;
-}
-
-static void close_images(trainer *t)
-{
-    model_free(&t->m);
-    cg_loader_free(t->loader);
-    data_free(&t->set);
-    data_free(&t->held);
-    data_free(&t->test);
-}
-
-static const task image_task = { prepare_images, judge_images, print_accuracy, close_images };
 
 /* ---- a run */
 
@@ -201,7 +151,8 @@ static int resume(trainer *t)
 static int prepare(trainer *t)
 {
     const options *o = t->o;
-    int rc = o->task->prepare(t);
+    int rc = o->model->task->load(t);
+    rc = rc ? rc : o->model->task->build(t);
     t->schedule = o->schedule;
     t->schedule.struct_size = sizeof t->schedule;
     t->schedule.rate = o->how.rate;
@@ -231,7 +182,7 @@ static int train(const options *o)
 {
     char title[80];
     trainer t = { .o = o, .plot = { .title = title } };
-    snprintf(title, sizeof title, "Training of %s", o->model);
+    snprintf(title, sizeof title, "Training of %s", o->model->name);
     int rc = prepare(&t);
     if (!rc)
         rc = run_epochs(&t);
@@ -239,10 +190,10 @@ static int train(const options *o)
     if (!rc || stop)
         rc = write_results(&t);
     if (!rc)
-        rc = stop ? tell_stop(&t, stop) : o->task->finish(&t);
+        rc = stop ? tell_stop(&t, stop) : o->model->task->finish(&t);
     rc = close_log(&t, rc);
     plot_free(&t.plot);
-    o->task->close(&t);
+    o->model->task->close(&t);
     return rc;
 }
 
@@ -250,11 +201,11 @@ static int train(const options *o)
 
 static const char help[] =
     "usage: cgraph train MODEL [option...]\n"
-    "  MODEL           mlp (256 and 128 hidden units, relu), logreg, lstm (128 units, which read an image row by row), or charlm (an LSTM of 256 units\n"
-    "                  that learns which character of a text comes next, and shows what it would write)\n"
+    "  MODEL           logreg, mlp (256 and 128 hidden units, relu), lstm (128 units, which read an image row by row), lenet (two convolutions),\n"
+    "                  autoencoder (convolutions that clean noisy images), or charlm (an LSTM of 256 units that learns which character of a text comes next, and shows what it would write)\n"
     "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg); for charlm a text FILE, or all\n"
     "                  files of a DIR (default: /usr/share/common-licenses)\n"
-    "  --epochs N      default 20, of charlm 10\n"
+    "  --epochs N      default 20, of lenet 8, autoencoder and charlm 10\n"
     "  --batch N       rows a step, default 64; of charlm the parts of the text that are read at once, default 16\n"
     "  --lr X          the rate, default 0.001, of charlm 0.002, or the resumed file's\n"
     "  --optimizer NAME  adam (default), adamw, sgd, momentum, nesterov, rmsprop or adagrad\n"
@@ -270,15 +221,12 @@ static const char help[] =
     "  --temperature X  of what charlm writes: below 1 likely characters become likelier, 0 takes the likeliest; default 0.7\n"
     "  --log F.csv     step,epoch,loss: a row a step\n"
     "  --plot F.svg    the loss over the steps, and the validation accuracy, as a picture\n"
+    "  --picture F.png  of autoencoder: test images, the noisy images that it was given, and what it made of them\n"
     "  --save F        all shared variables, and how far the run came, as safetensors; also when Ctrl-C stops the run (exit 130)\n"
     "  --checkpoint N  saves also after each N steps, so that a run that is killed can go on\n"
     "  --resume F      goes on from such a file as if the run had never stopped, up to --epochs in all; a --log goes on too\n"
-    "The last line on stdout is `test accuracy X`, of charlm `validation loss X nats per character` behind a sample; progress goes to stderr.\n";
-
-/* A model, and what holds unless options say otherwise. */
-static const struct defaults { const task *task; const char *data; long epochs, batch; double rate, validation; } of_images = { &image_task, NULL, 20, 64, 1e-3, 0 },
-    of_text = { &charlm_task, "/usr/share/common-licenses", 10, 16, 2e-3, 0.1 };
-
+    "The last line on stdout is `test accuracy X`, of autoencoder `test loss X`, of charlm `validation loss X nats per character`\n"
+    "behind a sample; progress goes to stderr.\n";
 
 /* PART=NUMBER,... */
 static int parse_schedule(char *text, cg_schedule *s)
@@ -307,24 +255,16 @@ static int set_optimizer(options *o, const char *name)
 
 static int set_model(options *o, const char *name)
 {
-    const int text = strcmp(name, "charlm") == 0;
-    const struct defaults *d = text ? &of_text : &of_images;
-    if (!text && !model_known(name)) {
-        fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s, charlm\n", name, model_names());
-        return EXIT_USAGE;
-    }
-    if (text && o->how.stream) {
+    const model_kind *k = model_find(name);
+    if (!k)
+        fprintf(stderr, "cgraph: train: there is no model '%s'; there are: %s\n", name, model_names());
+    else if (k->task == &charlm_task && o->how.stream)
         fprintf(stderr, "cgraph: train: charlm does not take --prefetch: its text stays on the device\n");
-        return EXIT_USAGE;
-    }
-    o->model = name;
-    o->task = d->task;
-    o->data = o->data ? o->data : text ? d->data : data_default_dir();
-    o->epochs = o->epochs < 0 ? d->epochs : o->epochs;
-    o->how.batch = o->how.batch ? o->how.batch : d->batch;
-    o->how.rate = o->own_rate ? o->how.rate : d->rate;
-    o->validation = o->validation < 0 ? d->validation : o->validation;
-    return 0;
+    else if (k->task != &autoencoder_task && o->picture)
+        fprintf(stderr, "cgraph: train: %s has no picture to show\n", name);
+    else
+        return model_defaults(k, o), 0;
+    return EXIT_USAGE;
 }
 
 static int parse(int argc, char **argv, options *o)
@@ -332,7 +272,7 @@ static int parse(int argc, char **argv, options *o)
     static const struct option longs[] = { { "data", 1, NULL, 'd' }, { "epochs", 1, NULL, 'e' }, { "batch", 1, NULL, 'b' }, { "lr", 1, NULL, 'l' }, { "optimizer", 1, NULL, 'o' },
                                            { "seed", 1, NULL, 's' }, { "validation", 1, NULL, 'v' }, { "temperature", 1, NULL, 't' }, { "log", 1, NULL, 'L' }, { "plot", 1, NULL, 'P' }, { "save", 1, NULL, 'S' },
                                            { "resume", 1, NULL, 'R' }, { "schedule", 1, NULL, 'c' }, { "patience", 1, NULL, 'p' }, { "decay", 1, NULL, 'D' }, { "average", 1, NULL, 'a' },
-                                           { "prefetch", 0, NULL, 'f' }, { "checkpoint", 1, NULL, 'k' }, { "help", 0, NULL, 'h' }, { 0 } };
+                                           { "prefetch", 0, NULL, 'f' }, { "picture", 1, NULL, 'i' }, { "checkpoint", 1, NULL, 'k' }, { "help", 0, NULL, 'h' }, { 0 } };
     long n = 0;
     int ok = 1;
     for (int c; ok && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
@@ -352,6 +292,11 @@ static int parse(int argc, char **argv, options *o)
         case 'p': ok = parse_count(optarg, &o->patience); break;
         case 'D': ok = parse_real(optarg, &o->how.l2) && o->how.l2 >= 0; break;
         case 'a': ok = parse_real(optarg, &o->how.average) && o->how.average >= 0 && o->how.average < 1; break;
+        case 'i':
+            if (!picture_possible())
+                return EXIT_USAGE;
+            o->picture = optarg;
+            break;
         case 'f': o->how.stream = 1; break;
         case 'k': ok = parse_count(optarg, &o->checkpoint); break;
         case 'L': o->log = optarg; break;
@@ -377,9 +322,9 @@ static int can_write(const char *path)
 
 int cmd_train(int argc, char **argv)
 {
-    options o = { .epochs = -1, .validation = -1, .temperature = 0.7, .how = { .optimizer = CG_ADAM, .seed = 1 } };
+    options o = NO_OPTIONS;
     const int usage = parse(argc, argv, &o);
     if (usage)
         return usage < 0 ? 0 : usage;
-    return can_write(o.save) || can_write(o.plot) ? EXIT_FAILED : train(&o);
+    return can_write(o.save) || can_write(o.plot) || can_write(o.picture) ? EXIT_FAILED : train(&o);
 }
