@@ -506,8 +506,8 @@ static int losses(world *w)
     cg_graph *g = cg_graph_new();
     if (!g)
         return said();
-    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, 2, 3)), *y = cg_input(g, "y", CG_I64, CG_SHAPE(2, 2)), *n = cg_input(g, "n", CG_I64, CG_SHAPE(2));
-    cg_node *made[] = { cg_ctc_loss(x, y, n, n, NULL), cg_cross_entropy_loss(x, y, CG_LOSS(CG_IGNORE(1), .label_smoothing = 0.1)), cg_accuracy(x, y), cg_confusion_matrix(y, y, 2) };
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, 2, 3)), *y = cg_input(g, "y", CG_I64, CG_SHAPE(2, 2)), *n = cg_input(g, "n", CG_I64, CG_SHAPE(2)), *c = cg_input(g, "c", CG_I64, CG_SHAPE(CG_ANY, 3));
+    cg_node *made[] = { cg_ctc_loss(x, y, n, n, NULL), cg_cross_entropy_loss(x, c, CG_LOSS(CG_IGNORE(1), .label_smoothing = 0.1)), cg_accuracy(x, c), cg_confusion_matrix(y, y, 2) };
     const int rc = cg_graph_error(g) ? (int)cg_graph_error(g)->code : took_text(w, cg_print(made, 4));
     (cg_graph_free)(g);
     return rc;
