@@ -386,6 +386,34 @@ CG_API cg_node *cg_matmul(cg_node *a, cg_node *b);            /* NumPy's rules; 
 CG_API cg_node *cg_softmax(cg_node *a, int axis);             /* exp(a) / sum exp(a) along the axis, right for any size of a; floats */
 CG_API cg_node *cg_log_softmax(cg_node *a, int axis);         /* its logarithm */
 CG_API cg_node *cg_cross_entropy(cg_node *logits, cg_node *classes);   /* (n, c, ...), (n, ...) integers -> (n, ...); a class out of 0..c-1 fails the call */
+/* Rows of a table, as cg_take; those that are padding_idx (CG_NONE: none) pass no gradient on. */
+CG_API cg_node *cg_embedding(cg_node *table, cg_node *rows, int64_t padding_idx);
+/* softmax(q k' scale) v of queries (..., l, e), keys (..., s, e), values (..., s, f): (..., l, f). A row of which no key counts is zeros, in its
+ * gradient, too. Leading axes, and those of the mask, which stretches to (..., l, s), broadcast. */
+typedef struct cg_attention_spec {
+    size_t struct_size;
+    cg_node *mask;                        /* bool: which keys count; floats are added to the scores, and a key with -inf does not count */
+    int is_causal;                        /* of query i the keys up to i count */
+    double scale;                         /* 0: 1 / sqrt(e) */
+} cg_attention_spec;
+#define CG_ATTENTION(...) (&(cg_attention_spec){ .struct_size = sizeof(cg_attention_spec), __VA_ARGS__ })
+CG_API cg_node *cg_attention(cg_node *q, cg_node *k, cg_node *v, const cg_attention_spec *o);
+/* (a - mean) / sqrt(var + epsilon) scale + bias, in a's dtype (halves by way of f32); scale and bias, of the axes that they are for, may be NULL.
+ * Layer: over axis and those behind it. Batch: over the axes of the options; the others are those of scale, bias, mean and var. */
+CG_API cg_node *cg_layer_normalization(cg_node *a, cg_node *scale, cg_node *bias, int axis, double epsilon);
+typedef struct cg_batch_norm {
+    size_t struct_size;
+    const int64_t *axes; int naxes;       /* CG_OVER(0, 2, 3); none: all but the second, that of channels */
+    double epsilon;                       /* 0: 1e-5 */
+    cg_node *running_mean, *running_var;  /* or NULL */
+    double running_average_factor;        /* 0: 0.1 */
+} cg_batch_norm;
+#define CG_BATCH_NORM(...) (&(cg_batch_norm){ .struct_size = sizeof(cg_batch_norm), __VA_ARGS__ })
+/* running_mean and running_var: their next values, running + factor (now - running), where now is the mean of this batch and its variance times
+ * m / (m - 1) for the m elements of a channel, of one element 0. */
+typedef struct cg_batch_normalized { cg_node *y, *mean, *inverse_deviation, *running_mean, *running_var; } cg_batch_normalized;
+CG_API int cg_batch_normalization_train(cg_node *a, cg_node *scale, cg_node *bias, const cg_batch_norm *o, cg_batch_normalized *to);    /* with this batch's */
+CG_API cg_node *cg_batch_normalization(cg_node *a, cg_node *scale, cg_node *bias, cg_node *mean, cg_node *var, const cg_batch_norm *o); /* with those given */
 
 /* Convolution along 1, 2 or 3 axes: images (n, c, space), filters (o, c / groups, window), result (n, o, space):
  *     y[n, o, p] = sum of x[n, c, p*stride + k*dilation - before] * w[o, c, k] over the channels of o's group and the window; x is 0 outside.
@@ -691,6 +719,10 @@ typedef struct cg_layer {
     cg_random random; double rate;                            /* dropout */
     cg_node *r; cg_cell cell; cg_recurrent recurrent;         /* recurrent, with w and b */
     int last;                                                 /* recurrent: gives h after the last step alone */
+    int testing;                                              /* set by cg_forward_test: dropout and batch norm as they are when training is over */
+    cg_net *net; cg_batch_norm norm;                          /* normalisation, with w and b; of a layer its epsilon alone */
+    cg_node *out_w, *out_b; int64_t heads; cg_attention_spec attention;      /* attention, with w and b */
+    int64_t padding_idx;                                      /* embedding, with w */
 } cg_layer;
 CG_API int cg_layer_dense(cg_layer *l, cg_net *n, const char *name, int64_t in, int64_t out, cg_init how);   /* x W + b; named name.w, name.b */
 CG_API int cg_layer_function(cg_layer *l, cg_node *(*function)(cg_node *x));      /* cg_relu, cg_tanh, ... */
@@ -698,7 +730,21 @@ CG_API int cg_layer_dropout(cg_layer *l, const cg_random *r, double p);         
 /* (steps, batch, in) -> (steps, batch, directions hidden), so layers stack; last, set afterwards: -> (batch, directions hidden). Its parameters
  * are name.w by how, name.r orthogonal and name.b zeros (an LSTM's f: 1); o, but for b, is copied: what it points to stays the caller's. */
 CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell cell, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o);
-CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other */
+/* (..., size) normalised along the last axis; parameters name.w ones and name.b zeros. */
+CG_API int cg_layer_layer_norm(cg_layer *l, cg_net *n, const char *name, int64_t size);
+/* (n, channels, ...), or by o, which is copied. Training normalises by the batch and adds the updates of the states name.mean and name.var (zeros and ones) to
+ * cg_net_updates; testing normalises by these. */
+CG_API int cg_layer_batch_norm(cg_layer *l, cg_net *n, const char *name, int64_t channels, const cg_batch_norm *o);
+/* Integers of any shape -> the same shape and size: rows of name.w (rows, size). Row padding_idx (CG_NONE: none) is and stays zeros. */
+CG_API int cg_layer_embedding(cg_layer *l, cg_net *n, const char *name, int64_t rows, int64_t size, int64_t padding_idx, cg_init how);
+/* (batch, steps, size) -> the same: each step attends to all (Vaswani et al. 2017), by `heads` heads, which divide the size; o, which is copied, as that of
+ * cg_attention, its mask stretching to (batch, heads, l, s). Parameters: name.w (size, 3 size) and name.b of queries, keys and values, name.out_w, name.out_b. */
+CG_API int cg_layer_attention(cg_layer *l, cg_net *n, const char *name, int64_t size, int64_t heads, cg_init how, const cg_attention_spec *o);
+CG_API cg_node *cg_attend(const cg_layer *l, cg_node *query, cg_node *key, cg_node *value);      /* such a layer from one sequence to another */
+/* f32 (steps, size): sin(t / 10000^(i / size)) at even i, the cosine of the same angle behind it; steps is an i64 scalar. */
+CG_API cg_node *cg_sinusoidal_positions(cg_node *steps, int64_t size);
+CG_API cg_node *cg_forward(const cg_layer *layers, int n, cg_node *x);            /* one after the other, in training */
+CG_API cg_node *cg_forward_test(const cg_layer *layers, int n, cg_node *x);       /* and when it is over */
 
 /* Losses by PyTorch's definitions. x are scores or logits, right for any size of them, infinite ones too where the loss is defined. Operands have one
  * shape; classes are integers, one a sample: x is (n, c, ...), y (n, ...), and a class out of 0..c-1 fails the call. */

@@ -159,7 +159,7 @@ static void call_moved(const slopes *s, cg_function *f, double h, cg_array **out
     for (int r = 0; r < ROWS; r++)
         for (int k = 0; golden_rows[r].grad && k < golden_rows[r].nvars; k++) {
             unsigned seed = (unsigned)(r * 10 + k);
-            in[n++] = array_of(&golden_rows[r].var[k], is_float(&golden_rows[r], k) ? CG_F64 : CG_I64, is_float(&golden_rows[r], k) ? h : 0, &seed);
+            in[n++] = array_of(&golden_rows[r].var[k], golden_dtype(&golden_rows[r].var[k], CG_F64), is_float(&golden_rows[r], k) ? h : 0, &seed);
         }
     ck_assert_msg(cg_call(f, in, n, out) == CG_OK, "%s", cg_last_error()->text);
     golden_free(in, s->b.nin);

@@ -81,6 +81,11 @@ static const struct { const char *op, *expr; int values, indices; } claims[] = {
     { "ones_like", "(ones_like x)", ANY, 0 },
     { "shape", "(shape x)", ANY, 0 },
     { "std", "(std x :axis [0])", ANY, 0 },
+    { "embedding", "(embedding x i :padding_idx 1)", ANY, INTS },
+    { "attention", "(attention x y y)", FLOATS, 0 },
+    { "layer_normalization", "(layer_normalization x :axis 0)", FLOATS, 0 },
+    { "batch_normalization", "(batch_normalization x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0]))", FLOATS, 0 },
+    { "batch_normalization_train", "(get (batch_normalization_train x (sum y :axis [0]) (sum y :axis [1]) (sum y :axis [1]) (sum (abs y) :axis [0])) :output 0)", FLOATS, 0 },
 };
 
 /* What text does not make (inputs, operations of the caller's own), and what two sizes of a call are. */

@@ -189,6 +189,27 @@ with np.errstate(all="ignore"):
     row("(sum (take x i) :axis [0])", X[IJ].sum(0), grad=True, x=X, i=i64(IJ))
     row("(add (reshape (add (dim x :axis 0) 1) :shape [1 1]) i)", INT + 4, x=X, i=i64(INT))
     row("(std x :axis [1])", X.std(1), grad=True, x=X); row("(std x)", X.std(), x=X); row("(std x :axis [-1] :keepdims true)", Z.std(-1, keepdims=True), x=Z)
+    def norm(x, axes, eps=1e-5): return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
+    C3 = lambda v, r: v.reshape((-1,) + (1,) * (r - 2))
+    row("(layer_normalization x y (exp y))", norm(X, (1,)) * ROW + np.exp(ROW), grad=True, x=X, y=ROW)
+    row("(layer_normalization x :axis 1 :epsilon 0.5)", norm(Q, (1, 2), 0.5), grad=True, x=Q)
+    row("(layer_normalization x y y)", np.zeros((0, 5)), x=np.zeros((0, 5)), y=ROW)
+    FOUR = R.standard_normal((2, 3, 2, 2)); TRIO = R.standard_normal(3)
+    row("(batch_normalization x y y y (exp y))", (FOUR - C3(TRIO, 4)) / np.sqrt(np.exp(C3(TRIO, 4)) + 1e-5) * C3(TRIO, 4) + C3(TRIO, 4), grad=True, x=FOUR, y=TRIO)
+    row("(get (batch_normalization_train x y y y y) :output 0)", norm(FOUR, (0, 2, 3)) * C3(TRIO, 4) + C3(TRIO, 4), grad=True, x=FOUR, y=TRIO)
+    row("(get (batch_normalization_train x y y y y :axis [1 -1] :running_average_factor 0.25) :output 2)",
+        0.75 * FOUR[:, 0, :, 0] + 0.25 * FOUR.var((1, 3)) * 6 / 5, grad=True, x=FOUR, y=FOUR[:, 0, :, 0])
+    row("(get (batch_normalization_train x y y y y) :output 1)", TRIO, x=np.zeros((0, 3)), y=TRIO)
+    QA, KA, VA = R.standard_normal((2, 3, 4)), R.standard_normal((2, 5, 4)), R.standard_normal((2, 5, 3)); KEEP = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]], dtype=bool)
+    def attention(q, k, v, keep, scale=0.5):
+        w = np.where(keep, np.exp(np.where(keep, q @ np.swapaxes(k, -1, -2) * scale, 0)), 0); s = w.sum(-1, keepdims=True)
+        return w / np.where(s == 0, 1, s) @ v
+    row("(attention x y z)", attention(QA, KA, VA, True), grad=True, x=QA, y=KA, z=VA)
+    row("(attention x y y :is_causal true :scale 2)", attention(QA, KA, KA, np.tri(3, 5) > 0, 2), grad=True, x=QA, y=KA)
+    row("(attention x x x z)", attention(KA, KA, KA, KEEP[[0, 1, 2, 0, 0]]), grad=True, x=KA, z=("bool", KEEP[[0, 1, 2, 0, 0]]))
+    BIG = np.array([[1e4, -1e4], [3e4, 2e4]])
+    row("(attention x x y)", np.array([[1.0, 2], [3, 4]])[[0, 1]], x=BIG, y=np.array([[1.0, 2], [3, 4]]))
+    row("(embedding x i :padding_idx 2)", X[IDX % 3], x=X, i=i64(IDX % 3)); row("(embedding x i)", X[IJ], grad=True, x=X, i=i64(IJ))
     row("(concatenate x x :axis 0)", np.zeros((0, 2)), x=np.zeros((0, 2)))
 
     # Every operation has a row, and one of few elements for check_short; what else only gradients and rewriting make.

@@ -24,7 +24,8 @@ typedef struct cg_type { cg_dtype dtype; bool weak; int rank; cg_dim_t dim[CG_MA
 #define CG_IS_REF(v)   ((v) != CG_NONE && (v) < INT64_MIN + 65536)
 #define CG_REF_OF(v)   ((int)((v) - INT64_MIN - 1))
 
-typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES, CG_AT_NODES /* refs to operands of any type */ } cg_attr_kind;
+typedef enum { CG_AT_INT, CG_AT_INTS, CG_AT_BOOL, CG_AT_DTYPE, CG_AT_BYTES, CG_AT_NODES /* refs to operands of any type */,
+               CG_AT_REAL /* the bits of a double; of forms only */ } cg_attr_kind;
 typedef struct cg_attr_row { const char *name; cg_attr_kind kind; } cg_attr_row;
 typedef struct cg_attr { int n; const int64_t *at; } cg_attr;           /* BYTES: n bytes at `at` */
 

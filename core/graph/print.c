@@ -324,7 +324,7 @@ CG_API char *cg_print(cg_node *const *roots, int n)
 
 CG_API char *cg_list_ops(void)
 {
-    static const char *const kinds[] = { "INT", "[INT...]", "BOOL", "DTYPE", "BYTES", "[EXPR...]" };
+    static const char *const kinds[] = { "INT", "[INT...]", "BOOL", "DTYPE", "BYTES", "[EXPR...]", "NUMBER" };
     cg_strb out = { 0 };
     cg__strb(&out, "(const DTYPE [SIZE...] [VALUE...])\n");
     for (int i = 0; i < CG_OP_COUNT; i++) {

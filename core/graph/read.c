@@ -113,6 +113,17 @@ static bool read_int(word w, int64_t *v)
     return end != copy && !*end && !errno;
 }
 
+/* As an attribute has it: the bits of the double; what is below 1e-300 is 0, for the codes of references are such bits. */
+static bool read_real(word w, int64_t *bits)
+{
+    double v;
+    if (!read_float(w, &v))
+        return false;
+    v = v < 1e-300 && v > -1e-300 ? 0 : v;
+    memcpy(bits, &v, sizeof v);
+    return true;
+}
+
 /* ---- names */
 
 static uint64_t hash_word(word w) { return cg__hash(w.at, w.n, 0); }
@@ -487,9 +498,9 @@ static bool attr_word(reader *r, frame *f, word w)
         v = is(w, "true");
     else if (kind == CG_AT_DTYPE && cg__dtype_by_name(w.at, w.n, &d))
         v = d;
-    else if (!read_int(w, &v))
+    else if (kind == CG_AT_REAL ? !read_real(w, &v) : !read_int(w, &v))
         return false;
-    else if (v > MAX_INT || v < -MAX_INT)
+    else if (kind != CG_AT_REAL && (v > MAX_INT || v < -MAX_INT))
         fail(r, w.at, CG_EFORMAT, "the number %.*s is out of range", width(w), w.at);
     keep(r, CG_PUSH(&r->ints, v));
     end_item(f);

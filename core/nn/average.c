@@ -32,7 +32,7 @@ static bool average(cg_net *n, int k, double decay)
 CG_API int cg_net_average(cg_net *n, double decay)
 {
     CG_BUILDER(n->g);
-    if (!n->updates.n || n->averages.n)
+    if (!n->optimized || n->averages.n)
         return cg__nn_fail(CG_EINVAL, "cg_net_average: %s", n->averages.n ? "the net has its averages already" : "cg_optimize comes first");
     if (!(decay >= 0 && decay < 1))
         return cg__nn_fail(CG_EINVAL, "cg_net_average: a decay of %g is not from 0 to below 1", decay);

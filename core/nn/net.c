@@ -134,12 +134,45 @@ CG_API cg_node *cg_net_state(cg_net *n, const char *name, cg_dtype d, const int6
     return is_new(n, name) ? add(n, name, filled(d, shape, rank, value), false) : NULL;
 }
 
+static char *part_name(const char *layer, const char *name)
+{
+    cg_strb s = { 0 };
+    cg__strb(&s, "%s.%s", layer, name);
+    return cg__text_result(&s, "cg_net_param");
+}
+
+cg_node *cg__net_part(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, cg_init how)
+{
+    char *full = part_name(layer, name);
+    cg_node *v = full ? cg_net_param(n, full, shape, rank, how) : NULL;
+    cg_text_free(full);
+    return v;
+}
+
+cg_node *cg__net_part_state(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, double value)
+{
+    char *full = part_name(layer, name);
+    cg_node *v = full ? cg_net_state(n, full, CG_F32, shape, rank, value) : NULL;
+    cg_text_free(full);
+    return v;
+}
+
 cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained)
 {
     if (is_new(n, name))
         return add(n, name, value, trained);
     cg_array_free(value);
     return NULL;
+}
+
+cg_node *cg__net_add_part(cg_net *n, const char *layer, const char *name, cg_array *value)
+{
+    char *full = value ? part_name(layer, name) : NULL;
+    cg_node *v = full ? cg__net_add(n, full, value, true) : NULL;
+    if (!full)
+        cg_array_free(value);
+    cg_text_free(full);
+    return v;
 }
 
 CG_API int cg_net_count(const cg_net *n) { return n->vars.n; }

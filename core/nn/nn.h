@@ -10,7 +10,8 @@ struct cg_net {
     cg_graph *g;
     uint64_t seed;
     CG_VEC(cg_net_var) vars;
-    CG_VEC(cg_update) updates;
+    CG_VEC(cg_update) updates;   /* of layers' states, as they are built, and of the optimiser */
+    bool optimized;
     CG_VEC(cg_given) averages;
 };
 
@@ -24,6 +25,9 @@ static inline uint64_t cg__nn_bits(uint64_t *state)
 }
 
 cg_node *cg__net_add(cg_net *n, const char *name, cg_array *value, bool trained);      /* takes value over */
+cg_node *cg__net_part(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, cg_init how);     /* the parameter layer.name */
+cg_node *cg__net_add_part(cg_net *n, const char *layer, const char *name, cg_array *value);     /* the same with this value, taken over; NULL: NULL */
+cg_node *cg__net_part_state(cg_net *n, const char *layer, const char *name, const int64_t *shape, int rank, double value);   /* an f32 state named so */
 int cg__net_why(const cg_net *n, const char *caller);                     /* what the graph or the net has to say, else that memory is out */
 int cg__fit_check(const cg_fit_spec *o, const char *caller);             /* that the options make sense */
 int64_t cg__fit_batch(const cg_fit_spec *o);                              /* rows a step */

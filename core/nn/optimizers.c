@@ -108,12 +108,7 @@ static bool count_steps(cg_net *n, rule *r)
 
 static cg_node *state_of(cg_net *n, const char *parameter, const char *state, const cg_array *like)
 {
-    cg_strb s = { 0 };
-    cg__strb(&s, "%s.%s", parameter, state);
-    char *name = cg__text_result(&s, "cg_optimize");
-    cg_node *v = name ? cg_net_state(n, name, CG_F32, cg_array_shape(like), cg_array_rank(like), 0) : NULL;
-    cg_text_free(name);
-    return v;
+    return cg__net_part_state(n, parameter, state, cg_array_shape(like), cg_array_rank(like), 0);
 }
 
 static bool update(cg_net *n, const rule *r, int k, cg_node *g)
@@ -189,18 +184,20 @@ CG_API int cg_optimize(cg_net *n, cg_node *loss, const cg_optimizer *given)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: a clip_norm of %g; 0 is none", given->clip_norm);
     if (!(given->l2 >= 0))
         return cg__nn_fail(CG_EINVAL, "cg_optimize: an l2 of %g; 0 is none", given->l2);
-    if (n->updates.n)
+    if (n->optimized)
         return cg__nn_fail(CG_EINVAL, "cg_optimize: the net has its updates already");
     const cg_optimizer o = complete(given);
     rule r = { .o = &o, .g = n->g };
+    const int before = n->updates.n;
     int count = 0;
     for (int i = 0; i < n->vars.n; i++)
         count += n->vars.at[i].trained;
     cg_node **list = cg__zalloc((size_t)(2 * count + 1) * sizeof *list);
     const int rc = list ? optimize(n, loss, &r, list, count) : cg__nn_fail(CG_ENOMEM, "cg_optimize: no memory");
     cg__free(list);
+    n->optimized = rc == CG_OK;
     if (rc < 0)
-        n->updates.n = 0;
+        n->updates.n = before;
     return rc;
 }
 

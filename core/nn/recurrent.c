@@ -446,18 +446,6 @@ static cg_array *bias_array(cg_cell which, int64_t directions, int64_t hidden)
     return b;
 }
 
-static cg_node *add_param(cg_net *n, const char *layer, const char *part, cg_array *value)
-{
-    cg_strb s = { 0 };
-    cg__strb(&s, "%s.%s", layer, part);
-    char *name = cg__text_result(&s, "cg_layer_recurrent");
-    cg_node *v = name && value ? cg__net_add(n, name, value, true) : NULL;
-    if (!name)
-        cg_array_free(value);
-    cg_text_free(name);
-    return v;
-}
-
 CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell which, int64_t in, int64_t hidden, cg_init how, const cg_recurrent *o)
 {
     CG_BUILDER(n->g);
@@ -466,8 +454,8 @@ CG_API int cg_layer_recurrent(cg_layer *l, cg_net *n, const char *name, cg_cell 
     *l = (cg_layer){ .forward = recurrent_forward, .cell = which, .recurrent = o ? *o : (cg_recurrent){ .struct_size = sizeof *o } };
     const int64_t directions = l->recurrent.direction == CG_BIDIRECTIONAL ? 2 : 1;
     uint64_t state = n->seed + (uint64_t)n->vars.n;
-    l->w = add_param(n, name, "w", gates_array(directions, cells[which].gates, hidden, in, how, cg__nn_bits(&state)));
-    l->r = l->w ? add_param(n, name, "r", gates_array(directions, cells[which].gates, hidden, hidden, CG_INIT_ORTHOGONAL, cg__nn_bits(&state))) : NULL;
-    l->b = l->r ? add_param(n, name, "b", bias_array(which, directions, hidden)) : NULL;
+    l->w = cg__net_add_part(n, name, "w", gates_array(directions, cells[which].gates, hidden, in, how, cg__nn_bits(&state)));
+    l->r = l->w ? cg__net_add_part(n, name, "r", gates_array(directions, cells[which].gates, hidden, hidden, CG_INIT_ORTHOGONAL, cg__nn_bits(&state))) : NULL;
+    l->b = l->r ? cg__net_add_part(n, name, "b", bias_array(which, directions, hidden)) : NULL;
     return l->b ? CG_OK : (int)cg_last_error()->code;
 }

@@ -90,6 +90,19 @@ static cg_node *batched(cg_node *a, cg_node *b)
     return cg__reshape_like(c, &batch);
 }
 
+/* Every row of a batch times one matrix is a product of two matrices. */
+static cg_node *rows_by_matrix(cg_node *a, cg_node *b)
+{
+    cg_graph *g = a->graph;
+    cg_dim_t rows = { .n = 1 };
+    cg_type t = a->type;
+    for (int i = 0; i < a->type.rank - 1; i++)
+        rows = cg__dim_mul(g, rows, a->type.dim[i]);
+    cg_node *many = cg__dim_node(g, rows), *flat = cg_reshape_to(a, (cg_node *[]){ many, cg__dim_node(g, t.dim[t.rank - 1]) }, 2);
+    t.dim[t.rank - 1] = b->type.dim[1];
+    return cg__reshape_like(cg_matmul(flat, b), &t);
+}
+
 /* A vector is one row, or one column, whose axis the result does not have. */
 static cg_node *numpys_rules(cg_node *a, cg_node *b)
 {
@@ -98,7 +111,7 @@ static cg_node *numpys_rules(cg_node *a, cg_node *b)
     b = vb ? cg_expand_dims(b, 1) : b;
     if (!a || !b)
         return NULL;
-    cg_node *c = a->type.rank == 2 && b->type.rank == 2 ? cg_matmul(a, b) : batched(a, b);
+    cg_node *c = a->type.rank == 2 && b->type.rank == 2 ? cg_matmul(a, b) : b->type.rank == 2 ? rows_by_matrix(a, b) : batched(a, b);
     if (!c || (!va && !vb))
         return c;
     cg_type t = c->type;

@@ -64,12 +64,21 @@ CG_RULE_BUILDER(cg__product_form)
     return made;
 }
 
-static cg_node *swapped(cg_node *x)
-{
-    return cg__is(x, CG_OP_transpose) ? x->in[0] : cg_transpose(x, CG_AXES(1, 0));
-}
+static cg_node *swapped(cg_node *x) { return cg__is(x, CG_OP_transpose) && cg__swaps_last(&x->attr[0]) ? x->in[0] : cg__swapped_last(x); }
 
 CG_RULE_BUILDER(cg__product_transposed)
 {
-    return n->type.rank == 2 && b->attr[0]->at[0] == 1 ? cg_matmul(swapped(b->node[1]), swapped(b->node[0])) : NULL;
+    (void)n;
+    return cg__swaps_last(b->attr[0]) ? cg_matmul(swapped(b->node[1]), swapped(b->node[0])) : NULL;
+}
+
+/* The matrices of a batch stay whole. */
+CG_RULE_BUILDER(cg__product_swapped)
+{
+    const cg_node *split = n->in[0], *flat = split->in[0];
+    const int r = split->type.rank, p = flat->type.rank;
+    for (int i = 1; i <= 2; i++)
+        if (r < 2 || !cg__dim_same(split->type.dim[r - i], flat->type.dim[p - i]))
+            return NULL;
+    return cg__swaps_last(b->attr[0]) ? cg__reshape_like(cg_matmul(swapped(b->node[1]), swapped(b->node[0])), &n->type) : NULL;
 }

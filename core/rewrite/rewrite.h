@@ -48,6 +48,21 @@ typedef struct cg_rule {
     bool chain;                                                      /* (optional) the root's operands are all terms of its chain */
     const char *example;                                             /* (optional) for tests, where match cannot be read as an expression */
 } cg_rule;
+/* Whether a transpose exchanges the last two axes and leaves the others: what a product takes as a flag. */
+static inline bool cg__swaps_last(const cg_attr *axes)
+{
+    bool is = axes->n >= 2;
+    for (int i = 0; i < axes->n; i++)
+        is &= axes->at[i] == (i < axes->n - 2 ? i : 2 * axes->n - 3 - i);
+    return is;
+}
+static inline cg_node *cg__swapped_last(cg_node *x)
+{
+    int64_t axes[CG_MAX_RANK];
+    for (int i = 0; x && i < x->type.rank; i++)
+        axes[i] = i < x->type.rank - 2 ? i : 2 * x->type.rank - 3 - i;
+    return x ? cg_transpose(x, axes, x->type.rank) : NULL;
+}
 typedef bool cg_condition(const cg_node *n, const cg_bind *b);
 
 /* rules.c */
@@ -96,6 +111,7 @@ CG_RULE_BUILDER(cg__collect_sum);
 CG_RULE_BUILDER(cg__collect_product);
 CG_RULE_BUILDER(cg__skip_inner);
 CG_RULE_BUILDER(cg__transpose_once);
+CG_RULE_BUILDER(cg__reshape_swapped);
 CG_RULE_BUILDER(cg__slice_once);
 CG_RULE_BUILDER(cg__slice_written);
 CG_RULE_BUILDER(cg__write_again);
@@ -109,5 +125,6 @@ CG_RULE_BUILDER(cg__reduce_all);
 CG_RULE_BUILDER(cg__sum_of_equal);
 CG_RULE_BUILDER(cg__product_form);
 CG_RULE_BUILDER(cg__product_transposed);
+CG_RULE_BUILDER(cg__product_swapped);
 
 #endif

@@ -219,6 +219,8 @@ static const cg_rule rules[] = {
          .build = cg__skip_inner, .example = "(broadcast_to (broadcast_to x :shape [4 2 3]) :shape [5 4 2 3])"),
     RULE(broadcast_expand,  CANONICAL, EXACT,  "(broadcast_to (expand_dims ?x))",     NULL,
          .when = "axis_is_first", .build = cg__skip_inner, .example = "(broadcast_to (expand_dims x :axis 0) :shape [4 2 3])"),
+    RULE(reshape_swapped,   CANONICAL, EXACT,  "(reshape (transpose ?x :axes ?a))",   NULL,
+         .build = cg__reshape_swapped, .example = "(reshape (transpose (reshape x :shape [1 2 3]) :axes [0 2 1]) :shape [3 2])"),
     RULE(transpose_twice,   CANONICAL, EXACT,  "(transpose (transpose ?x :axes ?a) :axes ?b)", NULL,
          .build = cg__transpose_once, .example = "(transpose (transpose x :axes [1 0]) :axes [1 0])"),
     RULE(transpose_none,    CANONICAL, EXACT,  "(transpose ?x :axes ?a)",             "?x",
@@ -385,6 +387,8 @@ static const cg_rule rules[] = {
          .build = cg__product_form, .example = "(sub s (mul 0.5 (matmul x (transpose y))))"),
     RULE(product_transposed, BLAS,      ULP,    "(transpose (matmul ?x ?y):once :axes ?a)", NULL,
          .build = cg__product_transposed, .example = "(transpose (matmul x (transpose y)) :axes [1 0])"),
+    RULE(product_swapped,    BLAS,      ULP,    "(transpose (reshape (matmul ?x ?y):once):once :axes ?a)", NULL,
+         .build = cg__product_swapped, .example = "(transpose (reshape (matmul x (transpose y)) :shape [1 2 2]) :axes [0 2 1])"),
 
     /* the same, cheaper */
     RULE(square,            FAST,      EXACT,  "(mul ?x ?x)",                         "(square ?x)"),

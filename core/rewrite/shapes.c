@@ -28,6 +28,19 @@ CG_RULE_BUILDER(cg__transpose_once)
     return in_order ? b->node[0] : cg_transpose(b->node[0], axes, outer->n);
 }
 
+/* Matrices that are reshaped as a batch, and stay whole, are exchanged after it: a product reads them so. */
+CG_RULE_BUILDER(cg__reshape_swapped)
+{
+    const cg_node *x = b->node[0];
+    const int rank = x->type.rank, to = n->type.rank;
+    if (!cg__swaps_last(b->attr[0]) || to < 2 || !cg__dim_same(n->type.dim[to - 2], x->type.dim[rank - 1]) || !cg__dim_same(n->type.dim[to - 1], x->type.dim[rank - 2]))
+        return NULL;
+    cg_type t = n->type;
+    t.dim[to - 2] = x->type.dim[rank - 2];
+    t.dim[to - 1] = x->type.dim[rank - 1];
+    return cg__swapped_last(cg__reshape_like(b->node[0], &t));
+}
+
 /* ---- slices of slices */
 
 enum { START, STOP, STEP };
