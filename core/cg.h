@@ -481,7 +481,8 @@ typedef struct cg_scan_spec {
     int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
     cg_scan_save save;            /* what a gradient may keep of each step */
     int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
-                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
+                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T. Refused with
+                                   * truncate_gradient, which keeps the last steps only, and with cg_scan_until, since blocks are made whole */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {
@@ -506,7 +507,8 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once 
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
 /* The loop ends after the first step where cond, a bool scalar of the step, is true; what that step gives is kept. The number of steps is then
  * the most there may be, which memory is allocated for, and stacked outputs have as many rows as steps were done: cg_dim(out, 0) is that number,
- * an i64 scalar that may be an output or a size of what is built on it. On a device that runs calls later each step waits once. */
+ * an i64 scalar that may be an output or a size of what is built on it. On a device that runs calls later each step waits once. Once a loop, and
+ * not in one with checkpoints (.every). */
 CG_API int cg_scan_until(cg_scan *s, cg_node *cond);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
