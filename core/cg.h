@@ -463,7 +463,8 @@ typedef struct cg_scan_spec {
     int64_t truncate_gradient;    /* only so many last steps are differentiated, 0: all. What the others read and gave counts as constant */
     cg_scan_save save;            /* what a gradient may keep of each step */
     int64_t every;                /* checkpoints, 0: none. A gradient keeps the states of every so many steps, and as many steps are then computed again:
-                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T */
+                                   * of T steps it holds T / every states and what `every` steps save, least where every is about the root of T. Refused with
+                                   * truncate_gradient, which keeps the last steps only, and with cg_scan_until, since blocks are made whole */
 } cg_scan_spec;
 #define CG_SCAN(...) (&(cg_scan_spec){ .struct_size = sizeof(cg_scan_spec), __VA_ARGS__ })
 typedef enum {
@@ -488,7 +489,8 @@ CG_API int cg_scan_next(cg_scan *s, cg_node *state, cg_node *value);    /* once 
 CG_API int cg_scan_out(cg_scan *s, cg_node *value, cg_scan_keep keep);
 /* The loop ends after the first step where cond, a bool scalar of the step, is true; what that step gives is kept. The number of steps is then
  * the most there may be, which memory is allocated for, and stacked outputs have as many rows as steps were done: cg_dim(out, 0) is that number,
- * an i64 scalar that may be an output or a size of what is built on it. On a device that runs calls later each step waits once. */
+ * an i64 scalar that may be an output or a size of what is built on it. On a device that runs calls later each step waits once. Once a loop, and
+ * not in one with checkpoints (.every). */
 CG_API int cg_scan_until(cg_scan *s, cg_node *cond);
 /* Ends the loop and frees s; out in the order of cg_scan_out. */
 CG_API int cg_scan_end(cg_scan *s, cg_node **const *out, int n);
@@ -746,6 +748,8 @@ typedef struct cg_loss {                  /* an option that a loss does not have
     double p;                     /* hinge, multi margin: the power, 0: 1. Triplet: the norm, 0: 2 */
     int log_target;               /* KL: the targets are logarithms, too */
     int swap;                     /* triplet: the negative counts from the positive where that is nearer (Balntas et al. 2016) */
+    int64_t blank;                /* CTC: the class that stands for no label */
+    int zero_infinity;            /* CTC: the loss of labels that no path gives is 0 instead of infinite; its gradient is 0 anyway */
 } cg_loss;
 #define CG_LOSS(...)     (&(cg_loss){ .struct_size = sizeof(cg_loss), __VA_ARGS__ })
 #define CG_IGNORE(class) .ignore = 1, .ignore_index = (class)
@@ -763,6 +767,9 @@ CG_API cg_node *cg_hinge_loss(cg_node *x, cg_node *t, const cg_loss *o);        
 /* Of vectors (n, d), t (n): 1 - cos(a, b) where t is 1, max(0, cos(a, b) - margin) where it is -1. */
 CG_API cg_node *cg_cosine_embedding_loss(cg_node *a, cg_node *b, cg_node *t, const cg_loss *o);
 CG_API cg_node *cg_triplet_margin_loss(cg_node *anchor, cg_node *positive, cg_node *negative, const cg_loss *o);      /* max(0, |a - p| - |a - n| + margin) */
+/* CTC (Graves et al. 2006): -log of the probability, by log_p (t, n, c) of t steps, of all paths that give the labels y (n, s). steps and count (n) are how
+ * many steps and labels a sequence has, NULL: all; the labels behind may be anything. The mean is of losses by their numbers of labels. */
+CG_API cg_node *cg_ctc_loss(cg_node *log_p, cg_node *y, cg_node *steps, cg_node *count, const cg_loss *o);
 
 /* Metrics: f32, without gradients. The mean absolute and squared errors are losses above. */
 CG_API cg_node *cg_accuracy(cg_node *x, cg_node *y);                              /* the part of samples whose class has the greatest score; x, y as of losses */

@@ -174,7 +174,25 @@ START_TEST(memory_is_linear_in_steps_and_as_their_root_with_checkpoints)
 }
 END_TEST
 
+START_TEST(wrong_ways_to_save_are_told)
+{
+    static const struct { int64_t truncate, every; int save; const char *part; } rows[] = {
+        { -1, 0, 0, "cg_scan_begin: the gradient of the last -1 steps" },
+        { 0, -2, 0, "cg_scan_begin: checkpoints are every 1, 2, ... steps, or 0: none" },
+        { 0, 0, 7, "cg_scan_begin: there is no such way to save" },
+        { 3, 2, 0, "cg_scan_begin: a truncated gradient needs no checkpoints: it keeps the last steps only" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cg_graph *g = cg_graph_new();
+        cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = cg_scalar(g, CG_I64, 4), .truncate_gradient = rows[i].truncate, .every = rows[i].every, .save = (cg_scan_save)rows[i].save));
+        ck_assert(cg_scan_end(s, NULL, 0) < 0);
+        ck_assert_msg(strstr(cg_graph_error(g)->text, rows[i].part) != NULL, "'%s' is not in: %s", rows[i].part, cg_graph_error(g)->text);
+        cg_graph_free(g);
+    }
+}
+END_TEST
+
 int main(void)
 {
-    return RUN_TESTS("checkpoints", what_is_saved_changes_no_value, memory_is_linear_in_steps_and_as_their_root_with_checkpoints);
+    return RUN_TESTS("checkpoints", what_is_saved_changes_no_value, wrong_ways_to_save_are_told, memory_is_linear_in_steps_and_as_their_root_with_checkpoints);
 }

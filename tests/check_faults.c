@@ -484,6 +484,18 @@ static int recurrent(world *w)
     return rc;
 }
 
+static int losses(world *w)
+{
+    cg_graph *g = cg_graph_new();
+    if (!g)
+        return said();
+    cg_node *x = cg_input(g, "x", CG_F32, CG_SHAPE(CG_ANY, 2, 3)), *y = cg_input(g, "y", CG_I64, CG_SHAPE(2, 2)), *n = cg_input(g, "n", CG_I64, CG_SHAPE(2));
+    cg_node *made[] = { cg_ctc_loss(x, y, n, n, NULL), cg_cross_entropy_loss(x, y, CG_LOSS(CG_IGNORE(1), .label_smoothing = 0.1)), cg_accuracy(x, y), cg_confusion_matrix(y, y, 2) };
+    const int rc = cg_graph_error(g) ? (int)cg_graph_error(g)->code : took_text(w, cg_print(made, 4));
+    (cg_graph_free)(g);
+    return rc;
+}
+
 /* NumPy's rules: batches that stretch, and vectors. */
 static int products(world *w)
 {
@@ -549,6 +561,7 @@ static const scenario scenarios[] = {
     { "an operation of one's own", NULL, own, add_outputs },
     { "a net", NULL, net, NULL },
     { "a recurrent layer", NULL, recurrent, NULL },
+    { "losses", NULL, losses, NULL },
     { "a training", with_step, train, NULL },
     { "files", NULL, files, NULL },
     { "texts", NULL, texts, NULL },

@@ -22,9 +22,10 @@ OF(kl_div, cg_kl_div_loss(in[0], in[1], o))
 OF(hinge, cg_hinge_loss(in[0], in[1], o))
 OF(cosine_embedding, cg_cosine_embedding_loss(in[0], in[1], in[2], o))
 OF(triplet_margin, cg_triplet_margin_loss(in[0], in[1], in[2], o))
+OF(ctc, cg_ctc_loss(cg_log_softmax(in[0], 2), in[1], in[2], in[3], o))
 #include "tests/golden_losses.h"
 
-enum { OPERANDS = 3, RESULTS = 2 + OPERANDS, ROWS = CG_LEN(golden_losses) };
+enum { OPERANDS = 4, RESULTS = 2 + OPERANDS, ROWS = CG_LEN(golden_losses) };
 
 static void ok(int rc) { ck_assert_msg(rc == CG_OK, "%s", cg_last_error()->text); }
 
@@ -225,6 +226,134 @@ START_TEST(extreme_logits_give_the_loss_that_they_have)
 }
 END_TEST
 
+/* ---- CTC: every path of a few steps; its own gradient again by differences; a long sequence */
+
+enum { STEPS = 4, LETTERS = 3, MOST = 3 };
+
+/* The labels that a path gives. */
+static int collapsed(const int *path, int64_t *labels)
+{
+    int n = 0;
+    for (int t = 0; t < STEPS; t++)
+        if (path[t] && (t == 0 || path[t] != path[t - 1]))
+            labels[n++] = path[t];
+    return n;
+}
+
+static double by_all_paths(const double *log_p, const int64_t *labels, int count)
+{
+    double sum = 0;
+    for (int k = 0; k < LETTERS * LETTERS * LETTERS * LETTERS; k++) {
+        int path[STEPS];
+        int64_t gives[STEPS];
+        double at_k = 0;
+        for (int t = 0, rest = k; t < STEPS; t++, rest /= LETTERS)
+            at_k += log_p[t * LETTERS + (path[t] = rest % LETTERS)];
+        if (collapsed(path, gives) == count && memcmp(gives, labels, (size_t)count * sizeof *labels) == 0)
+            sum += exp(at_k);
+    }
+    return -log(sum);
+}
+
+/* One batch of all sequences of up to MOST labels; the log probabilities are no softmax's, which none needs. */
+START_TEST(ctc_is_the_sum_over_all_paths)
+{
+    enum { MANY = 1 + 2 + 4 + 8 };
+    double log_p[STEPS * LETTERS], all[STEPS][MANY][LETTERS];
+    int64_t labels[MANY][MOST] = { { 0 } }, count[MANY] = { 0 };
+    for (int i = 0; i < STEPS * LETTERS; i++)
+        log_p[i] = -0.2 - (i * 7 % 5) * 0.4;
+    for (int n = 0, i = 0; n <= MOST; n++)
+        for (int k = 0; k < 1 << n; k++, i++) {
+            count[i] = n;
+            for (int j = 0; j < n; j++)
+                labels[i][j] = 1 + (k >> j & 1);
+        }
+    for (int i = 0; i < MANY; i++)
+        for (int t = 0; t < STEPS; t++)
+            memcpy(all[t][i], log_p + t * LETTERS, sizeof all[t][i]);
+    cg_graph *g = cg_graph_new();
+    cg_array *values[] = { cg_array_new(CG_F64, CG_SHAPE(STEPS, MANY, LETTERS), all), cg_array_new(CG_I64, CG_SHAPE(MANY, MOST), labels), cg_array_new(CG_I64, CG_SHAPE(MANY), count) }, *out = NULL;
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(CG_ANY, CG_ANY, CG_ANY)), *y = cg_input(g, "y", CG_I64, CG_SHAPE(CG_ANY, CG_ANY)), *n = cg_input(g, "n", CG_I64, CG_SHAPE(CG_ANY));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "ctc", CG_INPUTS(x, y, n), CG_OUTPUTS(cg_ctc_loss(x, y, NULL, n, CG_LOSS(.reduction = CG_REDUCTION_NONE)))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    ok(cg_call(f, values, 3, &out));
+    for (int i = 0; i < MANY; i++) {
+        const double want = by_all_paths(log_p, labels[i], (int)count[i]);
+        ck_assert_msg(at(out, i) == want || fabs(at(out, i) - want) <= 1e-12 * fabs(want), "%d labels, row %d: %.17g, not %.17g", (int)count[i], i, at(out, i), want);
+    }
+    cg_array_free(out);
+    for (int i = 0; i < 3; i++)
+        cg_array_free(values[i]);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
+START_TEST(ctc_may_be_derived_again)
+{
+    enum { COUNT = 5 * 2 * 3 };
+    double v[COUNT], moved[2][COUNT], along[COUNT];
+    const int64_t labels[] = { 1, 2, 2, 2 };
+    for (int i = 0; i < COUNT; i++) {
+        v[i] = cos(i * 1.7);
+        along[i] = sin(i + 1);
+        moved[0][i] = v[i] - 1e-5 * along[i];
+        moved[1][i] = v[i] + 1e-5 * along[i];
+    }
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_input(g, "x", CG_F64, CG_SHAPE(5, 2, 3)), *loss = cg_ctc_loss(cg_log_softmax(x, 2), cg_constant(g, CG_I64, CG_SHAPE(2, 2), labels), NULL, NULL, NULL), *dx, *dv;
+    ok(cg_grad(loss, CG_NODES(x), CG_OUT(&dx)));
+    ok(cg_hessian_vector(loss, CG_NODES(x), CG_NODES(cg_constant(g, CG_F64, CG_SHAPE(5, 2, 3), along)), CG_OUT(&dv), NULL));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "twice", CG_INPUTS(x), CG_OUTPUTS(loss, dx, dv)));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    cg_array *got[3][3];
+    for (int k = 0; k < 3; k++) {
+        cg_array *in = cg_array_new(CG_F64, CG_SHAPE(5, 2, 3), k < 2 ? moved[k] : v);
+        ok(cg_call(f, CG_ARRAYS(in), got[k]));
+        cg_array_free(in);
+    }
+    double slope = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const double want = (at(got[1][1], i) - at(got[0][1], i)) / 2e-5;
+        slope += at(got[2][1], i) * along[i];
+        ck_assert_msg(fabs(at(got[2][2], i) - want) <= 1e-8, "element %d: %g, by differences %g", i, at(got[2][2], i), want);
+    }
+    ck_assert_double_le(fabs(slope - (at(got[1][0], 0) - at(got[0][0], 0)) / 2e-5), 1e-8);
+    for (int k = 0; k < 9; k++)
+        cg_array_free(got[k / 3][k % 3]);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
+/* 3000 steps of 1 in 1000 each: a probability of about 10^-9000; and a class that is ruled out. */
+START_TEST(ctc_of_a_long_sequence_stays_finite)
+{
+    enum { LONG = 3000 };
+    static float log_p[LONG * 3];
+    for (int i = 0; i < LONG * 3; i++)
+        log_p[i] = i % 3 == 2 ? -INFINITY : -6.9077553f;
+    cg_graph *g = cg_graph_new();
+    cg_array *value = cg_array_new(CG_F32, CG_SHAPE(LONG, 1, 3), log_p), *got[3];
+    cg_node *x = cg_shared(g, "x", value), *y = cg_constant(g, CG_I64, CG_SHAPE(1, 1), (const int64_t[]){ 1 }), *bad = cg_constant(g, CG_I64, CG_SHAPE(1, 1), (const int64_t[]){ 2 }), *dx;
+    cg_node *loss = cg_ctc_loss(x, y, NULL, NULL, NULL);
+    ok(cg_grad(loss, CG_NODES(x), CG_OUT(&dx)));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "long", CG_OUTPUTS(loss, cg_ctc_loss(x, bad, NULL, NULL, NULL), cg_sum(dx, CG_REDUCE()))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    ok(cg_call(f, NULL, 0, got));
+    const double want = LONG * 6.9077553 - log(LONG * (LONG + 1) / 2.0);
+    ck_assert_double_le(fabs(at(got[0], 0) - want), 1e-6 * want);
+    ck_assert_double_eq(at(got[1], 0), INFINITY);
+    ck_assert_double_le(fabs(at(got[2], 0) + LONG), 1e-3 * LONG);         /* each step is on one class */
+    for (int i = 0; i < 3; i++)
+        cg_array_free(got[i]);
+    cg_function_free(f);
+    cg_graph_free(g);
+    cg_array_free(value);
+}
+END_TEST
+
 /* ---- plans */
 
 /* Plans are the same on every device, and cost no kernels on the cpu. */
@@ -347,7 +476,8 @@ static cg_node *loss_of_three(cg_node *x, cg_node *y) { return cg_cross_entropy_
 static cg_node *nll_of_three(cg_node *x, cg_node *y) { return cg_nll_loss(x, y, NULL); }
 static cg_node *margin_of_three(cg_node *x, cg_node *y) { return cg_multi_margin_loss(x, y, NULL); }
 static cg_node *matrix_of_three(cg_node *x, cg_node *y) { return cg_confusion_matrix(y, cg_argmax(x, CG_REDUCE(CG_OVER(1))), 3); }
-static cg_node *(*const of_classes[])(cg_node *x, cg_node *y) = { loss_of_three, nll_of_three, margin_of_three, cg_accuracy, matrix_of_three };
+static cg_node *ctc_of_three(cg_node *x, cg_node *y) { return cg_ctc_loss(cg_expand_dims(x, 0), cg_expand_dims(y, 1), NULL, NULL, CG_LOSS(.blank = 1)); }
+static cg_node *(*const of_classes[])(cg_node *x, cg_node *y) = { loss_of_three, nll_of_three, margin_of_three, cg_accuracy, matrix_of_three, ctc_of_three };
 
 /* A call, and how it ended, whenever the device tells. */
 static int called(cg_function *f, cg_array *x, cg_array *y)
@@ -387,6 +517,26 @@ START_TEST(classes_out_of_range_fail_the_call)
 }
 END_TEST
 
+/* Of CTC: (2, 1, 3) scores and one label; lengths are at most 2 and 1. */
+START_TEST(lengths_out_of_range_fail_the_call)
+{
+    static const struct { int64_t steps, count; int rc; } tries[] = { { 2, 1, CG_OK }, { 0, 0, CG_OK }, { 3, 1, CG_ERUNTIME }, { -1, 1, CG_ERUNTIME }, { 2, 2, CG_ERUNTIME }, { 2, -1, CG_ERUNTIME } };
+    cg_graph *g = cg_graph_new();
+    cg_node *x = cg_constant(g, CG_F32, CG_SHAPE(2, 1, 3), (const float[]){ -1, -2, -3, -1, -2, -3 }), *y = cg_constant(g, CG_I64, CG_SHAPE(1, 1), (const int64_t[]){ 2 });
+    cg_node *steps = cg_input(g, "steps", CG_I64, CG_SHAPE(1)), *count = cg_input(g, "count", CG_I64, CG_SHAPE(1));
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "lengths", CG_INPUTS(steps, count), CG_OUTPUTS(cg_ctc_loss(x, y, steps, count, NULL))));
+    ck_assert_msg(f != NULL, "%s", cg_last_error()->text);
+    for (int i = 0; i < CG_LEN(tries); i++) {
+        cg_array *s = cg_array_new(CG_I64, CG_SHAPE(1), &tries[i].steps), *n = cg_array_new(CG_I64, CG_SHAPE(1), &tries[i].count);
+        ck_assert_msg(called(f, s, n) == tries[i].rc, "%d steps, %d labels: %s", (int)tries[i].steps, (int)tries[i].count, cg_last_error()->text);
+        cg_array_free(s);
+        cg_array_free(n);
+    }
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+END_TEST
+
 typedef struct operands { cg_node *x, *y, *t, *short_y, *v; } operands;         /* f32 (4, 3), i64 (4), f32 (4, 3), i64 (5), f32 (3) */
 #define BAD(name, call) static cg_node *bad_##name(const operands *p) { return call; }
 BAD(lengths, cg_cross_entropy_loss(p->x, p->short_y, NULL))
@@ -406,6 +556,9 @@ BAD(cosine, cg_cosine_embedding_loss(p->x, p->t, p->x, NULL))
 BAD(triplet, cg_triplet_margin_loss(p->x, p->t, p->v, NULL))
 BAD(k, cg_top_k_accuracy(p->x, p->y, 0))
 BAD(accuracy, cg_accuracy(p->x, p->short_y))
+BAD(ctc, cg_ctc_loss(p->x, p->y, NULL, NULL, NULL))
+BAD(ctc_lengths, cg_ctc_loss(cg_expand_dims(p->x, 1), cg_reshape(p->y, CG_SHAPE(1, 4)), p->y, NULL, NULL))
+BAD(ctc_blank, cg_ctc_loss(cg_expand_dims(p->x, 1), cg_reshape(p->y, CG_SHAPE(1, 4)), NULL, NULL, CG_LOSS(.blank = 3)))
 BAD(matrix, cg_confusion_matrix(p->y, p->short_y, 3))
 BAD(precision, cg_precision(p->v))
 static const struct { cg_node *(*build)(const operands *p); const char *says; } wrong[] = {
@@ -426,6 +579,9 @@ static const struct { cg_node *(*build)(const operands *p); const char *says; } 
     { bad_triplet, "cg_triplet_margin_loss: f32[4,3] and f32[3] are to have one shape" },
     { bad_k, "cg_top_k_accuracy: k is at least 1" },
     { bad_accuracy, "cg_top_k_accuracy: needs floats (n, c, ...) and as many classes, integers (n, ...), got f32[4,3] and i64[5]" },
+    { bad_ctc, "cg_ctc_loss: needs floats (t, n, c), integers (n, s) and integers (n) as lengths, or none; got f32[4,3] and i64[4]" },
+    { bad_ctc_lengths, "cg_ctc_loss: needs floats (t, n, c), integers (n, s) and integers (n) as lengths, or none; got f32[4,1,3] and i64[1,4]" },
+    { bad_ctc_blank, "cg_ctc_loss: there is no class 3 for blank" },
     { bad_matrix, "cg_confusion_matrix: needs classes and predicted classes below 3, integers of one shape, got i64[4] and i64[5]" },
     { bad_precision, "cg_precision: needs a matrix (n, n) of counts, got f32[3]" },
 };
@@ -458,7 +614,9 @@ END_TEST
 
 int main(void)
 {
-    TCase *t = TESTS("losses", losses_are_pytorchs, a_loss_and_its_gradient_are_few_loops, metrics_count, classes_out_of_range_fail_the_call,
+    const bool cpu = on_cpu();
+    TCase *t = TESTS("losses", losses_are_pytorchs, cpu ? ctc_is_the_sum_over_all_paths : NULL, cpu ? ctc_may_be_derived_again : NULL,
+                     cpu ? ctc_of_a_long_sequence_stays_finite : NULL, lengths_out_of_range_fail_the_call, a_loss_and_its_gradient_are_few_loops, metrics_count, classes_out_of_range_fail_the_call,
                      what_does_not_fit_has_a_sentence, losses_of_nothing_are_nothing);
     tcase_add_loop_test(t, extreme_logits_give_the_loss_that_they_have, 0, on_cpu() ? CG_LEN(floats) : 1);
     return run_case("losses", t);

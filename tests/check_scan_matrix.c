@@ -14,10 +14,11 @@
 #include "verified.h"
 #include "tests/suite.h"
 
-enum { BATCH = 2, UNITS = 3, STATE_TAPS = 3, SEQ_TAPS = 4, FIRST_SEQ_TAP = -1, OUTER = 2, MAX_ROWS = 16, WRT = 3, ROOTS = 1 + 2 * WRT };
+enum { BATCH = 2, UNITS = 3, STATE_TAPS = 3, SEQ_TAPS = 4, FIRST_SEQ_TAP = -1, OUTER = 2, MAX_ROWS = 16, WRT = 3, ROOTS = 2 + 2 * WRT };
 
 /* Sets of taps are bits: bit i of states is tap -1-i, of sequences tap i-1. */
-typedef struct kase { unsigned states, seqs; int64_t steps, truncate; bool backwards, known, longer, nested; const char *off; } kase;   /* longer: the sequence has a row too many; off: a rewrite */
+typedef struct kase { unsigned states, seqs; int64_t steps, truncate; bool backwards, known, longer, nested, until, rop; const char *off; } kase;   /* longer: the sequence has a row too many;
+ * until: a condition ends the loop, which might make a step more; off: a rewrite */
 typedef struct problem { cg_graph *g; cg_node *x, *init, *W, *in[WRT]; cg_array *arrays[WRT]; } problem;
 
 static int cases;
@@ -62,7 +63,7 @@ static values as_loop(const kase *c, cg_node *x, cg_node *init, cg_node *W)
 {
     cg_graph *g = cg_node_graph(W);
     const bool counted = !c->seqs || c->longer;
-    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = counted ? i64(g, c->steps) : NULL, .backwards = c->backwards, .truncate_gradient = c->truncate));
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.steps = counted ? i64(g, c->steps + c->until) : NULL, .backwards = c->backwards, .truncate_gradient = c->truncate));
     cg_node *h[STATE_TAPS], *row[SEQ_TAPS], **places[STATE_TAPS], *v;
     int64_t taps[STATE_TAPS];
     int n = 0;
@@ -78,6 +79,8 @@ static values as_loop(const kase *c, cg_node *x, cg_node *init, cg_node *W)
     v = next_value(c, h, row, W);
     if (n)
         good(cg_scan_next(s, *places[n - 1], v), g);
+    if (c->until)
+        good(cg_scan_until(s, cg_greater_equal(cg_cast(cg_scan_index(s), CG_F64), cg_scalar(g, CG_F64, (double)(c->steps - 1)))), g);
     cg_scan_out(s, v, CG_SCAN_ALL);
     cg_scan_out(s, v, CG_SCAN_LAST);
     cg_scan_out(s, cg_square(v), CG_SCAN_SUM);
@@ -196,7 +199,7 @@ static void gradients(problem *p, cg_node *cost, cg_node **to)
     good(cg_grad_with(cost, p->in, WRT, (cg_node **const[]){ &to[0], &to[1], &to[2] }, WRT, CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)), p->g);
 }
 
-/* The cost, its gradients, and those of a sum of these. */
+/* The cost, its gradients, and those of a sum of these; the derivative of the sum over steps along the variables themselves, if that is asked for. */
 static void derive(problem *p, const kase *c, const values *v, cg_node **roots)
 {
     const int64_t rows[WRT] = { before(c) + c->steps + behind(c) + c->longer, depth_of(c), -1 };
@@ -206,6 +209,9 @@ static void derive(problem *p, const kase *c, const values *v, cg_node **roots)
     for (int i = 0; i < WRT; i++)
         second = cg_add(second, weighted(roots[1 + i], rows[i]));
     gradients(p, second, roots + 1 + WRT);
+    roots[ROOTS - 1] = roots[0];
+    if (c->rop)
+        good(cg_rop(CG_NODES(v->sum), p->in, WRT, p->in, WRT, CG_OUT(&roots[ROOTS - 1]), CG_GRAD(.disconnected = CG_DISCONNECTED_ZEROS)), p->g);
 }
 
 static const char *name_of(const kase *c)
@@ -219,8 +225,8 @@ static const char *name_of(const kase *c)
     for (int i = 0; i < SEQ_TAPS; i++)
         if (c->seqs >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, " %d", FIRST_SEQ_TAP + i);
-    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps, %lld differentiated%s%s%s%s%s%s", (long long)c->steps, (long long)c->truncate, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
-             c->longer ? ", longer" : "", c->nested ? ", nested" : "", c->off ? ", without " : "", c->off ? c->off : "");
+    snprintf(text + n, sizeof text - (size_t)n, ", %lld steps, %lld differentiated%s%s%s%s%s%s%s%s", (long long)c->steps, (long long)c->truncate, c->backwards ? ", backwards" : "", c->known ? ", known" : "",
+             c->longer ? ", longer" : "", c->nested ? ", nested" : "", c->until ? ", until" : "", c->rop ? ", R-op" : "", c->off ? ", without " : "", c->off ? c->off : "");
     return text;
 }
 
@@ -334,6 +340,35 @@ START_TEST(truncated_gradients)
 }
 END_TEST
 
+/* A loop that a condition ends, of which a loop of loops could not stack anything; the last steps of it alone are differentiated in every other one. */
+START_TEST(loops_that_end_by_a_condition)
+{
+    for (unsigned states = 1; states < (on_cpu() ? 8 : 2); states += 2)
+        for (size_t n = 1; n < 4; n++)
+            for (int backwards = 0; backwards < 2; backwards++) {
+                kase c = case_of(states, on_cpu() ? 2 * states % 16 : 2, lengths[n], backwards);
+                c.until = c.longer = c.rop = true;
+                c.truncate = n % 2 * 2;
+                if (on_cpu() || n == 2)
+                    compare(&c);
+            }
+}
+END_TEST
+
+START_TEST(derivatives_along_a_direction)
+{
+    for (unsigned states = 1; states < (on_cpu() ? 8 : 2); states += 2)
+        for (size_t n = 0; n < 4; n++)
+            for (int nested = 0; nested < 2; nested++) {
+                kase c = case_of(states, 2 + states % 13, lengths[n], n % 2);
+                c.rop = true;
+                c.nested = nested;
+                if (on_cpu() || n == 2)
+                    compare(&c);
+            }
+}
+END_TEST
+
 START_TEST(each_rewrite_of_loops_switched_off)
 {
     for (int r = 0; r < CG_LOOP_REWRITES && on_cpu(); r++)
@@ -356,5 +391,6 @@ END_TEST
 
 int main(void)
 {
-    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, truncated_gradients, each_rewrite_of_loops_switched_off, tells_how_many);
+    return RUN_TESTS("scan_matrix", every_set_of_taps_forwards_and_backwards, loops_in_loops, truncated_gradients, loops_that_end_by_a_condition, derivatives_along_a_direction,
+                     each_rewrite_of_loops_switched_off, tells_how_many);
 }

@@ -21,6 +21,7 @@ def hinge(x, t, margin=1, p=1, reduction="mean"):
     each = torch.clamp(margin - x * t, min=0) ** p
     return each if reduction == "none" else getattr(each, reduction)()
 c_of["hinge"] = hinge
+c_of["ctc"] = lambda x, *a, **o: F.ctc_loss(x.log_softmax(2), *a, **o)      # PyTorch's gradient is that of logits
 OPTION = dict(beta="delta")              # PyTorch's name, ours
 
 def floats(a): return np.asarray(a).dtype.kind == "f"
@@ -111,9 +112,16 @@ row("triplets", "triplet_margin", V, U, N)
 row("triplets by L1, swapped", "triplet_margin", V, U, U + 0.5 * N, p=1.0, margin=0.5, swap=True, reduction="none", everywhere=True)
 row("triplets by L3", "triplet_margin", V, U, N, p=3.0, margin=2.0, reduction="sum")
 
+SPEECH, LABELS = rand(6, 3, 4), np.array([[1, 1, 2], [3, 2, 3], [2, 1, 0]])
+ALL = np.array([6, 6, 6]), np.array([3, 3, 2])
+row("ctc", "ctc", SPEECH, LABELS, *ALL, second=False)
+row("ctc of sequences with lengths", "ctc", SPEECH, np.array([[1, 1, 9], [3, 2, 3], [-1, -1, -1]]), np.array([4, 6, 2]), np.array([2, 3, 0]), reduction="none", second=False, everywhere=True)
+row("ctc, too few steps", "ctc", SPEECH, LABELS, np.array([3, 6, 2]), np.array([3, 2, 1]), zero_infinity=True, second=False)
+row("ctc, another blank", "ctc", SPEECH, np.array([[0, 1, 0], [1, 1, 1], [0, 0, 2]]), ALL[0], np.array([3, 3, 3]), blank=3, reduction="sum", second=False)
+
 print("// Written by tests/golden_losses.py with PyTorch: do not edit.\n// clang-format off")
 print("typedef struct operand { int rank; int64_t shape[4]; int ints; const double *v; } operand;")
-print("typedef struct golden { const char *name; cg_node *(*build)(cg_node *const *in, const cg_loss *o); cg_loss o; operand in[3], weight[2], want; const double *grad[3], *second; int everywhere; } golden;")
+print("typedef struct golden { const char *name; cg_node *(*build)(cg_node *const *in, const cg_loss *o); cg_loss o; operand in[4], weight[2], want; const double *grad[4], *second; int everywhere; } golden;")
 print("static const golden golden_losses[] = {")
 print("\n".join(rows))
 print("};")

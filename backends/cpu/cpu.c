@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* The CPU backend: memory, GEMM by CBLAS, scatter-add, the walk over steps. It never starts a compiler.
+/* The CPU backend: memory, scatter-add, the walk over steps. It never starts a compiler.
  *
- * Buffers are host memory; run() is done when it returns. OpenMP loops and OpenBLAS's OpenMP flavour share one pool.
+ * Buffers are host memory; run() is done when it returns. OpenMP loops and products share one pool of threads.
  */
 #include <dlfcn.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "backends/blas.h"
 #include "backends/cpu/cpu.h"
-
-/* CBLAS, the same in every BLAS */
-enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
-void cblas_dgemm(int order, int ta, int tb, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb, double beta, double *c, int ldc);
 
 const cg_vec *cg__cpu_vec(void)
 {
@@ -51,47 +47,16 @@ static void cpu_close(cg_device *d)
     cg__free(d);
 }
 
-/* OpenBLAS tells its flavour and the processor it has chosen code for; other BLAS do not have these symbols. */
-typedef struct flavour { const char *name, *advice; } flavour;
-
-static const flavour *blas_flavour(void)
-{
-    static const flavour openblas[] = {
-        { "OpenBLAS (serial)", "products run on one thread: install libopenblas-openmp-dev and build libcg again" },
-        { "OpenBLAS (pthreads)", "its threads get in the way of libcg's: install libopenblas-openmp-dev and build libcg again" },
-        { "OpenBLAS (OpenMP)", "" },
-    };
-    static const flavour other = { "a BLAS that does not tell its flavour", "measured are OpenBLAS's: install libopenblas-openmp-dev and build libcg again" };
-    int (*parallel)(void) = NULL;
-    *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
-    const int k = parallel ? parallel() : -1;
-    return k >= 0 && k < CG_LEN(openblas) ? &openblas[k] : &other;
-}
-
-static const char *blas_core(void)
-{
-    char *(*core)(void) = NULL;
-    *(void **)&core = dlsym(RTLD_DEFAULT, "openblas_get_corename");
-    return core ? core() : "";
-}
-
 static void cpu_describe(cg_strb *out, bool json)
 {
-    const flavour *blas = blas_flavour();
-    const char *code = (secure_getenv("CG_CPU") ? &cg__vec_baseline : cg__cpu_vec())->name, *core = blas_core();
-    if (json) {
-        const struct { const char *key, *text; } texts[] = { { "code", code }, { "blas", blas->name }, { "blas_core", core }, { "advice", blas->advice } };
-        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d", cg__threads());
-        for (int i = 0; i < CG_LEN(texts); i++) {
-            cg__strb(out, ", \"%s\": ", texts[i].key);
-            cg__strb_json(out, texts[i].text);
-        }
+    const char *code = (secure_getenv("CG_CPU") ? &cg__vec_baseline : cg__cpu_vec())->name;
+    if (json)
+        cg__strb(out, "{\"name\": \"cpu\", \"threads\": %d, \"code\": \"%s\"", cg__threads(), code);
+    else
+        cg__strb(out, "cpu            %d thread%s, %s code, ", cg__threads(), cg__threads() == 1 ? "" : "s", code);
+    cg__blas_describe(out, json);
+    if (json)
         cg__strb(out, "}");
-        return;
-    }
-    cg__strb(out, "cpu            %d thread%s, %s code, BLAS: %s%s%s\n", cg__threads(), cg__threads() == 1 ? "" : "s", code, blas->name, *core ? " for " : "", core);
-    if (*blas->advice)
-        cg__strb(out, "               %s\n", blas->advice);
 }
 
 static int cpu_alloc(cg_device *d, cg_buffer *b, size_t bytes, cg_error *err)
@@ -181,48 +146,16 @@ static char *at(const cg_place *place, int slot, int64_t element, cg_dtype d)
 
 /* ---- GEMM */
 
-static void one_gemm(const cg_gemm *g, int64_t m, int64_t n, int64_t k, int lda, int ldb, int ldc, const void *a, const void *b, void *c)
-{
-    const int ta = g->a.trans ? TRANS : NO_TRANS, tb = g->b.trans ? TRANS : NO_TRANS;
-    if (g->dtype == CG_F32)
-        cblas_sgemm(ROW_MAJOR, ta, tb, (int)m, (int)n, (int)k, (float)g->alpha, a, lda, b, ldb, (float)g->beta, c, ldc);
-    else
-        cblas_dgemm(ROW_MAJOR, ta, tb, (int)m, (int)n, (int)k, g->alpha, a, lda, b, ldb, g->beta, c, ldc);
-}
-
-/* C = beta C, without reading C when beta is 0 */
-static void scale_rows(const cg_gemm *g, char *c, int64_t m, int64_t n, int64_t ldc)
-{
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            char *x = c + (i * ldc + j) * (int64_t)cg__dtypes[g->dtype].bytes;
-            cg__store_f64(x, g->dtype, g->beta == 0 ? 0 : g->beta * cg__load_f64(x, g->dtype));
-        }
-}
-
-static int ld_of(const int64_t *n, cg_num ld, int64_t least)
-{
-    return (int)(n[ld] > least ? n[ld] : least > 1 ? least : 1);
-}
-
 static int gemm(const cg_gemm *g, const int64_t *n, const cg_place *place, cg_error *err)
 {
-    const int64_t m = n[g->m], cols = n[g->n], k = n[g->k];
-    const int lda = ld_of(n, g->a.ld, g->a.trans ? m : k), ldb = ld_of(n, g->b.ld, g->b.trans ? k : cols), ldc = ld_of(n, g->c.ld, cols);
-    if (m > INT32_MAX || cols > INT32_MAX || k > INT32_MAX)
-        return cg__fail(err, CG_EUNSUPPORTED, "a matrix has more than 2^31 rows or columns");
-    const int before = omp_get_max_threads();
-    omp_set_num_threads(cg__gemm_threads(m, cols, k));
-    for (int64_t i = 0; i < n[g->batch] && m && cols; i++) {
-        char *c = at(place, g->c.slot, n[g->c.off] + i * n[g->c.batch_stride], g->dtype);
-        if (!k) {
-            scale_rows(g, c, m, cols, ldc);
-            continue;
-        }
-        one_gemm(g, m, cols, k, lda, ldb, ldc, at(place, g->a.slot, n[g->a.off] + i * n[g->a.batch_stride], g->dtype),
-                 at(place, g->b.slot, n[g->b.off] + i * n[g->b.batch_stride], g->dtype), c);
-    }
-    omp_set_num_threads(before);
+    const cg_mat *mats[3] = { &g->a, &g->b, &g->c };
+    cg_product p;
+    const int rc = cg__product(&p, g, n, err);
+    if (rc != CG_OK || cg__product_empty(&p))
+        return rc;
+    for (int k = 0; k < 3; k++)
+        p.base[k] = at(place, mats[k]->slot, n[mats[k]->off], g->dtype);
+    cg__product_run(&p);
     return CG_OK;
 }
 

@@ -4,10 +4,15 @@
 
 static const cg_guard unseen;            /* of a node that no user was met of yet */
 
-const cg_guard *cg__guard_of(const cg_guards *q, const cg_node *n)
+static const cg_guard *needed_where(const cg_guards *q, const cg_node *n)
 {
     const cg_guard *g = q->of && n->id < q->n ? q->of[n->id] : NULL;
     return g == &unseen ? NULL : g;
+}
+
+const cg_guard *cg__guard_of(const cg_guards *q, const cg_node *n)
+{
+    return needed_where(q, cg__is(n, CG_OP_get) ? n->in[0] : n);
 }
 
 const cg_guard *cg__guard_common(const cg_guard *a, const cg_guard *b)
@@ -39,13 +44,19 @@ static const cg_guard *guard(cg_guards *q, const cg_guard *outer, cg_node *cond,
     return made;
 }
 
+/* That under which n, which is needed there, needs its operand k. */
+static bool side(cg_guards *q, const cg_node *n, int k, const cg_guard **where)
+{
+    if (!q->of || !cg__is(n, CG_OP_ifelse) || k == 0)
+        return true;
+    *where = guard(q, *where, n->in[0], k == 1);
+    return *where != NULL;
+}
+
 bool cg__guard_read(cg_guards *q, const cg_node *n, int k, const cg_guard **out)
 {
     *out = cg__guard_of(q, n);
-    if (!q->of || !cg__is(n, CG_OP_ifelse) || k == 0)
-        return true;
-    *out = guard(q, *out, n->in[0], k == 1);
-    return *out != NULL;
+    return side(q, n, k, out);
 }
 
 static void need(cg_guards *q, const cg_node *n, const cg_guard *where)
@@ -59,13 +70,13 @@ static bool hand_down(cg_guards *q, const cg_node *n)
 {
     bool ok = true;
     for (int k = 0; k < cg__nvalues(n) && ok; k++) {
-        const cg_guard *where;
-        if ((ok = cg__guard_read(q, n, k, &where)))
+        const cg_guard *where = needed_where(q, n);
+        if ((ok = side(q, n, k, &where)))
             need(q, n->in[k], where);
     }
     for (int k = 0; k < n->type.rank && !(n->op->props & CG_LEAF); k++)
         if (n->type.dim[k].sym)
-            need(q, n->type.dim[k].sym, cg__guard_of(q, n));
+            need(q, n->type.dim[k].sym, needed_where(q, n));
     return ok;
 }
 

@@ -21,7 +21,7 @@ typedef struct cg_guards {
 } cg_guards;
 /* The guards of `nodes`, all that the roots and the nodes in `always` reach, by id; those two have none. false: no memory; free it anyhow. */
 bool cg__guards_find(cg_guards *q, const cg_node_vec *nodes, cg_node *const *roots, int nroots, cg_node *const *always, int nalways);
-const cg_guard *cg__guard_of(const cg_guards *q, const cg_node *n);
+const cg_guard *cg__guard_of(const cg_guards *q, const cg_node *n);      /* an output of a tuple is computed where all are */
 /* That under which n needs its operand k, whatever else does; false: no memory. */
 bool cg__guard_read(cg_guards *q, const cg_node *n, int k, const cg_guard **out);
 const cg_guard *cg__guard_common(const cg_guard *a, const cg_guard *b);

@@ -87,6 +87,31 @@ static void close_placeholder(closing *c, cg_node *place, int k)
         remember(c, place, cg__scan_arg(c->g, k, &t));
 }
 
+static bool sizes_of(const cg_node *n, cg_node_vec *out)
+{
+    bool ok = true;
+    for (int k = 0; k < n->type.rank && ok; k++)
+        ok = !n->type.dim[k].sym || CG_PUSH(out, n->type.dim[k].sym);
+    return ok;
+}
+
+/* What is there whatever branch is taken: leaves, args and their sizes. */
+static bool find_always(const closing *c, cg_node_vec *always)
+{
+    const cg_scan *s = c->s;
+    bool ok = true;
+    for (int i = 0; i < c->nodes.n && ok; i++) {
+        cg_node *n = c->nodes.at[i];
+        if ((n->op->props & CG_LEAF) || cg__is(n, CG_OP_arg))
+            ok = CG_PUSH(always, n) && sizes_of(n, always);
+    }
+    for (int i = 0; i < s->seqs.n && ok; i++)
+        ok = sizes_of(s->seqs.at[i].place, always);
+    for (int i = 0; i < s->states.n && ok; i++)
+        ok = sizes_of(s->states.at[i].place, always);
+    return ok;
+}
+
 static void find_inside(closing *c)
 {
     const cg_scan *s = c->s;
@@ -97,15 +122,17 @@ static void find_inside(closing *c)
     if (s->step)
         c->failed |= !cg__map_put(&c->inside, cg__key(s->step), 1);
     cg_guards guards = { 0 };
-    c->failed |= !cg__guards_find(&guards, &c->nodes, c->roots.at, c->roots.n, NULL, 0);
+    cg_node_vec always = { 0 };
+    c->failed |= !find_always(c, &always) || !cg__guards_find(&guards, &c->nodes, c->roots.at, c->roots.n, always.at, always.n);
     for (int i = 0; i < c->nodes.n && !c->failed; i++) {
         const cg_node *n = c->nodes.at[i];
-        bool in = cg__guard_of(&guards, n) && !(n->op->props & CG_LEAF) && !cg__is(n, CG_OP_arg);
+        bool in = cg__guard_of(&guards, n) != NULL;
         for (int k = 0; k < cg__nvalues(n) && !in; k++)
             in = cg__map_has(&c->inside, n->in[k]);
         if (in && !cg__map_has(&c->inside, n))
             c->failed |= !cg__map_put(&c->inside, cg__key(n), 1);
     }
+    CG_VEC_FREE(&always);
     cg__guards_free(&guards);
 }
 

@@ -9,8 +9,9 @@
 
 /* ---- options */
 
-enum { WEIGHT, POS_WEIGHT, IGNORE_INDEX, LABEL_SMOOTHING, DELTA, MARGIN, POWER, LOG_TARGET, SWAP, OPTIONS };
-static const char *const option_names[OPTIONS] = { "weight", "pos_weight", "ignore_index", "label_smoothing", "delta", "margin", "p", "log_target", "swap" };
+enum { WEIGHT, POS_WEIGHT, IGNORE_INDEX, LABEL_SMOOTHING, DELTA, MARGIN, POWER, LOG_TARGET, SWAP, BLANK, ZERO_INFINITY, OPTIONS };
+static const char *const option_names[OPTIONS] = { "weight", "pos_weight", "ignore_index", "label_smoothing", "delta", "margin", "p", "log_target", "swap",
+                                                    "blank", "zero_infinity" };
 #define TAKES(option) (1u << (option))
 
 typedef struct kind { const char *name; unsigned takes; } kind;          /* a builder, and the options that are its own */
@@ -20,6 +21,7 @@ static unsigned given(const cg_loss *o)
     const bool has[OPTIONS] = {
         [WEIGHT] = o->weight, [POS_WEIGHT] = o->pos_weight, [IGNORE_INDEX] = o->ignore || o->ignore_index, [LABEL_SMOOTHING] = o->label_smoothing != 0,
         [DELTA] = o->delta != 0, [MARGIN] = o->margin != 0, [POWER] = o->p != 0, [LOG_TARGET] = o->log_target, [SWAP] = o->swap,
+        [BLANK] = o->blank, [ZERO_INFINITY] = o->zero_infinity,
     };
     unsigned bits = 0;
     for (int i = 0; i < OPTIONS; i++)
@@ -362,4 +364,144 @@ CG_API cg_node *cg_triplet_margin_loss(cg_node *anchor, cg_node *positive, cg_no
     cg_node *excess = cg_sub(to_near, to_far);
     excess = cg_relu(cg_add(excess, number(excess, margin_of(o))));
     return reduced(narrow(excess, anchor), NULL, o);
+}
+
+/* ---- CTC (Graves et al. 2006): labels that stand in a sequence of steps, between blanks and repeated as they like
+ *
+ * Of the labels with blanks around each, b l1 b l2 b ..., a[s] is the log of the probability of all paths so far that end at s. A step comes from s, from
+ * s - 1, or over a blank from s - 2 to a label that is another than the one before, and adds the log probability of what stands at s. What cannot
+ * be is NEVER, not -inf, of which no differences may be taken; the gradient is the loop's own. Each step takes the greatest a away, which counts as
+ * constant: so a stays near 0 however long the sequence is, where a rounding is small. What was taken adds up after the loop.
+ */
+
+static const double NEVER = -1e30, INFINITE = 1e29;
+
+/* 0..n-1 */
+static cg_node *numbers(cg_node *n)
+{
+    cg_graph *g = cg_node_graph(n);
+    cg_node *zero = cg_scalar(g, CG_I64, 0);
+    return cg_arange(zero, n, cg_scalar(g, CG_I64, 1));
+}
+
+/* Integers as i64. The call fails where they are not in 0..limit. */
+static cg_node *up_to(cg_node *limit, cg_node *v)
+{
+    cg_node *wide_v = cg_cast(v, CG_I64), *end = cg_add(limit, number(limit, 1)), *all = numbers(end), *negative = cg_less(wide_v, number(v, 0));
+    return cg_take(all, cg_where(negative, end, wide_v));
+}
+
+/* x moved by k columns, with `fill` before it. */
+static cg_node *moved(cg_node *x, int64_t k, cg_node *fill)
+{
+    const int64_t before[2] = { 0, k }, none[2] = { 0, 0 };
+    cg_node *columns = cg_dim(x, 1);
+    return cg_slice(cg_pad(x, before, none, 2, fill), 1, NULL, columns, 1);
+}
+
+/* (n, s) -> (n, 2 s + 1): the columns of x with `between` around each. */
+static cg_node *between_each(cg_node *x, cg_node *between)
+{
+    cg_graph *g = cg_node_graph(x);
+    cg_node *columns = cg_dim(x, 1), *n = cg_dim(x, 0);
+    columns = cg_add(cg_add(columns, columns), number(columns, 1));
+    cg_node *all = cg_full(between, CG_NODES(n, columns));
+    return cg_set_slice(all, CG_CUTS({ .axis = 1, .start = cg_scalar(g, CG_I64, 1), .step = 2 }), x);
+}
+
+typedef struct ctc { cg_node *log_p, *labels, *steps, *count; } ctc;      /* (t, n, c), (n, s); lengths (n), or NULL: all */
+
+/* Labels behind the end are blank: they may have been anything. */
+static cg_node *labels_of(const ctc *p, cg_node *blank)
+{
+    cg_node *labels = cg_cast(p->labels, CG_I64);
+    if (!p->count)
+        return labels;
+    cg_node *i = numbers(cg_dim(labels, 1)), *on = cg_less(i, cg_expand_dims(p->count, 1));
+    return cg_where(on, labels, blank);
+}
+
+/* (t, n, 2 s + 1): the log probability of what stands at each place; a label out of 0..c-1 fails the call. */
+static cg_node *places_of(const ctc *p, cg_node *places)
+{
+    cg_node *t = cg_dim(p->log_p, 0), *n = cg_dim(p->log_p, 1), *c = cg_dim(p->log_p, 2), *all = cg_mul(n, c), *zero = number(places, 0);
+    cg_node *negative = cg_less(places, zero), *bad = cg_logical_or(negative, cg_greater_equal(places, c));
+    cg_node *at = cg_expand_dims(cg_mul(numbers(n), c), 1);
+    at = cg_where(bad, all, cg_add(at, places));
+    return cg_take_axis(cg_reshape_to(p->log_p, CG_NODES(t, all)), at, 1);
+}
+
+/* a after the last step, (n, 2 s + 1), and in *taken what was taken away, (n). */
+static cg_node *paths(const ctc *p, cg_node *log_p, cg_node *passes, cg_node **taken)
+{
+    cg_graph *g = cg_node_graph(log_p);
+    cg_node *never = cg_cast(number(log_p, NEVER), cg_node_dtype(log_p)), *n = cg_dim(log_p, 1), *places = cg_dim(log_p, 2), *last = NULL;
+    cg_node *start = cg_full(never, CG_NODES(n, places)), *one = cg_scalar(g, CG_I64, 1);
+    start = cg_set_slice(start, CG_CUTS({ .axis = 1, .stop = one }), number(start, 0));
+    cg_scan *s = cg_scan_begin(g, CG_SCAN(.name = "ctc"));
+    cg_node *here = cg_maximum(cg_scan_seq(s, log_p), never), *a = cg_scan_state(s, start), *over = cg_where(passes, moved(a, 2, never), never);
+    cg_node *top = cg_disconnected_grad(cg_max(a, CG_REDUCE(CG_OVER(1), .keepdims = 1))), *tops = NULL;
+    cg_node *next = cg_logaddexp(cg_logaddexp(a, moved(a, 1, never)), over);
+    next = cg_add(next, cg_sub(here, top));
+    if (p->steps) {
+        cg_node *t = cg_scan_index(s), *on = cg_less(t, cg_expand_dims(p->steps, 1));
+        next = cg_where(on, next, a);
+        top = cg_where(on, top, number(top, 0));
+    }
+    cg_scan_next(s, a, next);
+    cg_scan_out(s, next, CG_SCAN_LAST);
+    cg_scan_out(s, top, CG_SCAN_ALL);
+    cg_scan_end(s, CG_OUT(&last, &tops));
+    *taken = cg_disconnected_grad(cg_sum(tops, CG_REDUCE(CG_OVER(0, 2))));
+    return last;
+}
+
+/* Paths end at the last label or at the blank behind it. */
+static cg_node *log_likelihood(const ctc *p, cg_node *a)
+{
+    cg_node *s = numbers(cg_dim(a, 1)), *count = p->count ? cg_expand_dims(p->count, 1) : cg_dim(p->labels, 1);
+    cg_node *end = cg_add(count, count), *is_last = cg_equal(s, end), *ends = cg_logical_or(is_last, cg_equal(s, cg_sub(end, number(end, 1))));
+    return cg_logsumexp(cg_where(ends, a, number(a, NEVER)), CG_REDUCE(CG_OVER(1)));
+}
+
+static cg_node *ctc_each(const ctc *p, const cg_loss *o)
+{
+    cg_graph *g = cg_node_graph(p->log_p);
+    cg_node *blank = cg_scalar(g, CG_I64, (double)o->blank), *labels = labels_of(p, blank), *is_new = cg_not_equal(labels, moved(labels, 1, blank));
+    cg_node *passes = cg_logical_and(is_new, cg_not_equal(labels, blank));
+    passes = between_each(passes, cg_scalar(g, CG_BOOL, 0));
+    cg_node *taken = NULL, *a = paths(p, places_of(p, between_each(labels, blank)), passes, &taken);
+    cg_node *loss = cg_neg(cg_add(log_likelihood(p, a), taken)), *none = cg_greater(loss, number(loss, INFINITE));
+    return cg_where(none, number(loss, o->zero_infinity ? 0 : (double)__builtin_inff()), loss);
+}
+
+static bool ctc_fits(const kind *k, const cg_node *x, const cg_node *y, const cg_node *steps, const cg_node *count)
+{
+    const cg_node *const integers[] = { y, steps, count };
+    bool fits = is_float(x) && cg_node_rank(x) == 3 && cg_node_rank(y) == 2;
+    for (int i = 0; i < CG_LEN(integers) && fits; i++)
+        fits = !integers[i] || (cg_node_dtype(integers[i]) >= CG_I8 && cg_node_dtype(integers[i]) <= CG_U64 && cg_node_rank(integers[i]) == (i ? 1 : 2) &&
+                                sizes_fit(cg_node_dim(integers[i], 0), cg_node_dim(x, 1)));
+    char scores[160], labels[160];
+    return fits || (cg__nn_said(cg_node_graph(x), CG_ESHAPE, "%s: needs floats (t, n, c), integers (n, s) and integers (n) as lengths, or none; got %s and %s", k->name,
+                                cg__nn_type_of(scores, x), cg__nn_type_of(labels, y)), false);
+}
+
+CG_API cg_node *cg_ctc_loss(cg_node *log_p, cg_node *y, cg_node *steps, cg_node *count, const cg_loss *o)
+{
+    CG_BUILDER(cg_node_graph(log_p));
+    static const kind k = { "cg_ctc_loss", TAKES(BLANK) | TAKES(ZERO_INFINITY) };
+    o = log_p && y ? options(cg_node_graph(log_p), o, &k) : NULL;
+    if (!o || !ctc_fits(&k, log_p, y, steps, count))
+        return NULL;
+    if (o->blank < 0 || !(cg_node_dim(log_p, 2) == CG_ANY || o->blank < cg_node_dim(log_p, 2)))
+        return cg__nn_null(cg__nn_said(cg_node_graph(log_p), CG_EINVAL, "%s: there is no class %lld for blank", k.name, (long long)o->blank));
+    ctc p = { .log_p = wide(log_p), .labels = y };
+    p.steps = steps ? up_to(cg_dim(log_p, 0), steps) : NULL;
+    p.count = count ? up_to(cg_dim(y, 1), count) : NULL;
+    cg_node *loss = narrow(ctc_each(&p, o), log_p);
+    if (o->reduction != CG_REDUCTION_MEAN)
+        return reduced(loss, NULL, o);
+    cg_node *labels = count ? p.count : cg_dim(y, 1), *one = number(labels, 1);
+    return mean(cg_div(loss, cg_cast(cg_maximum(labels, one), cg_node_dtype(loss))));
 }

@@ -100,5 +100,6 @@ CG_API cg_node *cg_f1_score(cg_node *matrix)
 {
     CG_BUILDER(cg_node_graph(matrix));
     const counts c = counts_of(matrix, "cg_f1_score");
-    return part(cg_scale(c.right, 2), cg_add(c.rows, c.columns));
+    cg_node *twice = cg_scale(c.right, 2);
+    return part(twice, cg_add(c.rows, c.columns));
 }

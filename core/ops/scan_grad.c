@@ -49,14 +49,6 @@ static bool remember(pass *p, const cg_node *from, cg_node *to)
     return to && cg__map_set(&p->memo, cg__key(from), cg__key(to));
 }
 
-/* Stands for a node of the graph around the loop while the body is derived. In a body around it that may be an arg, and args are one node in all
- * bodies: it would be taken for the loop's own. */
-static cg_node *stand_in(pass *p, cg_node *outer)
-{
-    cg_node *place = cg__placeholder(p->g, &outer->type);
-    return place && remember(p, place, outer) ? place : NULL;
-}
-
 /* What flows into the roots of one step. */
 static bool seeds(pass *p, cg_node *const *gout)
 {
@@ -68,7 +60,7 @@ static bool seeds(pass *p, cg_node *const *gout)
         }
     for (int k = 0; k < p->v.nouts && ok; k++)
         if (gout[k] && (p->v.out[k].keep == CG_SCAN_ALL || p->v.out[k].keep == CG_SCAN_SUM))
-            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : stand_in(p, gout[k]));
+            ok = add_seed(p, (int)p->v.out[k].root, p->v.out[k].keep == CG_SCAN_ALL ? cg__scan_seq(p->s, gout[k], !p->v.out[k].back) : gout[k]);
     return ok;
 }
 
@@ -85,20 +77,31 @@ static bool find_args(pass *p)
     return ok;
 }
 
+/* Stand for the seeds while the body is derived, in the body's own sizes: args are one node in all bodies, so an arg of a body around the loop, be
+ * it only in a type, would be taken for the loop's own. */
+static bool stand_ins(pass *p, cg_node **stand)
+{
+    bool ok = true;
+    for (int i = 0; i < p->v.nroots && ok; i++)
+        if (p->seed[i])
+            ok = (stand[i] = cg__placeholder(p->g, &p->v.root[i]->type)) && remember(p, stand[i], p->seed[i]);
+    return ok;
+}
+
 /* Gradients of one step's args, over the forward body: of the states, and of what is asked for. */
 static int differentiate(pass *p, const bool *need)
 {
     const int nargs = cg__scan_nargs(&p->v), first = p->v.nseq, after = p->v.nseq + p->v.nstate;
-    cg_node **wrt = cg__zalloc((size_t)nargs * 2 * sizeof *wrt), **got = wrt ? wrt + nargs : NULL;
+    cg_node **wrt = cg__zalloc((size_t)(nargs * 2 + p->v.nroots) * sizeof *wrt), **got = wrt ? wrt + nargs : NULL, **stand = wrt ? got + nargs : NULL;
     int *index = cg__zalloc((size_t)nargs * sizeof *index), n = 0;
-    int rc = wrt && index ? CG_OK : CG_ENOMEM;
+    int rc = wrt && index && stand_ins(p, stand) ? CG_OK : CG_ENOMEM;
     for (int k = 0; k < nargs - 1 && rc == CG_OK; k++)
         if (p->arg[k] && cg__is_float(p->arg[k]->type.dtype) && ((k >= first && k < after) || need[1 + k])) {
             index[n] = k;
             wrt[n++] = p->arg[k];
         }
     if (rc == CG_OK)
-        rc = cg__backward(&(cg_backward){ .root = p->v.root, .seed = p->seed, .nroots = p->v.nroots, .wrt = wrt, .nwrt = n }, got);
+        rc = cg__backward(&(cg_backward){ .root = p->v.root, .seed = stand, .nroots = p->v.nroots, .wrt = wrt, .nwrt = n }, got);
     for (int i = 0; i < n && rc == CG_OK; i++)
         p->darg[index[i]] = got[i];
     cg__free(wrt);
@@ -140,17 +143,12 @@ static bool is_forward(const pass *p, const cg_node *n)
     return !n->nouts && (cg__map_has(&p->forward, n) || (cg__is(n, CG_OP_get) && cg__map_has(&p->forward, n->in[0])));
 }
 
-static bool in_branch(const pass *p, const cg_node *n)
-{
-    return cg__guard_of(&p->guards, cg__is(n, CG_OP_get) ? n->in[0] : n) != NULL;
-}
-
 /* Kept rather than computed again: what is stacked anyhow, next states (their rings hold them), and what no loop can compute in passing. What has
  * another size in each step cannot be stacked, and the steps that an inner loop makes are a size. */
 static bool is_saved(const pass *p, const cg_node *n)
 {
     const bool state_arg = cg__is(n, CG_OP_arg) && n->attr[0].at[0] >= p->v.nseq && n->attr[0].at[0] < p->v.nseq + p->v.nstate;
-    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || (in_branch(p, n) && !state_arg) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
+    if (!is_forward(p, n) || cg__is(n, CG_OP_const) || (cg__guard_of(&p->guards, n) && !state_arg) || cg__scan_is_done(n) || !cg__scan_is_fixed(&p->v, n))
         return false;
     for (int i = 0; i < p->v.nstate; i++)
         if (p->v.root[i] == n && !cg__is(n, CG_OP_arg))

@@ -226,8 +226,8 @@ void cg__plan_print_peak(const cg_plan *p, const int64_t *n, size_t slab, cg_str
 
 int cg__plan_print(const cg_plan *p, cg_strb *out);
 void cg__plan_free(cg_plan *p);
-/* Threads for a GEMM: one function of the sizes and CG_THREADS, which every executor calls (OpenBLAS changes bits with them). */
-int cg__gemm_threads(int64_t m, int64_t n, int64_t k);
+/* Threads for the products of a step: one function of the sizes and CG_THREADS, which every executor calls (a BLAS changes bits with them). */
+int cg__gemm_threads(int64_t batch, int64_t m, int64_t n, int64_t k);
 int cg__threads(void);                   /* CG_THREADS, else the processors this process may use */
 
 #endif

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* How many threads: one answer for all executors, because OpenBLAS changes bits with its threads. */
+/* How many threads: one answer for all executors, because products change bits with them. */
 #include <sched.h>
 #include <stdlib.h>
 #include "core/plan/plan.h"
 
-/* Below this many multiply-adds a GEMM is faster on one thread (measured on two cores). */
+/* Below this many multiply-adds the products of a step are faster on one thread (measured on two cores). */
 static const double SMALL_GEMM = 2e6;
 
 int cg__threads(void)
@@ -17,7 +17,7 @@ int cg__threads(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-int cg__gemm_threads(int64_t m, int64_t n, int64_t k)
+int cg__gemm_threads(int64_t batch, int64_t m, int64_t n, int64_t k)
 {
-    return (double)m * (double)n * (double)k < SMALL_GEMM ? 1 : cg__threads();
+    return (double)batch * (double)m * (double)n * (double)k < SMALL_GEMM ? 1 : cg__threads();
 }

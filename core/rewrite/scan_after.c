@@ -105,10 +105,12 @@ static cg_node *sum_of_linear(after *a, const cg_node *n, int k)
     return k ? cg_matmul(same, sum) : cg_matmul(sum, same);
 }
 
-/* The factors of a product that vary: 1, 2 or both. */
+/* The factors of a product that vary: 1, 2 or both. None if they vary in size, for these do not stack. */
 static int varying_factors(const after *a, const cg_node *n)
 {
-    return is_product(n) ? cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]) : 0;
+    if (!is_product(n) || !cg__scan_is_fixed(&a->s.v, n->in[0]) || !cg__scan_is_fixed(&a->s.v, n->in[1]))
+        return 0;
+    return cg__steps_varies(&a->s, n->in[0]) + 2 * cg__steps_varies(&a->s, n->in[1]);
 }
 
 static cg_node *sum_of(after *a, cg_node *n)
@@ -196,7 +198,7 @@ static void find_stays(after *a)
 }
 
 /* Body nodes between what stays or is an arg (edge) and an output (inner), by id. */
-typedef struct region { cg_node_vec inner, edge; bool product; } region;
+typedef struct region { cg_node_vec inner, edge; bool product, fixed; } region;      /* fixed: the sizes of all edges are, so they stack */
 
 static int by_id(const void *x, const void *y)
 {
@@ -209,12 +211,14 @@ static void find_region(after *a, cg_node *root, region *r)
     cg_node_vec todo = { 0 };
     cg_map seen = { 0 };
     bool ok = CG_PUSH(&todo, root);
+    r->fixed = true;
     while (todo.n && ok) {
         cg_node *n = todo.at[--todo.n];
         if (cg__map_has(&seen, n) || !cg__steps_varies(&a->s, n))
             continue;
         const bool edge = cg__map_has(&a->stays, n) || cg__is(n, CG_OP_arg) || (cg__is(n, CG_OP_get) && cg__map_has(&a->stays, n->in[0]));
         ok = cg__map_put(&seen, cg__key(n), 1) && (edge ? CG_PUSH(&r->edge, n) : CG_PUSH(&r->inner, n));
+        r->fixed = r->fixed && (!edge || cg__scan_is_fixed(&a->s.v, n));
         r->product |= !edge && is_product(n) && cg__steps_varies(&a->s, n->in[0]) != cg__steps_varies(&a->s, n->in[1]);
         for (int k = 0; !edge && ok && k < cg__nvalues(n); k++)
             ok = CG_PUSH(&todo, n->in[k]);
@@ -280,9 +284,9 @@ static void find_moves(after *a)
         region r = { 0 };
         if (!cg__loop_is_used(a->l, k) || v->out[k].keep == CG_SCAN_LAST || !cg__steps_varies(&a->s, root) || cg__map_has(&a->stays, root) || cg__is(root, CG_OP_arg))
             continue;
-        a->moves[k] = true;
         find_region(a, root, &r);
-        product |= r.product;
+        a->moves[k] = r.fixed;
+        product |= r.fixed && r.product;
         region_free(&r);
     }
     for (int k = 0; k < v->nouts; k++)
