@@ -266,29 +266,46 @@ static cg_node *driven(world *w, int64_t every, cg_node *call, int changes)
     return last;
 }
 
-/* One loop in blocks that draws, one that changes a variable, though to what it is, and one beside it; a loop over loops; the gradient. */
-static int loops(world *w)
+/* What `value` makes in a new graph, and its gradient, compiled and called. */
+static int loops_of(world *w, cg_node *(*value)(world *))
 {
-    cg_node *nested = NULL;
     cg_graph_free(w->g);
     cg_function_free(w->f);
     w->f = NULL;
     w->g = cg_graph_new();
     w->X = cg_input(w->g, "x", CG_F32, CG_SHAPE(CG_ANY));
     w->W = cg_shared(w->g, "W", w->w);
-    cg_node *call = cg_scalar(w->g, CG_I64, 1), *cut = driven(w, 2, call, 0), *changes = driven(w, 0, NULL, 1), *beside = driven(w, 0, call, 0);
-    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.steps = cg_scalar(w->g, CG_I64, 2)));
-    cg_scan_out(s, driven(w, 0, call, 0), CG_SCAN_SUM);
-    cg_scan_end(s, CG_OUT(&nested));
-    w->cost = cg_add(cg_add(cut, changes), cg_mul(beside, nested));
+    w->cost = value(w);
     w->dW = NULL;
     cg_grad(w->cost, CG_NODES(w->W), CG_OUT(&w->dW));
     const cg_error *first = cg_graph_error(w->g);
     if (!w->g || first)
         return first ? (int)first->code : said();
-    w->f = cg_compile(w->g, CG_SPEC(.name = "loops", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW, cut)));
+    w->f = cg_compile(w->g, CG_SPEC(.name = "loops", CG_INPUTS(w->X), CG_OUTPUTS(w->cost, w->dW)));
     return w->f ? called_with(w, w->x) : said();
 }
+
+/* In blocks, with draws. */
+static cg_node *in_blocks(world *w) { return driven(w, 2, cg_scalar(w->g, CG_I64, 1), 0); }
+
+/* One that changes a variable, though to what it is, and one beside it. */
+static cg_node *side_by_side(world *w)
+{
+    return cg_mul(driven(w, 0, NULL, 1), driven(w, 0, NULL, 0));
+}
+
+static cg_node *in_a_loop(world *w)
+{
+    cg_node *call = cg_scalar(w->g, CG_I64, 1), *sum = NULL;
+    cg_scan *s = cg_scan_begin(w->g, CG_SCAN(.steps = cg_scalar(w->g, CG_I64, 2)));
+    cg_scan_out(s, driven(w, 0, call, 0), CG_SCAN_SUM);
+    cg_scan_end(s, CG_OUT(&sum));
+    return sum;
+}
+
+static int loop_in_blocks(world *w) { return loops_of(w, in_blocks); }
+static int two_loops(world *w)      { return loops_of(w, side_by_side); }
+static int loop_in_a_loop(world *w) { return loops_of(w, in_a_loop); }
 
 /* A choice by the sum of x in a loop by a number of the step, its gradient, compiled and called. */
 static int choice(world *w)
@@ -555,7 +572,9 @@ static const scenario scenarios[] = {
     { "eval", NULL, eval, NULL },
     { "a loop", NULL, loop, add_outputs },
     { "a loop with until", NULL, loop_until, add_outputs },
-    { "loops", NULL, loops, add_outputs },
+    { "a loop in blocks", NULL, loop_in_blocks, add_outputs },
+    { "two loops", NULL, two_loops, add_outputs },
+    { "a loop in a loop", NULL, loop_in_a_loop, add_outputs },
     { "matrices of derivatives", NULL, matrices, NULL },
     { "a choice", NULL, choice, add_outputs },
     { "an operation of one's own", NULL, own, add_outputs },
