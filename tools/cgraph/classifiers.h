@@ -9,8 +9,9 @@ enum { MAX_LAYERS = 48 };
 typedef struct layers {
     cg_layer at[MAX_LAYERS];
     int n;
+    cg_node *positions;                  /* transformer */
 } layers;
-typedef cg_node *pass(const cg_layer *l, int n, cg_node *x);     /* cg_forward */
+typedef cg_node *pass(const cg_layer *l, int n, cg_node *x);     /* cg_forward, or cg_forward_test */
 typedef struct image { int64_t rows, columns; } image;
 
 typedef struct classifier {
@@ -20,7 +21,7 @@ typedef struct classifier {
     int64_t least;                       /* rows and columns that an image must have */
 } classifier;
 
-extern const classifier logreg, mlp, lstm, lenet;
+extern const classifier logreg, mlp, lstm, lenet, resnet, transformer;
 
 /* x (n, pixels) to logits (n, classes). */
 cg_node *classify(const classifier *c, const layers *l, image size, cg_node *x, pass *run);

@@ -75,7 +75,7 @@ static int build(trainer *t)
     cg_node *in[2], *x, *y, *images = cg_input(m->g, "images", CG_F32, CG_SHAPE(CG_ANY, size.rows * size.columns));
     const int nin = model_rows(m, &t->set, in, &x, &y);
     rc = model_compile_step(m, in, nin, cg_name(cg_cross_entropy_loss(classify(c, &l, size, x, cg_forward), y, NULL), "loss"), NULL, 0, 0);
-    cg_node *classes = rc ? NULL : cg_argmax(classify(c, &l, size, images, cg_forward), CG_REDUCE(CG_OVER(1)));
+    cg_node *classes = rc ? NULL : cg_argmax(classify(c, &l, size, images, cg_forward_test), CG_REDUCE(CG_OVER(1)));
     m->predict = rc ? NULL : model_compile(m, "predict", CG_NODES(images), CG_NODES(classes), NULL, 0);
     return m->predict ? 0 : EXIT_FAILED;
 }

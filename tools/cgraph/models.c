@@ -9,6 +9,8 @@ static const model_kind kinds[] = {
     { "mlp", &image_task, &mlp, NULL, 20, 64, 1e-3, 0 },
     { "lstm", &image_task, &lstm, NULL, 20, 64, 1e-3, 0 },
     { "lenet", &image_task, &lenet, NULL, 8, 64, 1e-3, 0 },
+    { "resnet", &image_task, &resnet, NULL, 12, 64, 1e-3, 0 },
+    { "transformer", &image_task, &transformer, NULL, 20, 64, 1e-3, 0 },
     { "autoencoder", &autoencoder_task, NULL, NULL, 10, 64, 1e-3, 0 },
     { "charlm", &charlm_task, NULL, "/usr/share/common-licenses", 10, 16, 2e-3, 0.1 },
 };

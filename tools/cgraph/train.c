@@ -201,11 +201,12 @@ static int train(const options *o)
 
 static const char help[] =
     "usage: cgraph train MODEL [option...]\n"
-    "  MODEL           logreg, mlp (256 and 128 hidden units, relu), lstm (128 units, which read an image row by row), lenet (two convolutions),\n"
-    "                  autoencoder (convolutions that clean noisy images), or charlm (an LSTM of 256 units that learns which character of a text comes next, and shows what it would write)\n"
+    "  MODEL           logreg, mlp (256 and 128 hidden units, relu), lstm (128 units, which read an image row by row), lenet (two convolutions), resnet (two\n"
+    "                  residual blocks with batch norm), transformer (attention between the rows of an image), autoencoder (convolutions that clean\n"
+    "                  noisy images), or charlm (an LSTM of 256 units that learns which character of a text comes next, and shows what it would write)\n"
     "  --data DIR      IDX files named as MNIST's, plain or .gz (default: the mnist5k digits that come with libcg); for charlm a text FILE, or all\n"
     "                  files of a DIR (default: /usr/share/common-licenses)\n"
-    "  --epochs N      default 20, of lenet 8, autoencoder and charlm 10\n"
+    "  --epochs N      default 20, of lenet 8, resnet 12, autoencoder and charlm 10\n"
     "  --batch N       rows a step, default 64; of charlm the parts of the text that are read at once, default 16\n"
     "  --lr X          the rate, default 0.001, of charlm 0.002, or the resumed file's\n"
     "  --optimizer NAME  adam (default), adamw, sgd, momentum, nesterov, rmsprop or adagrad\n"

@@ -27,12 +27,6 @@ static int keep_best(void *user, const cg_progress *p)
     return r->file && r->state.since == 0 ? cg_fit_save(&r->fit, r->file) : 0;
 }
 
-static cg_node *logits_of(const cg_layer *l, cg_node *x, int training)
-{
-    cg_node *h = cg_forward(l, 2, cg_reshape(cg_scale(x, 1.0 / 16), CG_SHAPE(CG_ANY, 64)));      // dense, relu
-    return cg_forward(training ? l + 2 : l + 3, training ? 2 : 1, h);                            // dropout while it learns, dense
-}
-
 int main(int argc, char **argv)
 {
     digits d = digits_load();
@@ -54,8 +48,9 @@ int main(int argc, char **argv)
     cg_default_update(random.call, cg_add(random.call, cg_scalar(g, CG_I64, 1)));                // so that each step draws anew
 
     cg_node *images = cg_input(g, "images", CG_U8, CG_SHAPE(CG_ANY, 8, 8)), *labels = cg_input(g, "labels", CG_U8, CG_SHAPE(CG_ANY));
-    cg_node *loss = cg_cross_entropy_loss(logits_of(l, images, 1), labels, NULL);
-    cg_node *right = cg_mean(cg_equal(cg_argmax(logits_of(l, images, 0), CG_REDUCE(CG_OVER(1))), labels), CG_REDUCE());
+    cg_node *pixels = cg_reshape(cg_scale(images, 1.0 / 16), CG_SHAPE(CG_ANY, 64));
+    cg_node *loss = cg_cross_entropy_loss(cg_forward(l, 4, pixels), labels, NULL);
+    cg_node *right = cg_accuracy(cg_forward_test(l, 4, pixels), labels);                         // without dropout
 
     int n, m;
     cg_optimize(net, loss, CG_OPTIMIZER(.kind = CG_ADAM, .l2 = 1e-4));
