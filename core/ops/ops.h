@@ -12,7 +12,7 @@ int64_t cg__attr_int(const cg_node *n, int k, int64_t missing);
 int cg__set_ints(cg_node *n, int k, const int64_t *at, int count);       /* canonical attribute in the graph's arena */
 cg_dim_t cg__dim_broadcast(cg_graph *g, cg_dim_t x, cg_dim_t y);     /* the size where x and y meet and fit */
 bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out);      /* dims of out; false: do not fit */
-cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scalar node as a dim */
+cg_dim_t cg__dim_from(cg_node *n);                               /* an i64 scalar node as a dim; of NULL, which the graph has told of, 0 */
 /* Sums the leading and the stretched axes of a until it has the dims of t: the gradient of broadcasting. Where there is none it stays so. */
 cg_node *cg__sum_to(cg_node *a, const cg_type *t);
 cg_node *cg__spread(cg_node *x, int axis, int64_t step);         /* rows of axis with step-1 rows of zeros between them */

@@ -81,6 +81,8 @@ bool cg__broadcast(cg_graph *g, const cg_type *a, const cg_type *b, cg_type *out
 cg_dim_t cg__dim_from(cg_node *n)
 {
     double v;
+    if (!n)
+        return (cg_dim_t){ .n = 0 };
     return cg__is_const(n, &v) ? (cg_dim_t){ .n = cg__load_i64(n->attr[0].at, n->type.dtype) }
                                : (cg_dim_t){ .n = CG_ANY, .sym = n };
 }
