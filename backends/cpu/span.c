@@ -53,19 +53,18 @@ static int run_of(const span *s, int left)
     return (int)(rest < left ? rest : left);
 }
 
-/* By `steps` along axis k, not beyond its end. */
-static void advance_along(span *s, int k, int steps)
+/* To the next run. */
+static void advance(span *s, int run)
 {
+    int k = s->to - 1;
     if (k < s->from)
         return;
-    s->i[k] += steps;
+    s->i[k] += run;
     for (; k > s->from && s->i[k] == extent(s->b, k); k--) {
         s->i[k] = 0;
         s->i[k - 1]++;
     }
 }
-
-static void advance(span *s, int run) { advance_along(s, s->to - 1, run); }
 
 static int64_t affine(const span *s, cg_num off, const cg_num *c)
 {
@@ -83,19 +82,70 @@ static char *memory(const span *s)
     return (char *)p->buffer->mem + p->offset;
 }
 
+/* ---- walks: what is affine in the coordinates is kept up to date from run to run, for runs are short */
+
+typedef struct form { int64_t at, step[CG_AXES_MAX]; } form;
+typedef struct walk {
+    span *s;
+    int nforms;                          /* the place, in elements, and what lies in each window */
+    form f[1 + CG_WINDOWS_MAX];
+    int64_t lo[CG_WINDOWS_MAX], hi[CG_WINDOWS_MAX], extent[CG_AXES_MAX];
+} walk;
+
+static void follow(walk *w, cg_num off, const cg_num *c)
+{
+    form *f = &w->f[w->nforms++];
+    f->at = affine(w->s, off, c);
+    for (int k = w->s->from; k < w->s->to; k++)
+        f->step[k] = cg__cpu_num(w->s->b, c[k]);
+}
+
+static void start_walk(walk *w, span *s)
+{
+    const cg_operand *o = s->o;
+    w->s = s;
+    w->nforms = 0;
+    follow(w, o->off, o->stride);
+    for (int k = 0; k < o->nwindows; k++) {
+        w->lo[k] = cg__cpu_num(s->b, o->window[k].lo);
+        w->hi[k] = cg__cpu_num(s->b, o->window[k].hi);
+        follow(w, o->window[k].c0, o->window[k].c);
+    }
+    for (int k = s->from; k < s->to; k++)
+        w->extent[k] = extent(s->b, k);
+}
+
+/* By `steps` along axis k, not beyond its end. */
+static void walk_on(walk *w, int k, int steps)
+{
+    span *s = w->s;
+    if (k < s->from)
+        return;
+    s->i[k] += steps;
+    for (int j = 0; j < w->nforms; j++)
+        w->f[j].at += steps * w->f[j].step[k];
+    for (; k > s->from && s->i[k] == w->extent[k]; k--) {
+        s->i[k] = 0;
+        s->i[k - 1]++;
+        for (int j = 0; j < w->nforms; j++)
+            w->f[j].at += w->f[j].step[k - 1] - w->extent[k] * w->f[j].step[k];
+    }
+}
+
 /* ---- windows */
 
 typedef struct interval { int from, to; } interval;
 
-static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }       /* b > 0 */
+static int64_t ceil_div(int64_t a, int64_t b) { return b == 1 ? a : a / b + (a % b > 0); }       /* b > 0 */
 
 /* Which elements 0..run-1 of the run lie in all windows. */
-static interval inside(const span *s, int run)
+static interval inside(const walk *w, int run)
 {
+    const int last = w->s->to - 1;
     int64_t from = 0, to = run;
-    for (int w = 0; w < s->o->nwindows; w++) {
-        const cg_window *x = &s->o->window[w];
-        const int64_t c = along(s, x->c), at = affine(s, x->c0, x->c), lo = cg__cpu_num(s->b, x->lo) - at, hi = cg__cpu_num(s->b, x->hi) - at;   /* lo <= c k < hi */
+    for (int k = 0; k < w->nforms - 1; k++) {
+        const form *f = &w->f[1 + k];
+        const int64_t c = last >= w->s->from ? f->step[last] : 0, lo = w->lo[k] - f->at, hi = w->hi[k] - f->at;      /* lo <= c k < hi */
         int64_t first = 0, end = run;
         if (c > 0) {
             first = ceil_div(lo, c);
@@ -158,38 +208,41 @@ static void copy_part(const span *s, int64_t at, interval part, const int64_t *i
 }
 
 /* Whole runs that follow each other along the axis above, without windows and index: they are loaded by one call. Elements; 0: there are none. */
-static int load_grid(span *s, int left, char *out)
+static int load_grid(walk *w, int left, char *out)
 {
+    const span *s = w->s;
     const int above = s->to - 2;
-    const int64_t run = above >= s->from ? extent(s->b, s->to - 1) : 0;
+    const int64_t run = above >= s->from ? w->extent[s->to - 1] : 0;
     if (!run || s->o->nwindows || s->index || s->i[s->to - 1] || left < 2 * run)
         return 0;
-    const int64_t rest = extent(s->b, above) - s->i[above], rows = left / run < rest ? left / run : rest;
-    const char *at = memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes;
-    s->b->d->vec->grid(out, at, s->d, cg__cpu_num(s->b, s->o->stride[above]), (int)rows, along(s, s->o->stride), (int)run);
-    advance_along(s, above, (int)rows);
+    const int64_t rest = w->extent[above] - s->i[above], rows = left / run < rest ? left / run : rest;
+    const char *at = memory(s) + w->f[0].at * (int64_t)cg__dtypes[s->d].bytes;
+    s->b->d->vec->grid(out, at, s->d, w->f[0].step[above], (int)rows, w->f[0].step[s->to - 1], (int)run);
+    walk_on(w, above, (int)rows);
     return (int)(rows * run);
 }
 
 static void load_span(span *s, int64_t at, int count, char *out)
 {
-    const size_t w = cg__cpu_width(s->d);
+    const size_t bytes = cg__cpu_width(s->d);
+    walk w;
     seek(s, s->from, s->to, at);
+    start_walk(&w, s);
     for (int done = 0, run; done < count; done += run) {
-        run = load_grid(s, count - done, out);
+        run = load_grid(&w, count - done, out);
         if (run) {
-            out += (size_t)run * w;
+            out += (size_t)run * bytes;
             continue;
         }
         run = run_of(s, count - done);
-        const interval part = s->o->nwindows ? inside(s, run) : (interval){ 0, run };
+        const interval part = s->o->nwindows ? inside(&w, run) : (interval){ 0, run };
         if (part.from > 0)
             fill(s, out, part.from);
         if (part.to < run)
-            fill(s, out + (size_t)part.to * w, run - part.to);
-        copy_part(s, affine(s, s->o->off, s->o->stride), part, s->index ? s->index + done : NULL, out);
-        out += (size_t)run * w;
-        advance(s, run);
+            fill(s, out + (size_t)part.to * bytes, run - part.to);
+        copy_part(s, w.f[0].at, part, s->index ? s->index + done : NULL, out);
+        out += (size_t)run * bytes;
+        walk_on(&w, s->to - 1, run);
     }
 }
 
@@ -342,12 +395,14 @@ int64_t cg__cpu_stride(cg_cpu_block *b, int v)
 
 static void store_span(span *s, int64_t at, int count, const char *in)
 {
-    const size_t w = cg__cpu_width(s->d);
+    const size_t bytes = cg__cpu_width(s->d);
+    walk w;
     seek(s, s->from, s->to, at);
+    start_walk(&w, s);
     for (int done = 0, run; done < count; done += run) {
         run = run_of(s, count - done);
-        s->b->d->vec->store(memory(s) + affine(s, s->o->off, s->o->stride) * (int64_t)cg__dtypes[s->d].bytes, s->d, along(s, s->o->stride), in + (size_t)done * w, run);
-        advance(s, run);
+        s->b->d->vec->store(memory(s) + w.f[0].at * (int64_t)cg__dtypes[s->d].bytes, s->d, along(s, s->o->stride), in + (size_t)done * bytes, run);
+        walk_on(&w, s->to - 1, run);
     }
 }
 

@@ -36,7 +36,7 @@ static cg_node *seen_so_far(cg_node *q, cg_node *k)
 /* Which scores count (bool, stretching to them), or NULL: all. Of a mask of floats those that are not -inf. */
 static cg_node *counted(cg_node *q, cg_node *k, cg_node *mask, bool causal)
 {
-    cg_node *allowed = mask && mask->type.dtype != CG_BOOL ? cg_not_equal(mask, cg_weak(mask->graph, -INFINITY)) : mask;
+    cg_node *allowed = mask && mask->type.dtype != CG_BOOL ? cg_not_equal(mask, cg_weak(mask->graph, -(double)INFINITY)) : mask;
     cg_node *past = causal ? seen_so_far(q, k) : NULL;
     return allowed && past ? cg_logical_and(allowed, past) : allowed ? allowed : past;
 }

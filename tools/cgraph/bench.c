@@ -156,8 +156,8 @@ static int build_lstm(bench *b, const workload *w)
 
 static cg_node *pooled_tanh(cg_node *x, cg_node *w, cg_node *b)
 {
-    cg_node *y = cg_conv(x, w, NULL), *squares = cg_reshape(y, CG_SHAPE(CG_ANY, cg_node_dim(y, 1), cg_node_dim(y, 2) / 2, 2, cg_node_dim(y, 3) / 2, 2));
-    return cg_tanh(cg_add(cg_max(squares, CG_REDUCE(CG_OVER(3, 5))), cg_reshape(b, CG_SHAPE(CG_ANY, 1, 1))));
+    cg_node *y = cg_max_pool(cg_conv(x, w, NULL), CG_POOL(CG_KERNEL(2, 2), .strides = (const int64_t[]){ 2, 2 }));
+    return cg_tanh(cg_add(y, cg_reshape(b, CG_SHAPE(CG_ANY, 1, 1))));
 }
 
 /* side - channels - channels - hidden - classes, windows of 5 x 5. */

@@ -45,16 +45,10 @@ const classifier lstm = { ROWS, make_lstm, NULL, 1 };
 
 /* ---- LeNet: convolution 5x5, max-pool 2, bias and tanh, twice; a dense layer with tanh, and one more. As in tools/bench/peers.py */
 
-/* The largest of each 2 x 2 of images (n, c, rows, columns) whose sizes are even. */
-static cg_node *max_pool(cg_node *x)
-{
-    cg_node *squares = cg_reshape(x, CG_SHAPE(CG_ANY, cg_node_dim(x, 1), cg_node_dim(x, 2) / 2, 2, cg_node_dim(x, 3) / 2, 2));
-    return cg_max(squares, CG_REDUCE(CG_OVER(3, 5)));
-}
-
 static cg_node *pooled_tanh(const cg_layer *l, cg_node *x)
 {
-    return cg_tanh(cg_add(max_pool(cg_conv(x, l->w, NULL)), cg_reshape(l->b, CG_SHAPE(CG_ANY, 1, 1))));
+    cg_node *y = cg_max_pool(cg_conv(x, l->w, NULL), CG_POOL(CG_KERNEL(2, 2), .strides = (const int64_t[]){ 2, 2 }));
+    return cg_tanh(cg_add(y, cg_reshape(l->b, CG_SHAPE(CG_ANY, 1, 1))));
 }
 
 static cg_node *flat(cg_node *x) { return cg_reshape_to(x, CG_NODES(cg_dim(x, 0), cg_mul(cg_dim(x, 1), cg_mul(cg_dim(x, 2), cg_dim(x, 3))))); }
