@@ -375,7 +375,7 @@ static void *kept(cg_plan *p, void *had, int *room, const void *items, int n, si
             return had;
         *room = 2 * n;
     }
-    return memcpy(at, items, (size_t)n * item);
+    return n ? memcpy(at, items, (size_t)n * item) : at;
 }
 
 /* The n items, if there was room made for them, as part of the arena. */
