@@ -22,7 +22,7 @@ typedef struct cg_vec {
     const cg_vec_pair *pairs;                                            /* up to one without functions */
     void (*convert)(void *out, cg_dtype to, const void *in, cg_dtype from, int n);       /* between compute types, `to` narrowed */
     void (*load)(void *out, const void *in, cg_dtype d, int64_t stride, int n);          /* memory to compute type */
-    void (*grid)(void *out, const void *in, cg_dtype d, int64_t hop, int rows, int64_t stride, int n);      /* the same of rows, `hop` from one to the next */
+    void (*grid)(void *out, int pitch, const void *in, cg_dtype d, int64_t hop, int rows, int64_t stride, int n);      /* the same of rows, `hop` and `pitch` elements from one to the next */
     bool (*any_zero)(const void *in, cg_dtype compute, int n);           /* of integers */
     void (*count)(int64_t *out, int64_t first, int n);                   /* first, first + 1, ... */
     void (*store)(void *out, cg_dtype d, int64_t stride, const void *in, int n);

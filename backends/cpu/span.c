@@ -138,15 +138,16 @@ typedef struct interval { int from, to; } interval;
 
 static int64_t ceil_div(int64_t a, int64_t b) { return b == 1 ? a : a / b + (a % b > 0); }       /* b > 0 */
 
-/* Which elements 0..run-1 of the run lie in all windows. */
-static interval inside(const walk *w, int run)
+/* Which points 0..count-1 along an axis lie in all windows but those that move along the axis `but`; -1: in all. */
+static interval inside(const walk *w, int axis, int64_t count, int but)
 {
-    const int last = w->s->to - 1;
-    int64_t from = 0, to = run;
+    int64_t from = 0, to = count;
     for (int k = 0; k < w->nforms - 1; k++) {
         const form *f = &w->f[1 + k];
-        const int64_t c = last >= w->s->from ? f->step[last] : 0, lo = w->lo[k] - f->at, hi = w->hi[k] - f->at;      /* lo <= c k < hi */
-        int64_t first = 0, end = run;
+        const int64_t c = axis >= w->s->from ? f->step[axis] : 0, lo = w->lo[k] - f->at, hi = w->hi[k] - f->at;      /* lo <= c i < hi */
+        int64_t first = 0, end = count;
+        if (but >= 0 && f->step[but])
+            continue;
         if (c > 0) {
             first = ceil_div(lo, c);
             end = ceil_div(hi, c);
@@ -158,8 +159,17 @@ static interval inside(const walk *w, int run)
         from = first > from ? first : from;
         to = end < to ? end : to;
     }
-    from = from < run ? from : run;
+    from = from < count ? from : count;
     return (interval){ (int)from, (int)(to > from ? to : from) };
+}
+
+/* Whether each window moves along one of two axes at most: then what lies in them all is a rectangle. */
+static bool rectangular(const walk *w, int above, int last)
+{
+    bool yes = true;
+    for (int k = 1; k < w->nforms; k++)
+        yes &= !w->f[k].step[above] || !w->f[k].step[last];
+    return yes;
 }
 
 static void fill(const span *s, char *out, int n)
@@ -207,19 +217,26 @@ static void copy_part(const span *s, int64_t at, interval part, const int64_t *i
     }
 }
 
-/* Whole runs that follow each other along the axis above, without windows and index: they are loaded by one call. Elements; 0: there are none. */
+/* Whole runs that follow each other along the axis above, without an index: what lies in the windows is loaded by one call. Elements; 0: there are
+ * none. */
 static int load_grid(walk *w, int left, char *out)
 {
     const span *s = w->s;
-    const int above = s->to - 2;
-    const int64_t run = above >= s->from ? w->extent[s->to - 1] : 0;
-    if (!run || s->o->nwindows || s->index || s->i[s->to - 1] || left < 2 * run)
+    const int last = s->to - 1, above = s->to - 2;
+    const int64_t run = above >= s->from ? w->extent[last] : 0;
+    if (!run || s->index || s->i[last] || left < 2 * run || !rectangular(w, above, last))
         return 0;
-    const int64_t rest = w->extent[above] - s->i[above], rows = left / run < rest ? left / run : rest;
-    const char *at = memory(s) + w->f[0].at * (int64_t)cg__dtypes[s->d].bytes;
-    s->b->d->vec->grid(out, at, s->d, w->f[0].step[above], (int)rows, w->f[0].step[s->to - 1], (int)run);
-    walk_on(w, above, (int)rows);
-    return (int)(rows * run);
+    const size_t bytes = cg__cpu_width(s->d);
+    const int64_t rest = w->extent[above] - s->i[above], count = left / run < rest ? left / run : rest, hop = w->f[0].step[above], stride = w->f[0].step[last];
+    const interval rows = inside(w, above, count, last), cols = inside(w, last, run, above);
+    if (s->o->nwindows && (rows.to - rows.from < count || cols.to - cols.from < run))
+        fill(s, out, (int)(count * run));
+    if (rows.to > rows.from && cols.to > cols.from)
+        s->b->d->vec->grid(out + (size_t)(rows.from * run + cols.from) * bytes, (int)run,
+                           memory(s) + (w->f[0].at + rows.from * hop + cols.from * stride) * (int64_t)cg__dtypes[s->d].bytes, s->d, hop, rows.to - rows.from,
+                           stride, cols.to - cols.from);
+    walk_on(w, above, (int)count);
+    return (int)(count * run);
 }
 
 static void load_span(span *s, int64_t at, int count, char *out)
@@ -235,7 +252,7 @@ static void load_span(span *s, int64_t at, int count, char *out)
             continue;
         }
         run = run_of(s, count - done);
-        const interval part = s->o->nwindows ? inside(&w, run) : (interval){ 0, run };
+        const interval part = s->o->nwindows ? inside(&w, s->to - 1, run, -1) : (interval){ 0, run };
         if (part.from > 0)
             fill(s, out, part.from);
         if (part.to < run)

@@ -60,14 +60,14 @@
             for (int i = 0; i < n; i++) o[i] = (C)TO(s[i * stride]);                                                   \
         break;                                                                                                         \
     }
-/* Of rows that begin `hop` apart; what a stride repeats or leaves out is known where it is most often asked for. */
-#define GRID_ROWS(EXPR) for (int r = 0; r < rows; r++, o += n, s += hop) for (int i = 0; i < n; i++) o[i] = EXPR
+/* Of rows that begin `hop` apart, to rows that begin `pitch` apart; what a stride repeats or leaves out is known where it is most often asked for. */
+#define GRID_ROWS(EXPR) for (int r = 0; r < rows; r++, o += pitch, s += hop) for (int i = 0; i < n; i++) o[i] = EXPR
 #define GRID(C, S, TO, FROM)                                                                                           \
     {                                                                                                                  \
         C *o = out;                                                                                                    \
         const S *s = in;                                                                                               \
         if (stride == 0 && n == 2)                                                                                     \
-            for (int r = 0; r < rows; r++, o += 2, s += hop) o[0] = o[1] = (C)TO(s[0]);                                \
+            for (int r = 0; r < rows; r++, o += pitch, s += hop) o[0] = o[1] = (C)TO(s[0]);                                \
         else if (stride == 1)                                                                                          \
             GRID_ROWS((C)TO(s[i]));                                                                                    \
         else if (stride == 2)                                                                                          \
@@ -109,7 +109,7 @@ static void load(void *out, const void *in, cg_dtype d, int64_t stride, int n)
     BY_DTYPE(LOAD)
 }
 
-static void grid(void *out, const void *in, cg_dtype d, int64_t hop, int rows, int64_t stride, int n)
+static void grid(void *out, int pitch, const void *in, cg_dtype d, int64_t hop, int rows, int64_t stride, int n)
 {
     BY_DTYPE(GRID)
 }
