@@ -105,20 +105,27 @@ static cg_product part_of(const cg_product *p, int k, int n)
     return q;
 }
 
-/* Whether a call from inside a team stays on its thread: OpenBLAS's own threads would get in the way. */
-static bool shares_threads(void)
+enum { SERIAL, PTHREADS, OPENMP, UNTOLD, NOT_ASKED };
+
+/* How the BLAS makes threads: OpenBLAS tells, other BLAS do not have this symbol. Asked once: to look it up takes longer than a small product. */
+static int threading(void)
 {
+    static _Atomic int known = NOT_ASKED;
     int (*parallel)(void) = NULL;
-    *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
-    return !parallel || parallel() != 1;
+    if (known == NOT_ASKED) {
+        *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
+        const int told = parallel ? parallel() : UNTOLD;
+        known = told >= SERIAL && told <= OPENMP ? told : UNTOLD;
+    }
+    return known;
 }
 
-/* Many products are dealt out whole. One is cut for oneDNN, whose parts on a thread each are faster than its own threads; OpenBLAS's share what they
+/* Many products are dealt out whole, but not to pthreads of OpenBLAS's own, which would get in the way. One is cut for oneDNN, whose parts on a thread each are faster than its own threads; OpenBLAS's share what they
  * pack. The number of threads is the calling thread's own. */
 void cg__product_run(const cg_product *p)
 {
     const int threads = cg__gemm_threads(p->batch, p->m, p->n, p->k);
-    const bool onednn = use_onednn(p), whole = p->batch >= threads && p->step[2] != 0 && shares_threads(), team = threads > 1 && (whole || onednn);
+    const bool onednn = use_onednn(p), whole = p->batch >= threads && p->step[2] != 0 && threading() != PTHREADS, team = threads > 1 && (whole || onednn);
     const int parts = team && !whole ? threads : 1;
     const int64_t tasks = p->batch * parts;
     if (team) {
@@ -139,23 +146,15 @@ void cg__product_run(const cg_product *p)
 
 /* ---- what there is */
 
-/* OpenBLAS tells its flavour and the processor it has chosen code for; other BLAS do not have these symbols. */
 typedef struct flavour { const char *name, *advice; } flavour;
+static const flavour flavours[] = {
+    [SERIAL] = { "OpenBLAS (serial)", "products run on one thread: install libopenblas-openmp-dev and build libcg again" },
+    [PTHREADS] = { "OpenBLAS (pthreads)", "its threads get in the way of libcg's: install libopenblas-openmp-dev and build libcg again" },
+    [OPENMP] = { "OpenBLAS (OpenMP)", "" },
+    [UNTOLD] = { "a BLAS that does not tell its flavour", "measured are OpenBLAS's: install libopenblas-openmp-dev and build libcg again" },
+};
 
-static const flavour *flavour_of_blas(void)
-{
-    static const flavour openblas[] = {
-        { "OpenBLAS (serial)", "products run on one thread: install libopenblas-openmp-dev and build libcg again" },
-        { "OpenBLAS (pthreads)", "its threads get in the way of libcg's: install libopenblas-openmp-dev and build libcg again" },
-        { "OpenBLAS (OpenMP)", "" },
-    };
-    static const flavour other = { "a BLAS that does not tell its flavour", "measured are OpenBLAS's: install libopenblas-openmp-dev and build libcg again" };
-    int (*parallel)(void) = NULL;
-    *(void **)&parallel = dlsym(RTLD_DEFAULT, "openblas_get_parallel");
-    const int k = parallel ? parallel() : -1;
-    return k >= 0 && k < CG_LEN(openblas) ? &openblas[k] : &other;
-}
-
+/* The processor that OpenBLAS has chosen code for. */
 static const char *blas_core(void)
 {
     char *(*core)(void) = NULL;
@@ -176,7 +175,7 @@ static const char *onednn_version(char text[32])
 
 void cg__blas_describe(cg_strb *out, bool json)
 {
-    const flavour *blas = flavour_of_blas();
+    const flavour *blas = &flavours[threading()];
     const char *core = blas_core();
     char room[32];
     const char *version = onednn_version(room);

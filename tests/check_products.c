@@ -79,21 +79,29 @@ static void compare(const shape *s, const operand *a, const operand *b, cg_array
     }
 }
 
+/* The product as so many calls of one function give it. */
+static void product(const operand *a, const operand *b, int calls, cg_array **out)
+{
+    cg_graph *g = cg_graph_new();
+    const cg_dtype d = cg_array_dtype(a->a);
+    cg_node *x = cg_input(g, "a", d, cg_array_shape(a->a), 3), *y = cg_input(g, "b", d, cg_array_shape(b->a), 3);
+    cg_function *f = cg_compile(g, CG_SPEC(.name = "product", CG_INPUTS(x, y), CG_OUTPUTS(cg_matmul(expression(x, a->trans), expression(y, b->trans)))));
+    for (int i = 0; i < calls; i++)
+        ck_assert_msg(f && cg_call(f, CG_ARRAYS(a->a, b->a), &out[i]) == CG_OK, "%s", cg_last_error()->text);
+    cg_function_free(f);
+    cg_graph_free(g);
+}
+
 static void check(const shape *s, int trans, cg_dtype d, const char *threads)
 {
     char how[64];
     const bool ta = trans & 1, tb = trans & 2;
     const operand a = operand_new(s->batch, s->m, s->k, ta, d, 1), b = operand_new(s->batch, s->k, s->n, tb, d, 2);
-    cg_graph *g = cg_graph_new();
-    cg_node *x = cg_input(g, "a", d, cg_array_shape(a.a), 3), *y = cg_input(g, "b", d, cg_array_shape(b.a), 3);
-    cg_function *f = cg_compile(g, CG_SPEC(.name = "product", CG_INPUTS(x, y), CG_OUTPUTS(cg_matmul(expression(x, ta), expression(y, tb)))));
     cg_array *c = NULL;
-    ck_assert_msg(f && cg_call(f, CG_ARRAYS(a.a, b.a), &c) == CG_OK, "%s", cg_last_error()->text);
+    product(&a, &b, 1, &c);
     snprintf(how, sizeof how, "%s%s %s, %s threads", ta ? "T" : "N", tb ? "T" : "N", cg_dtype_name(d), threads);
     compare(s, &a, &b, c, how);
     cg_array_free(c);
-    cg_function_free(f);
-    cg_graph_free(g);
     operand_free(&a);
     operand_free(&b);
 }
@@ -125,17 +133,11 @@ START_TEST(twice_is_the_same)
 {
     const shape s = { 1, 130, 260, 170 };
     const operand a = operand_new(1, s.m, s.k, false, CG_F32, 3), b = operand_new(1, s.k, s.n, true, CG_F32, 4);
-    cg_graph *g = cg_graph_new();
-    cg_node *x = cg_input(g, "a", CG_F32, cg_array_shape(a.a), 3), *y = cg_input(g, "b", CG_F32, cg_array_shape(b.a), 3);
-    cg_function *f = cg_compile(g, CG_SPEC(.name = "product", CG_INPUTS(x, y), CG_OUTPUTS(cg_matmul(expression(x, false), expression(y, true)))));
     cg_array *c[2] = { NULL, NULL };
-    for (int i = 0; i < 2; i++)
-        ck_assert_msg(f && cg_call(f, CG_ARRAYS(a.a, b.a), &c[i]) == CG_OK, "%s", cg_last_error()->text);
+    product(&a, &b, 2, c);
     ck_assert(memcmp(cg_array_data(c[0]), cg_array_data(c[1]), (size_t)(s.m * s.n) * sizeof(float)) == 0);
     for (int i = 0; i < 2; i++)
         cg_array_free(c[i]);
-    cg_function_free(f);
-    cg_graph_free(g);
     operand_free(&a);
     operand_free(&b);
 }

@@ -229,7 +229,7 @@ static int load_grid(walk *w, int left, char *out)
     const size_t bytes = cg__cpu_width(s->d);
     const int64_t rest = w->extent[above] - s->i[above], count = left / run < rest ? left / run : rest, hop = w->f[0].step[above], stride = w->f[0].step[last];
     const interval rows = inside(w, above, count, last), cols = inside(w, last, run, above);
-    if (s->o->nwindows && (rows.to - rows.from < count || cols.to - cols.from < run))
+    if (rows.to - rows.from < count || cols.to - cols.from < run)
         fill(s, out, (int)(count * run));
     if (rows.to > rows.from && cols.to > cols.from)
         s->b->d->vec->grid(out + (size_t)(rows.from * run + cols.from) * bytes, (int)run,
@@ -252,7 +252,7 @@ static void load_span(span *s, int64_t at, int count, char *out)
             continue;
         }
         run = run_of(s, count - done);
-        const interval part = s->o->nwindows ? inside(&w, s->to - 1, run, -1) : (interval){ 0, run };
+        const interval part = inside(&w, s->to - 1, run, -1);
         if (part.from > 0)
             fill(s, out, part.from);
         if (part.to < run)
